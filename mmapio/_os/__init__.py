@@ -1,0 +1,42 @@
+"""The operating system: one function per system call, the same names on every platform.
+
+Callers write ``_os.sync(...)``, through the package, so that tests can put a failing one in place.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if os.environ.get("MMAPIO_OS") == "stub":
+    from ._stub import *
+elif sys.platform == "linux":
+    from ._linux import *
+elif sys.platform == "win32":
+    from ._windows import *
+else:
+    from ._posix import *
+from ._facts import FileFacts, Identity
+
+__all__ = [
+    "CAN_MAP_PAST_END",
+    "GRANULARITY",
+    "PAGE_SIZE",
+    "SYNC_NEEDS_FILE",
+    "FileFacts",
+    "Identity",
+    "allocate",
+    "copy_contents",
+    "cover",
+    "identify",
+    "map_anonymous",
+    "map_file",
+    "map_file_at",
+    "open_nameless",
+    "publish_nameless",
+    "start_writeback",
+    "sync",
+    "sync_directory",
+    "sync_file",
+    "unmap",
+]

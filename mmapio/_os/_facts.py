@@ -1,0 +1,63 @@
+"""What a platform tells about an open file."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import NamedTuple
+
+__all__ = ["FileFacts", "Identity"]
+
+# Device (two parts), inode, and when it was born (seconds, nanoseconds): the last tells a file
+# from a later one that was given the same inode number.
+Identity = tuple[int, int, int, int, int]
+
+
+class FileFacts(NamedTuple):
+    """What is known of an open file; sizes in bytes."""
+
+    type_and_permissions: int
+    inode: int
+    size: int
+    blocks: int
+    born_s: int
+    born_ns: int
+    device_major: int
+    device_minor: int
+
+    @property
+    def allocated(self) -> int:
+        """Bytes that the file takes on the drive; holes take none."""
+        return self.blocks * 512
+
+    @property
+    def identity(self) -> Identity:
+        """What no other file has."""
+        return self.device_major, self.device_minor, self.inode, self.born_s, self.born_ns
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether it is an ordinary file, the only kind that has a size and can grow."""
+        return stat.S_ISREG(self.type_and_permissions)
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a directory."""
+        return stat.S_ISDIR(self.type_and_permissions)
+
+
+def facts_of_stat(fd: int) -> FileFacts:
+    """Return what `os.fstat` knows of an open file; of its birth, that is not everywhere much."""
+    found = os.fstat(fd)
+    seconds, fraction = divmod(getattr(found, "st_birthtime", 0.0), 1)
+    blocks = getattr(found, "st_blocks", -(-found.st_size // 512))
+    return FileFacts(
+        found.st_mode,
+        found.st_ino,
+        found.st_size,
+        blocks,
+        int(seconds),
+        int(fraction * 1e9),
+        found.st_dev,
+        0,
+    )

@@ -1,0 +1,154 @@
+"""System calls of Linux, where it has better ones than POSIX.
+
+Sources: statx(2), sync_file_range(2), open(2) on O_TMPFILE, ioctl_ficlone(2), lseek(2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import struct
+import sys
+from typing import Final
+
+assert sys.platform == "linux"  # so that mypy passes over this file elsewhere
+
+from ._facts import FileFacts, facts_of_stat  # noqa: E402
+from ._posix import (  # noqa: E402
+    CAN_MAP_PAST_END,
+    GRANULARITY,
+    PAGE_SIZE,
+    SYNC_NEEDS_FILE,
+    _copy_range,
+    _libc,
+    _raise_errno,
+    allocate,
+    cover,
+    map_anonymous,
+    map_file,
+    map_file_at,
+    sync,
+    sync_directory,
+    sync_file,
+    unmap,
+)
+
+__all__ = [
+    "CAN_MAP_PAST_END",
+    "GRANULARITY",
+    "PAGE_SIZE",
+    "SYNC_NEEDS_FILE",
+    "allocate",
+    "copy_contents",
+    "cover",
+    "identify",
+    "map_anonymous",
+    "map_file",
+    "map_file_at",
+    "open_nameless",
+    "publish_nameless",
+    "start_writeback",
+    "sync",
+    "sync_directory",
+    "sync_file",
+    "unmap",
+]
+
+_AT_EMPTY_PATH: Final = 0x1000
+_STATX_BASIC_AND_BIRTH: Final = 0xFFF
+_SYNC_FILE_RANGE_WRITE: Final = 2
+_FICLONE: Final = 0x40049409
+
+_HAS_PROC: Final = os.path.exists("/proc/self/fd")  # not in every chroot
+
+_statx: Final = getattr(_libc, "statx", None)  # glibc before 2.28 has none
+if _statx is not None:
+    _statx.argtypes = (
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.c_int,
+        ctypes.c_uint,
+        ctypes.c_char_p,
+    )
+# The members of struct statx that FileFacts has, in its order.
+_StatxBuffer: Final = ctypes.c_char * 256
+_STATX_FIELDS: Final = struct.Struct("=28xH2xQQQ24xqI44xII").unpack_from
+
+_sync_file_range: Final = _libc.sync_file_range
+_sync_file_range.argtypes = (
+    ctypes.c_int,
+    ctypes.c_longlong,
+    ctypes.c_longlong,
+    ctypes.c_uint,
+)
+
+
+def identify(fd: int) -> FileFacts:
+    """Return what is known of an open file."""
+    buffer = _StatxBuffer()
+    if _statx is None or _statx(fd, b"", _AT_EMPTY_PATH, _STATX_BASIC_AND_BIRTH, buffer):
+        return facts_of_stat(fd)
+    return FileFacts._make(_STATX_FIELDS(buffer))
+
+
+def start_writeback(fd: int, offset: int, length: int) -> None:
+    """Start to write the dirty pages of a range of a file, without waiting."""
+    # msync(MS_ASYNC) would be the name for it, but Linux does nothing on that.
+    if _sync_file_range(fd, offset, length, _SYNC_FILE_RANGE_WRITE):
+        _raise_errno()
+
+
+def open_nameless(directory: str) -> int | None:
+    """Return the descriptor of a new file that has no name yet; None where that is unknown."""
+    if not _HAS_PROC:
+        return None
+    try:
+        return os.open(directory, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+            return None
+        raise
+
+
+def publish_nameless(fd: int, path: str) -> None:
+    """Give a nameless file its name; FileExistsError where the name is taken."""
+    # Only with a src_dir_fd does Python call linkat, which can follow the link in /proc.
+    os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
+
+
+def copy_contents(source: int, target: int, size: int) -> None:
+    """Copy the first `size` bytes to an empty file: sharing blocks if it can, holes stay holes."""
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(target, _FICLONE, source)
+        os.ftruncate(target, size)
+        return
+    os.ftruncate(target, size)
+    end = 0
+    while (start := _seek(source, end, os.SEEK_DATA)) < size:
+        end = min(_seek(source, start, os.SEEK_HOLE), size)
+        _copy_in_kernel(source, target, start, end)
+
+
+def _seek(fd: int, at: int, what: int) -> int:
+    """Return where data, or a hole, begin next; past the end of any file if none do."""
+    try:
+        return os.lseek(fd, at, what)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return sys.maxsize
+        raise
+
+
+def _copy_in_kernel(source: int, target: int, start: int, end: int) -> None:
+    """Copy a range without taking it through this process, where the kernel can."""
+    try:
+        while start < end:
+            copied = os.copy_file_range(source, target, end - start, start, start)
+            if copied == 0:
+                return
+            start += copied
+    except (AttributeError, OSError):  # between two file systems, in a sandbox, on an old libc
+        _copy_range(source, target, start, end)

@@ -1,0 +1,194 @@
+"""System calls of POSIX, with what macOS and the BSDs add; Linux takes most of them from here.
+
+Sources: POSIX.1-2017 mmap(2), msync(2), posix_fallocate(3); macOS fcntl(2).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import struct
+import sys
+from typing import Final, NoReturn
+
+from ..flags import Access
+from ._facts import FileFacts, facts_of_stat
+
+assert sys.platform != "win32"  # so that mypy passes over this file there
+
+__all__ = [
+    "CAN_MAP_PAST_END",
+    "GRANULARITY",
+    "PAGE_SIZE",
+    "SYNC_NEEDS_FILE",
+    "allocate",
+    "copy_contents",
+    "cover",
+    "identify",
+    "map_anonymous",
+    "map_file",
+    "map_file_at",
+    "open_nameless",
+    "publish_nameless",
+    "start_writeback",
+    "sync",
+    "sync_directory",
+    "sync_file",
+    "unmap",
+]
+
+PAGE_SIZE: Final = mmap.PAGESIZE
+GRANULARITY: Final = mmap.ALLOCATIONGRANULARITY
+CAN_MAP_PAST_END: Final = True
+# msync hands the pages to the drive, but only F_FULLFSYNC makes a Mac's drive write them.
+SYNC_NEEDS_FILE: Final = sys.platform == "darwin"
+
+_SHARED: Final = mmap.MAP_SHARED
+_PRIVATE: Final = mmap.MAP_PRIVATE
+_ANONYMOUS: Final = mmap.MAP_ANONYMOUS
+# Not in the mmap module of Python 3.11; the values are those of <sys/mman.h>.
+_FIXED: Final = 0x10
+_NORESERVE: Final = {"linux": 0x4000, "darwin": 0x40}.get(sys.platform, 0)
+_MS_SYNC: Final = 4 if sys.platform == "linux" else 0x10
+# Indexed by Access.
+_PROTECTION: Final = (
+    mmap.PROT_READ,
+    mmap.PROT_READ | mmap.PROT_WRITE,
+    mmap.PROT_READ | mmap.PROT_WRITE,
+)
+_FILE_FLAGS: Final = (_SHARED, _SHARED, _PRIVATE | _NORESERVE)
+_F_PREALLOCATE: Final = 42  # of macOS; not in the fcntl module
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+_mmap: Final = _libc.mmap
+_mmap.restype = ctypes.c_void_p
+_mmap.argtypes = (
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_longlong,
+)
+_munmap: Final = _libc.munmap
+_munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_msync: Final = _libc.msync
+_msync.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+_MAP_FAILED: Final = ctypes.c_void_p(-1).value
+
+
+def _raise_errno() -> NoReturn:
+    """Raise what the last call through ctypes left as its error."""
+    code = ctypes.get_errno()
+    raise OSError(code, os.strerror(code))
+
+
+def _map(address: int | None, length: int, protection: int, flags: int, fd: int, at: int) -> int:
+    found: int | None = _mmap(address, length, protection, flags, fd, at)
+    if found is None or found == _MAP_FAILED:
+        _raise_errno()
+    return found
+
+
+def map_file(fd: int, offset: int, length: int, access: Access) -> int:
+    """Map `length` bytes of a file, from a multiple of GRANULARITY on; return the address."""
+    return _map(None, length, _PROTECTION[access], _FILE_FLAGS[access], fd, offset)
+
+
+def map_file_at(fd: int, offset: int, address: int, length: int, access: Access) -> None:
+    """Map a file over a range of pages that the caller owns."""
+    _map(address, length, _PROTECTION[access], _FILE_FLAGS[access] | _FIXED, fd, offset)
+
+
+def map_anonymous(length: int) -> int:
+    """Map zeroed memory that forked children share; return the address."""
+    return _map(None, length, _PROTECTION[Access.WRITE], _SHARED | _ANONYMOUS | _NORESERVE, -1, 0)
+
+
+def cover(address: int, length: int, access: Access) -> None:
+    """Put private zero pages over a range of pages that the caller owns."""
+    flags = _PRIVATE | _ANONYMOUS | _NORESERVE | _FIXED
+    _map(address, length, _PROTECTION[access], flags, -1, 0)
+
+
+def unmap(address: int, length: int) -> None:
+    """Give a mapped range of pages back."""
+    if _munmap(address, length):
+        _raise_errno()
+
+
+def sync(address: int, length: int) -> None:
+    """Write the dirty pages of a mapped range to the drive and wait."""
+    if _msync(address, length, _MS_SYNC):
+        _raise_errno()
+
+
+def sync_file(fd: int) -> None:
+    """Make everything written to a file durable."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(fd)
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in a directory durable."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def start_writeback(fd: int, offset: int, length: int) -> None:
+    """Start to write the dirty pages of a range of a file, without waiting."""
+    # POSIX has no such call: pages go out when the system thinks fit.
+
+
+def identify(fd: int) -> FileFacts:
+    """Return what is known of an open file."""
+    return facts_of_stat(fd)
+
+
+def allocate(fd: int, offset: int, length: int) -> None:
+    """Give a range of a file its blocks, growing the file; raise ENOSPC where there are none."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        # struct fstore: flags F_ALLOCATEALL, position F_PEOFPOSMODE, offset, length, bytes got.
+        missing = offset + length - os.fstat(fd).st_size
+        if missing > 0:
+            fcntl.fcntl(fd, _F_PREALLOCATE, struct.pack("IiqqQ", 4, 3, 0, missing, 0))
+            os.ftruncate(fd, offset + length)
+    else:
+        os.posix_fallocate(fd, offset, length)
+
+
+def open_nameless(directory: str) -> int | None:
+    """Return the descriptor of a new file that has no name yet; None where that is unknown."""
+    return None
+
+
+def publish_nameless(fd: int, path: str) -> None:
+    """Give a nameless file its name; FileExistsError where the name is taken."""
+    raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), path)
+
+
+def copy_contents(source: int, target: int, size: int) -> None:
+    """Copy the first `size` bytes of an open file to an empty one."""
+    _copy_range(source, target, 0, size)
+    os.ftruncate(target, size)
+
+
+def _copy_range(source: int, target: int, start: int, end: int) -> None:
+    """Copy the bytes from `start` to `end`; a source that shrinks meanwhile ends the copy."""
+    while start < end:
+        block = os.pread(source, min(end - start, 1 << 20), start)
+        if not block:
+            return
+        start += os.pwrite(target, block, start)

@@ -1,0 +1,110 @@
+"""A platform that can do nothing: the package imports, and every call says so plainly."""
+
+from __future__ import annotations
+
+import mmap
+from typing import Final, NoReturn
+
+from ..errors import UnsupportedError
+from ..flags import Access
+from ._facts import FileFacts
+
+__all__ = [
+    "CAN_MAP_PAST_END",
+    "GRANULARITY",
+    "PAGE_SIZE",
+    "SYNC_NEEDS_FILE",
+    "allocate",
+    "copy_contents",
+    "cover",
+    "identify",
+    "map_anonymous",
+    "map_file",
+    "map_file_at",
+    "open_nameless",
+    "publish_nameless",
+    "start_writeback",
+    "sync",
+    "sync_directory",
+    "sync_file",
+    "unmap",
+]
+
+PAGE_SIZE: Final = mmap.PAGESIZE
+GRANULARITY: Final = mmap.ALLOCATIONGRANULARITY
+CAN_MAP_PAST_END: Final = False
+SYNC_NEEDS_FILE: Final = False
+
+
+def _refuse() -> NoReturn:
+    raise UnsupportedError("this platform cannot map files; mmapio needs Linux, macOS or Windows")
+
+
+def map_file(fd: int, offset: int, length: int, access: Access) -> int:
+    """Refuse."""
+    _refuse()
+
+
+def map_file_at(fd: int, offset: int, address: int, length: int, access: Access) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def map_anonymous(length: int) -> int:
+    """Refuse."""
+    _refuse()
+
+
+def cover(address: int, length: int, access: Access) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def unmap(address: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def sync(address: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def sync_file(fd: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def sync_directory(path: str) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def start_writeback(fd: int, offset: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def identify(fd: int) -> FileFacts:
+    """Refuse."""
+    _refuse()
+
+
+def allocate(fd: int, offset: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def open_nameless(directory: str) -> int | None:
+    """Refuse."""
+    _refuse()
+
+
+def publish_nameless(fd: int, path: str) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def copy_contents(source: int, target: int, size: int) -> None:
+    """Refuse."""
+    _refuse()

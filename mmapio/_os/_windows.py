@@ -1,0 +1,258 @@
+"""System calls of Windows, all of them in kernel32.
+
+Sources, by the names of Microsoft's pages: CreateFileMappingW, MapViewOfFileEx, UnmapViewOfFile,
+FlushViewOfFile, FlushFileBuffers, VirtualAlloc, VirtualFree, VirtualQuery,
+MEMORY_BASIC_INFORMATION, SetFileInformationByHandle, FILE_END_OF_FILE_INFO,
+GetFileInformationByHandleEx, FILE_STANDARD_INFO, "Memory Protection Constants".
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import msvcrt
+import os
+import sys
+from ctypes.wintypes import BOOL, DWORD, HANDLE, LPCWSTR, LPVOID
+from typing import Any, Final
+
+from ..flags import Access
+from ._facts import FileFacts
+
+assert sys.platform == "win32"  # so that mypy passes over this file elsewhere
+
+__all__ = [
+    "CAN_MAP_PAST_END",
+    "GRANULARITY",
+    "PAGE_SIZE",
+    "SYNC_NEEDS_FILE",
+    "allocate",
+    "copy_contents",
+    "cover",
+    "identify",
+    "map_anonymous",
+    "map_file",
+    "map_file_at",
+    "open_nameless",
+    "publish_nameless",
+    "start_writeback",
+    "sync",
+    "sync_directory",
+    "sync_file",
+    "unmap",
+]
+
+PAGE_SIZE: Final = mmap.PAGESIZE
+GRANULARITY: Final = mmap.ALLOCATIONGRANULARITY
+CAN_MAP_PAST_END: Final = False
+# FlushViewOfFile starts the writing; only FlushFileBuffers waits for the drive.
+SYNC_NEEDS_FILE: Final = True
+
+_PAGE_READONLY: Final = 0x02
+_PAGE_READWRITE: Final = 0x04
+_PAGE_WRITECOPY: Final = 0x08
+_FILE_MAP_COPY: Final = 0x1
+_FILE_MAP_WRITE: Final = 0x2
+_FILE_MAP_READ: Final = 0x4
+_MEM_COMMIT_RESERVE: Final = 0x1000 | 0x2000
+_MEM_RELEASE: Final = 0x8000
+_MEM_MAPPED: Final = 0x40000
+_FILE_STANDARD_INFO: Final = 1
+_FILE_END_OF_FILE_INFO: Final = 6
+
+# What the section must allow, and what the view of it.
+_FILE_PROTECTION: Final = {
+    Access.READ: (_PAGE_READONLY, _FILE_MAP_READ),
+    Access.WRITE: (_PAGE_READWRITE, _FILE_MAP_READ | _FILE_MAP_WRITE),
+    Access.COPY: (_PAGE_WRITECOPY, _FILE_MAP_COPY),
+}
+
+_kernel32: Final = ctypes.WinDLL("kernel32", use_last_error=True)
+
+
+def _function(name: str, result: Any, *arguments: Any) -> Any:
+    found = getattr(_kernel32, name)
+    found.restype, found.argtypes = result, arguments
+    return found
+
+
+_SIZE: Final = ctypes.c_size_t
+_create_file_mapping: Final = _function(
+    "CreateFileMappingW", HANDLE, HANDLE, LPVOID, DWORD, DWORD, DWORD, LPCWSTR
+)
+_map_view: Final = _function("MapViewOfFileEx", LPVOID, HANDLE, DWORD, DWORD, DWORD, _SIZE, LPVOID)
+_unmap_view: Final = _function("UnmapViewOfFile", BOOL, LPVOID)
+_flush_view: Final = _function("FlushViewOfFile", BOOL, LPVOID, _SIZE)
+_virtual_alloc: Final = _function("VirtualAlloc", LPVOID, LPVOID, _SIZE, DWORD, DWORD)
+_virtual_free: Final = _function("VirtualFree", BOOL, LPVOID, _SIZE, DWORD)
+_virtual_query: Final = _function("VirtualQuery", _SIZE, LPVOID, LPVOID, _SIZE)
+_flush_file: Final = _function("FlushFileBuffers", BOOL, HANDLE)
+_get_information: Final = _function(
+    "GetFileInformationByHandleEx", BOOL, HANDLE, ctypes.c_int, LPVOID, DWORD
+)
+_set_information: Final = _function(
+    "SetFileInformationByHandle", BOOL, HANDLE, ctypes.c_int, LPVOID, DWORD
+)
+_close_handle: Final = _function("CloseHandle", BOOL, HANDLE)
+
+
+class _MemoryInformation(ctypes.Structure):
+    """MEMORY_BASIC_INFORMATION."""
+
+    _fields_ = (
+        ("base_address", LPVOID),
+        ("allocation_base", LPVOID),
+        ("allocation_protect", DWORD),
+        ("region_size", _SIZE),
+        ("state", DWORD),
+        ("protect", DWORD),
+        ("type", DWORD),
+    )
+
+
+def _checked(result: Any) -> Any:
+    """Return the result of a call that gives 0 or NULL when it fails."""
+    if not result:
+        raise ctypes.WinError(ctypes.get_last_error())
+    return result
+
+
+def map_file(fd: int, offset: int, length: int, access: Access) -> int:
+    """Map `length` bytes of a file, from a multiple of GRANULARITY on; return the address."""
+    return _map(fd, offset, length, access, None)
+
+
+def map_file_at(fd: int, offset: int, address: int, length: int, access: Access) -> None:
+    """Map a file over a range of pages that the caller owns: all of one mapping."""
+    # For a moment the range is free for others, and then this fails. Placeholders
+    # (MapViewOfFile3) would close the gap, but only for what was a placeholder from the first.
+    unmap(address, length)
+    _map(fd, offset, length, access, address)
+
+
+def _map(fd: int, offset: int, length: int, access: Access, address: int | None) -> int:
+    of_section, of_view = _FILE_PROTECTION[access]
+    # No size: that of the file. A larger one would make a writable file grow.
+    handle = msvcrt.get_osfhandle(fd)
+    section = _checked(_create_file_mapping(handle, None, of_section, 0, 0, None))
+    try:
+        high, low = divmod(offset, 1 << 32)
+        size = _without_rounding(fd, offset, length)
+        found: int = _checked(_map_view(section, of_view, high, low, size, address))
+        return found
+    finally:
+        _close_handle(section)  # the view keeps the section
+
+
+def _without_rounding(fd: int, offset: int, length: int) -> int:
+    """Return `length` less what lies past the file's end on its last page.
+
+    A view must end within its section; the rest of that page, in zeros, is mapped all the same.
+    """
+    beyond = offset + length - os.fstat(fd).st_size
+    return length - beyond if 0 < beyond < PAGE_SIZE else length
+
+
+def map_anonymous(length: int) -> int:
+    """Map zeroed memory; return the address."""
+    # Nobody could share it: processes do not fork here.
+    found: int = _checked(_virtual_alloc(None, length, _MEM_COMMIT_RESERVE, _PAGE_READWRITE))
+    return found
+
+
+def cover(address: int, length: int, access: Access) -> None:
+    """Put private zero pages over a range of pages that the caller owns: all of one mapping."""
+    # As in `map_file_at`, the range is free for a moment.
+    unmap(address, length)
+    protection = _PAGE_READONLY if access is Access.READ else _PAGE_READWRITE
+    _checked(_virtual_alloc(address, length, _MEM_COMMIT_RESERVE, protection))
+
+
+def unmap(address: int, length: int) -> None:
+    """Give a mapped range of pages back: all of one mapping, a file's or not."""
+    known = _MemoryInformation()
+    _checked(_virtual_query(address, ctypes.byref(known), ctypes.sizeof(known)))
+    if known.allocation_base != address:
+        # UnmapViewOfFile would unmap all of the view that the address lies in.
+        raise OSError(errno.EINVAL, "Windows cannot unmap a part of a mapping")
+    if known.type == _MEM_MAPPED:
+        _checked(_unmap_view(address))
+    else:
+        _checked(_virtual_free(address, 0, _MEM_RELEASE))
+
+
+def sync(address: int, length: int) -> None:
+    """Hand the dirty pages of a mapped range to the drive; `sync_file` waits for it."""
+    _checked(_flush_view(address, length))
+
+
+def sync_file(fd: int) -> None:
+    """Make everything written to a file durable."""
+    # os.fsync calls this too, but turns every error into EBADF.
+    _checked(_flush_file(msvcrt.get_osfhandle(fd)))
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in a directory durable."""
+    # Windows has no such call: NTFS keeps names in its own log.
+
+
+def start_writeback(fd: int, offset: int, length: int) -> None:
+    """Start to write the dirty pages of a range of a file, without waiting."""
+    # Windows has no such call for a file, only for a view of it: `sync`.
+
+
+def identify(fd: int) -> FileFacts:
+    """Return what is known of an open file."""
+    facts = os.fstat(fd)
+    # Until Python 3.12 the time of birth goes by the name of st_ctime.
+    born_s, born_ns = divmod(getattr(facts, "st_birthtime_ns", facts.st_ctime_ns), 10**9)
+    return FileFacts(
+        facts.st_mode,
+        facts.st_ino,
+        facts.st_size,
+        _blocks(fd),
+        born_s,
+        born_ns,
+        facts.st_dev,
+        0,
+    )
+
+
+def _blocks(fd: int) -> int:
+    """Return how many blocks of 512 bytes a file takes on the drive; 0 for what is no file."""
+    # FILE_STANDARD_INFO: 24 bytes, the first 8 of them AllocationSize.
+    known = (ctypes.c_int64 * 3)()
+    handle = msvcrt.get_osfhandle(fd)
+    found = _get_information(handle, _FILE_STANDARD_INFO, known, ctypes.sizeof(known))
+    return known[0] // 512 if found else 0
+
+
+def allocate(fd: int, offset: int, length: int) -> None:
+    """Give a range of a file its blocks, growing the file; raise ENOSPC where there are none."""
+    # A file without holes has its blocks up to its end; os.ftruncate would write zeros to them.
+    end = offset + length
+    if end > os.fstat(fd).st_size:
+        size = ctypes.byref(ctypes.c_int64(end))
+        handle = msvcrt.get_osfhandle(fd)
+        _checked(_set_information(handle, _FILE_END_OF_FILE_INFO, size, 8))
+
+
+def open_nameless(directory: str) -> int | None:
+    """Return the descriptor of a new file that has no name yet; None where that is unknown."""
+    return None
+
+
+def publish_nameless(fd: int, path: str) -> None:
+    """Give a nameless file its name; FileExistsError where the name is taken."""
+    raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), path)
+
+
+def copy_contents(source: int, target: int, size: int) -> None:
+    """Copy `size` bytes from one open file to another, empty one."""
+    os.lseek(source, 0, os.SEEK_SET)
+    while size and (block := os.read(source, min(size, 1 << 20))):
+        size -= len(block)
+        while block:
+            block = block[os.write(target, block) :]

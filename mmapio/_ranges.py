@@ -1,0 +1,122 @@
+"""Bounds, page rounding and shapes: arithmetic on plain integers, in one place."""
+
+from __future__ import annotations
+
+import operator
+from math import prod
+
+from .errors import ArgumentError, ArgumentTypeError, FormatError, OutOfBoundsError
+
+__all__ = [
+    "as_count",
+    "as_integer",
+    "as_shape",
+    "bounded",
+    "fitting_shape",
+    "full_shape",
+    "round_down",
+    "round_up",
+]
+
+# The largest span that the address arithmetic of numpy and the kernel can express (ssize_t).
+LARGEST = 2**63 - 1
+
+
+def round_down(value: int, step: int) -> int:
+    """Return the largest multiple of `step` that is not above `value`."""
+    return value - value % step
+
+
+def round_up(value: int, step: int) -> int:
+    """Return the smallest multiple of `step` that is not below `value`."""
+    return value + -value % step
+
+
+def as_integer(value: object, name: str) -> int:
+    """Return `value` as an int; integers of numpy are accepted."""
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        kind = type(value).__name__
+        raise ArgumentTypeError(f"{name} must be an integer, got {kind!r}") from None
+
+
+def as_count(value: object, name: str) -> int:
+    """Return `value` as an int of 0 or more."""
+    count = as_integer(value, name)
+    if count < 0:
+        raise ArgumentError(f"{name} must be 0 or more, got {count}")
+    if count > LARGEST:
+        raise ArgumentError(f"{name} {count} is larger than any file or memory ({LARGEST})")
+    return count
+
+
+def bounded(offset: object, length: object, size: int) -> tuple[int, int]:
+    """Return (offset, length) in bytes, known to lie within `size`; no length: up to the end."""
+    start = as_count(offset, "offset")
+    count = 0 if length is None else as_count(length, "length")
+    if start > size:
+        raise OutOfBoundsError(f"offset {start} lies past the end, at {size} bytes")
+    if length is None:
+        return start, size - start
+    if count > size - start:
+        raise OutOfBoundsError(
+            f"offset {start} + length {count} = {start + count} reaches past the end, "
+            f"at {size} bytes"
+        )
+    return start, count
+
+
+def as_shape(shape: object) -> tuple[int, ...]:
+    """Return `shape`, an integer or a sequence of integers, as a tuple."""
+    items: tuple[int, ...]
+    try:
+        items = (operator.index(shape),)  # type: ignore[arg-type]
+    except TypeError:
+        try:
+            items = tuple(operator.index(item) for item in shape)  # type: ignore[attr-defined]
+        except TypeError:
+            raise ArgumentTypeError(
+                f"shape must be an integer or a sequence of integers, got {shape!r}"
+            ) from None
+    return items
+
+
+def full_shape(shape: object, itemsize: int) -> tuple[int, ...]:
+    """Return `shape` as a tuple with nothing left open, small enough to exist."""
+    items = as_shape(shape)
+    if any(item < 0 for item in items):
+        raise ArgumentError(f"shape {items} has a negative dimension; all must be 0 or more")
+    # numpy refuses what overflows even where a zero makes the product small: so do we, first.
+    if prod(max(item, 1) for item in items) * itemsize > LARGEST:
+        raise ArgumentError(f"shape {items} of {itemsize}-byte items overflows 64-bit sizes")
+    return items
+
+
+def fitting_shape(shape: object, itemsize: int, available: int) -> tuple[int, ...]:
+    """Return the shape of an array of `itemsize`-byte items that lies in `available` bytes."""
+    if shape is None and available % itemsize == 0:
+        return (available // itemsize,)
+    items = (-1,) if shape is None else as_shape(shape)
+    if any(item < -1 for item in items) or items.count(-1) > 1:
+        raise ArgumentError(
+            f"shape {items} has a negative dimension; only one may be -1, for 'what fits'"
+        )
+    if -1 in items:
+        known = prod(item for item in items if item != -1) * itemsize
+        if known == 0:
+            raise ArgumentError(f"shape {items}: -1 cannot be derived beside a 0")
+        if available % known:
+            raise FormatError(
+                f"{available} bytes are not a multiple of the {known} bytes of one "
+                f"{'item' if len(items) == 1 else f'row of shape {items}'}"
+            )
+        items = tuple(available // known if item == -1 else item for item in items)
+    items = full_shape(items, itemsize)
+    needed = prod(items) * itemsize
+    if needed > available:
+        raise FormatError(
+            f"shape {items} of {itemsize}-byte items needs {needed} bytes, "
+            f"but only {available} are there"
+        )
+    return items

@@ -1,0 +1,270 @@
+"""The exceptions of mmapio: few, by what went wrong.
+
+Each one is also the built-in exception that a user would expect for it, so code written against
+numpy or the standard library keeps working.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+__all__ = [
+    "AccessError",
+    "ArgumentError",
+    "ArgumentTypeError",
+    "ClosedError",
+    "DirectoryError",
+    "ExistingFileError",
+    "FileError",
+    "FormatError",
+    "InUseError",
+    "KernelError",
+    "MisalignedError",
+    "MissingExtraError",
+    "MissingFileError",
+    "MmapioError",
+    "OutOfBoundsError",
+    "ReadOnlyError",
+    "ReplacedError",
+    "UnsupportedError",
+]
+
+
+class MmapioError(Exception):
+    """Base of every error that mmapio raises on purpose.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> try:
+    ...     mmapio.open("no such file.npy")
+    ... except mmapio.MmapioError as error:
+    ...     print(type(error).__name__)
+    MissingFileError
+    """
+
+
+class ArgumentError(MmapioError, ValueError):
+    """Raised when an argument has a value that cannot be used.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> mmapio.anonymous((3, -2), "f8")
+    Traceback (most recent call last):
+    mmapio.errors.ArgumentError: shape (3, -2) has a negative dimension; all must be 0 or more
+    """
+
+
+class ArgumentTypeError(MmapioError, TypeError):
+    """Raised when an argument has a type that cannot be used.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> mmapio.MappedFile.anonymous("1 MiB")
+    Traceback (most recent call last):
+    mmapio.errors.ArgumentTypeError: size must be an integer, got 'str'
+    """
+
+
+class KernelError(MmapioError, TypeError):
+    """Raised when a user's kernel has the wrong signature or does not compile.
+
+    Examples
+    --------
+    >>> from mmapio.errors import KernelError
+    >>> issubclass(KernelError, TypeError)
+    True
+    """
+
+
+class ClosedError(MmapioError, ValueError):
+    """Raised when a mapping is used after it was closed.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> m = mmapio.MappedFile.anonymous(16)
+    >>> m.close()
+    >>> m.read(0, 4)
+    Traceback (most recent call last):
+    mmapio.errors.ClosedError: the mapping of <anonymous> is closed
+    """
+
+
+class InUseError(MmapioError, BufferError):
+    """Raised when a mapping cannot be closed because arrays over it are alive.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> m = mmapio.MappedFile.anonymous(16)
+    >>> view = m.view(0, 4)
+    >>> m.close()
+    Traceback (most recent call last):
+    mmapio.errors.InUseError: cannot close the mapping of <anonymous>: arrays over it are alive; \
+drop them, or close(force=True), after which they read zeros
+    """
+
+
+class ReadOnlyError(MmapioError, ValueError):
+    """Raised when a read-only mapping is asked to change.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> with mmapio.MappedFile.open(__file__) as m:
+    ...     m.write(0, b"x")
+    Traceback (most recent call last):
+    mmapio.errors.ReadOnlyError: ...
+    """
+
+
+class OutOfBoundsError(MmapioError, IndexError):
+    """Raised when an offset or a length reaches outside of the mapping.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> mmapio.MappedFile.anonymous(16).read(10, 10)
+    Traceback (most recent call last):
+    mmapio.errors.OutOfBoundsError: offset 10 + length 10 = 20 reaches past the end, at 16 bytes
+    """
+
+
+class MisalignedError(MmapioError, ValueError):
+    """Raised when an atomic cell does not lie at a multiple of its own size.
+
+    Examples
+    --------
+    >>> from mmapio.errors import MisalignedError
+    >>> issubclass(MisalignedError, ValueError)
+    True
+    """
+
+
+class FormatError(MmapioError, ValueError):
+    """Raised when a file is not what its header or its caller says it is.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> mmapio.open(__file__, dtype="f8", shape=(10**9,))
+    Traceback (most recent call last):
+    mmapio.errors.FormatError: ...
+    """
+
+
+class UnsupportedError(MmapioError, NotImplementedError):
+    """Raised when this platform, file system or kind of mapping cannot do what was asked.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> mmapio.MappedFile.anonymous(16).fileno()
+    Traceback (most recent call last):
+    mmapio.errors.UnsupportedError: <anonymous> has no file behind it
+    """
+
+
+class MissingExtraError(MmapioError, ImportError):
+    """Raised when an optional dependency is not installed; says which extra to install.
+
+    Examples
+    --------
+    >>> from mmapio.errors import MissingExtraError
+    >>> issubclass(MissingExtraError, ImportError)
+    True
+    """
+
+
+class FileError(MmapioError, OSError):
+    """Raised when the operating system refuses to work on a file; carries its `errno`.
+
+    Examples
+    --------
+    >>> import errno, mmapio
+    >>> try:
+    ...     mmapio.open("no such file.npy")
+    ... except mmapio.FileError as error:
+    ...     print(error.errno == errno.ENOENT, error.filename)
+    True /...no such file.npy
+    """
+
+
+class MissingFileError(FileError, FileNotFoundError):
+    """Raised when a file does not exist.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> mmapio.delete("no such file.npy")
+    Traceback (most recent call last):
+    mmapio.errors.MissingFileError: [Errno 2] cannot delete: No such file or directory: \
+'...no such file.npy'
+    """
+
+
+class ExistingFileError(FileError, FileExistsError):
+    """Raised when a file exists that was to be created.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> mmapio.create(__file__, (4,), "f8")
+    Traceback (most recent call last):
+    mmapio.errors.ExistingFileError: ...
+    """
+
+
+class DirectoryError(FileError, IsADirectoryError):
+    """Raised when a path names a directory where a file was expected.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> mmapio.open(".")
+    Traceback (most recent call last):
+    mmapio.errors.DirectoryError: ...
+    """
+
+
+class AccessError(FileError, PermissionError):
+    """Raised when the permissions of a file or a directory forbid the operation.
+
+    Examples
+    --------
+    >>> from mmapio.errors import AccessError
+    >>> issubclass(AccessError, PermissionError)
+    True
+    """
+
+
+class ReplacedError(FileError):
+    """Raised when a path no longer leads to the file that was mapped.
+
+    Examples
+    --------
+    >>> from mmapio.errors import ReplacedError
+    >>> issubclass(ReplacedError, OSError)
+    True
+    """
+
+
+_BY_BUILTIN: tuple[tuple[type[OSError], type[FileError]], ...] = (
+    (FileNotFoundError, MissingFileError),
+    (FileExistsError, ExistingFileError),
+    (IsADirectoryError, DirectoryError),
+    (PermissionError, AccessError),
+)
+
+
+def file_error(error: OSError, doing: str, path: object, hint: str = "") -> FileError:
+    """Return the error of ours that stands for `error`, met while `doing` something to `path`."""
+    code = error.errno if error.errno is not None else errno.EIO
+    kind = next((ours for theirs, ours in _BY_BUILTIN if isinstance(error, theirs)), FileError)
+    reason = error.strerror or os.strerror(code)
+    text = f"cannot {doing}: {reason}" + (f"; {hint}" if hint else "")
+    return kind(code, text, path) if path is not None else kind(code, text)

@@ -1,0 +1,97 @@
+"""What a caller may choose from, as enums."""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+from .errors import ArgumentError
+
+__all__ = ["Access", "Mode"]
+
+
+class Access(enum.IntEnum):
+    """What the memory of a mapping may be used for.
+
+    Examples
+    --------
+    >>> from mmapio.flags import Access
+    >>> Access.COPY.name
+    'COPY'
+    """
+
+    READ = 0
+    WRITE = 1
+    COPY = 2
+
+
+class Mode(enum.Enum):
+    """How a file is opened: the names of `numpy.memmap`, and two of Python's own `open`.
+
+    Examples
+    --------
+    >>> from mmapio.flags import Mode
+    >>> Mode.parse("r+").access
+    <Access.WRITE: 1>
+    """
+
+    READ = "r"
+    UPDATE = "r+"
+    REPLACE = "w+"
+    CREATE = "x+"
+    OPEN_OR_CREATE = "a+"
+    COPY = "c"
+
+    # What a mapping in this mode may be used for, and the mode in which the same file is opened
+    # once it exists: set below, as attributes, for a dict keyed by an enum hashes in Python.
+    access: Access
+    settled: Mode
+
+    @staticmethod
+    def parse(mode: object) -> Mode:
+        """Return the mode that `mode` names.
+
+        Parameters
+        ----------
+        mode : str or Mode
+            ``"r"``, ``"r+"``, ``"w+"``, ``"x+"``, ``"a+"``, ``"c"``, or one of `numpy.memmap`'s
+            long names (``"readonly"``, ``"readwrite"``, ``"write"``, ``"copyonwrite"``).
+
+        Returns
+        -------
+        Mode
+            The mode.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such mode.
+
+        Examples
+        --------
+        >>> from mmapio.flags import Mode
+        >>> Mode.parse("readonly")
+        <Mode.READ: 'r'>
+        """
+        try:
+            return _BY_NAME[mode]
+        except (KeyError, TypeError):
+            names = ", ".join(repr(m.value) for m in Mode)
+            raise ArgumentError(f"mode must be one of {names}, got {mode!r}") from None
+
+
+for _mode in Mode:
+    _mode.access = Access.WRITE
+    _mode.settled = Mode.UPDATE
+for _mode, _access in ((Mode.READ, Access.READ), (Mode.COPY, Access.COPY)):
+    _mode.access = _access
+    _mode.settled = _mode
+
+_BY_NAME: Final[dict[object, Mode]] = {
+    **{m.value: m for m in Mode},
+    **{m: m for m in Mode},
+    "readonly": Mode.READ,
+    "readwrite": Mode.UPDATE,
+    "write": Mode.REPLACE,
+    "copyonwrite": Mode.COPY,
+}

@@ -1,0 +1,41 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+import mmapio
+
+# A slow machine is no bug, and a failure found once must come back.
+settings.register_profile("mmapio", deadline=None, print_blob=True)
+settings.load_profile("mmapio")
+
+
+@pytest.fixture
+def run_python() -> Callable[..., str]:
+    """Return a function that runs code in a fresh interpreter, where warnings are errors.
+
+    It returns what the code printed; keywords are added to the environment.
+    """
+
+    def run(code: str, *arguments: str, **environment: str) -> str:
+        path = str(Path(mmapio.__file__).parents[1])
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code, *arguments],
+            env=os.environ | {"PYTHONPATH": path} | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, f"exit status {done.returncode}\n{done.stderr}"
+        return done.stdout
+
+    return run
