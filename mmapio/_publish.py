@@ -1,0 +1,137 @@
+"""Files that appear at their path complete, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from . import _os
+from .errors import FileError, file_error
+
+__all__ = ["Draft", "publishing"]
+
+_NEW: int = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+_NEW |= getattr(os, "O_BINARY", 0)
+
+
+@contextlib.contextmanager
+def publishing(path: str, doing: str, *, replace: bool, durable: bool) -> Iterator[Draft]:
+    """Yield a new file, which appears at `path` if the block ends well.
+
+    Whoever has the old file open or mapped keeps it whole. `durable` makes the contents and the
+    name survive a power loss before this returns. `doing` begins the message of an error.
+    """
+    target = os.path.realpath(path) if replace else path
+    directory, name = os.path.split(target)
+    try:
+        draft = Draft(directory, name)
+        try:
+            if replace:
+                _take_over_permissions(draft.fd, target, doing)
+            yield draft
+            if durable:
+                _os.sync_file(draft.fd)
+            draft.publish(target, replace)
+        finally:
+            draft.discard()
+        if durable:
+            _os.sync_directory(directory)
+    except FileError:
+        raise
+    except OSError as error:
+        raise file_error(error, doing, path) from error
+
+
+def _take_over_permissions(fd: int, old: str, doing: str) -> None:
+    """Give a file the permissions of the one that it will replace, and its owner if allowed."""
+    try:
+        facts = os.stat(old)
+    except FileNotFoundError:
+        return
+    if not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):  # rename refuses those
+        raise FileError(errno.EINVAL, f"cannot {doing}: what is there is not a regular file", old)
+    if sys.platform == "win32":
+        return
+    with contextlib.suppress(PermissionError):
+        os.fchown(fd, facts.st_uid, facts.st_gid)
+    os.fchmod(fd, facts.st_mode & 0o7777)
+
+
+class Draft:
+    """A new file in a directory: nameless where the platform can, else under a hidden name.
+
+    Set `keep_open` to own the descriptor `fd` once the file is published.
+    """
+
+    __slots__ = ("_directory", "_hidden", "_name", "_published", "fd", "keep_open")
+
+    def __init__(self, directory: str, name: str) -> None:
+        self._directory = directory
+        self._name = name
+        self._hidden: str | None = None  # the name that is in the directory now
+        fd = _os.open_nameless(directory)
+        if fd is None:
+            hidden = self._hidden_name()
+            fd = os.open(hidden, _NEW, 0o666)
+            self._hidden = hidden
+        self.fd = fd
+        self._published = False
+        self.keep_open = False
+
+    def write(self, data: Any) -> None:
+        """Write all of a buffer of bytes at the position of the file."""
+        left = memoryview(data)
+        while len(left):
+            left = left[os.write(self.fd, left) :]
+
+    def publish(self, target: str, replace: bool) -> None:
+        """Give the file its name; FileExistsError if that is taken and must not be replaced."""
+        if self._hidden is None and not replace:
+            _os.publish_nameless(self.fd, target)
+        else:
+            self._rename(target, replace)
+        self._published = True
+
+    def _rename(self, target: str, replace: bool) -> None:
+        if self._hidden is None:
+            hidden = self._hidden_name()
+            _os.publish_nameless(self.fd, hidden)
+            self._hidden = hidden
+        if sys.platform == "win32":  # which renames no open file
+            os.close(self.fd)
+            self.fd = -1
+        _rename(self._hidden, target, replace)
+        self._hidden = None
+        if sys.platform == "win32" and self.keep_open:
+            self.fd = os.open(target, os.O_RDWR | os.O_BINARY)
+
+    def _hidden_name(self) -> str:
+        return os.path.join(self._directory, f".{self._name[:200]}.{os.urandom(6).hex()}.tmp")
+
+    def discard(self) -> None:
+        """Close the file unless it is kept, and remove it if it was not published."""
+        if self.fd >= 0 and not (self._published and self.keep_open):
+            os.close(self.fd)
+        if self._hidden is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._hidden)
+
+
+def _rename(hidden: str, target: str, replace: bool) -> None:
+    """Rename a file; without `replace`, FileExistsError if the target is there."""
+    if replace:
+        os.replace(hidden, target)
+    elif sys.platform == "win32":
+        os.rename(hidden, target)
+    else:
+        try:
+            os.link(hidden, target)
+            os.unlink(hidden)
+        except PermissionError:  # a file system without hard links
+            os.close(os.open(target, _NEW, 0o666))
+            os.replace(hidden, target)

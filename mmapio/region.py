@@ -1,0 +1,253 @@
+"""One span of mapped memory: its address, its length, its lifetime, and the arrays over it.
+
+Every array over a mapping has, at the root of its chain of bases, the one `Region` that owns the
+memory; so the memory is given back when the last array is gone, and not before::
+
+    Region  <-  bytes (ndarray of uint8 over all of it)  <-  every view
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import _os
+from ._ranges import as_count, bounded, round_down, round_up
+from .errors import ArgumentError, ArgumentTypeError, InUseError, file_error
+from .flags import Access, Mode
+from .source import Source, as_path, open_or_create
+
+__all__ = [
+    "Bytes",
+    "Region",
+    "as_bytes",
+    "close_region",
+    "other_references",
+    "region_of",
+    "regions_of",
+]
+
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+class Region:
+    """The owner of a mapped span of whole pages.
+
+    `address` is that of the first byte asked for, `size` how many bytes from there are in use,
+    and `capacity` how many can be without mapping anew.
+    """
+
+    __slots__ = (
+        "__array_interface__",
+        "__weakref__",
+        "_bytes",
+        "_covered_from",
+        "_end",
+        "_start",
+        "access",
+        "address",
+        "capacity",
+        "size",
+        "source",
+    )
+
+    def __init__(self, start: int, end: int, address: int, size: int, source: Source) -> None:
+        self._start = start
+        self._end = end
+        self._covered_from = end
+        self._bytes: weakref.ref[Bytes] | None = None
+        self.address = address
+        self.size = size
+        self.capacity = end - address if _os.CAN_MAP_PAST_END else size
+        self.source = source
+        self.access = source.mode.access
+        self.__array_interface__ = {
+            "version": 3,
+            "data": (address, self.access is Access.READ),
+            "shape": (self.capacity,),
+            "typestr": "|u1",
+        }
+
+    @classmethod
+    def of_file(cls, fd: int, source: Source, size: int, capacity: int = 0) -> Region:
+        """Map a file from `source.offset` on, which need not be page-aligned."""
+        wanted = max(size, capacity) if _os.CAN_MAP_PAST_END else size
+        if wanted == 0:
+            # The kernel maps no empty file. A page that is nobody's stands in for it; to grow is
+            # to move.
+            region = cls.of_nothing(source)
+            region.capacity = 0
+            return region
+        lead = source.offset % _os.GRANULARITY
+        pages = round_up(lead + wanted, _os.PAGE_SIZE)
+        try:
+            start = _os.map_file(fd, source.offset - lead, pages, source.mode.access)
+        except OSError as error:
+            raise file_error(error, f"map {wanted} bytes", source.path) from error
+        return cls(start, start + pages, start + lead, size, source)
+
+    @classmethod
+    def of_nothing(cls, source: Source, size: int = 0, capacity: int = 0) -> Region:
+        """Map zeroed memory that forked children share."""
+        pages = round_up(max(size, capacity, 1), _os.PAGE_SIZE)
+        try:
+            start = _os.map_anonymous(pages)
+        except OSError as error:
+            raise file_error(error, f"map {pages} bytes of memory", None) from error
+        return cls(start, start + pages, start, size, source)
+
+    @classmethod
+    def of_path(
+        cls,
+        path: object,
+        mode: Mode,
+        size: int | None = None,
+        prefix: bytes = b"",
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        capacity: int | None = None,
+        reserve: bool = True,
+    ) -> Region:
+        """Open or create a file, as `MappedFile.open` says, and map it.
+
+        A file that is created has `size` bytes and begins with `prefix`.
+        """
+        name = as_path(path)
+        fd, facts, created = open_or_create(name, mode, size, prefix, reserve)
+        try:
+            start, count = bounded(offset, length, facts.size)
+            source = Source(name, mode, start, facts)
+            source.reserve = reserve
+            source.name_is_new = created
+            room = 0 if capacity is None else as_count(capacity, "capacity")
+            return cls.of_file(fd, source, count, room)
+        finally:
+            os.close(fd)
+
+    def bytes(self) -> Bytes:
+        """Return the one array, while it lives, that all views of this region are made from."""
+        found = self._bytes() if self._bytes is not None else None
+        if found is None:
+            found = np.asarray(self)
+            self._bytes = weakref.ref(found)
+        return found
+
+    def cover(self, size: int) -> None:
+        """Put zero pages over all whole pages past `size`, so that no view can fault there."""
+        start = round_up(self.address + size, _os.PAGE_SIZE)
+        if start < self._covered_from:
+            _os.cover(start, self._covered_from - start, self.access)
+            self._covered_from = start
+
+    def cover_all(self) -> None:
+        """Put zero pages over everything, the first page too if it is shared with what precedes."""
+        _os.cover(self._start, self._end - self._start, self.access)
+        self._covered_from = self._start
+
+    def uncover(self, fd: int) -> None:
+        """Map the file again over what was covered."""
+        if self._covered_from < self._end:
+            offset = self.source.offset + self._covered_from - self.address
+            length = self._end - self._covered_from
+            _os.map_file_at(fd, offset, self._covered_from, length, self.access)
+            self._covered_from = self._end
+
+    def whole_pages(self, offset: int, length: int) -> tuple[int, int]:
+        """Return the address and the length of the pages that hold a range of bytes."""
+        start = round_down(self.address + offset, _os.PAGE_SIZE)
+        return start, self.address + offset + length - start
+
+    def give_back(self) -> None:
+        """Unmap the memory; no array over it may be alive."""
+        start, self._start = self._start, self._end
+        if start < self._end:
+            _os.unmap(start, self._end - start)
+
+    def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        # While the interpreter shuts down the modules that unmap may be gone; the kernel unmaps.
+        if not finalizing():
+            self.give_back()
+
+
+def close_region(region: Region, force: bool, own: int) -> None:
+    """Close a mapping; `own` references to its bytes belong to the array that asks for it.
+
+    Memory that arrays still lie in stays until they go, as zeros.
+    """
+    source = region.source
+    with source.lock:
+        if source.closed:
+            return
+        regions = regions_of(region)
+        handle = source.handle() if source.handle is not None else None
+        if handle is not None:
+            handle.state = None  # from here on it gives nobody a view
+        views = [_references_to_bytes(each) for each in regions]
+        if sum(views) > own and not force:
+            if handle is not None:
+                handle.state = (regions[-1].bytes(), regions[-1].size)
+            raise InUseError(
+                f"cannot close the mapping of {source.name}: arrays over it are alive; "
+                "drop them, or close(force=True), after which they read zeros"
+            )
+        source.closed = True
+        for each, count in zip(regions, views, strict=True):
+            if count:
+                each.cover_all()
+            else:
+                each.give_back()
+        source.close()
+
+
+def _references_to_bytes(region: Region) -> int:
+    data = region.bytes()
+    return other_references(data)
+
+
+def region_of(data: Bytes) -> Region:
+    """Return the region whose bytes these are."""
+    region = data.base
+    assert isinstance(region, Region)
+    return region
+
+
+def regions_of(region: Region) -> list[Region]:
+    """Return all memory that maps the same file for the same handle, the newest last."""
+    moved = region.source.regions
+    return [each for ref in moved if (each := ref()) is not None] if moved else [region]
+
+
+def as_bytes(data: Any) -> Bytes:
+    """Return the bytes of a buffer or an array, in C order, without a copy where it can be."""
+    if isinstance(data, np.ndarray):
+        if data.dtype.hasobject:
+            raise ArgumentError(f"arrays of dtype {data.dtype} hold Python objects, not bytes")
+        return np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+    try:
+        buffer = memoryview(data)
+    except TypeError:
+        raise ArgumentTypeError(
+            f"data must be a buffer (bytes, an array, ...), got {type(data).__name__!r}"
+        ) from None
+    return np.frombuffer(buffer if buffer.c_contiguous else buffer.tobytes(), np.uint8)
+
+
+def other_references(array: object) -> int:
+    """Return how many references to `array` there are besides one variable of the caller."""
+    return sys.getrefcount(array) - _OF_ONE_VARIABLE
+
+
+def _references_of_one_variable() -> int:
+    # Measured, not written down: how many a call itself holds differs between Python versions.
+    variable = object()
+    return other_references(variable)
+
+
+_OF_ONE_VARIABLE = 0
+_OF_ONE_VARIABLE = _references_of_one_variable()
