@@ -1,0 +1,94 @@
+"""Files as typed numpy arrays: in place, at memory speed, safe between threads and processes.
+
+Examples
+--------
+>>> import mmapio
+>>> a = mmapio.create("first.npy", (2, 3), "f8")
+>>> a[:] = 1
+>>> mmapio.open("first.npy").sum()
+np.float64(6.0)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .array import MappedArray
+from .errors import (
+    AccessError,
+    ArgumentError,
+    ArgumentTypeError,
+    ClosedError,
+    DirectoryError,
+    ExistingFileError,
+    FileError,
+    FormatError,
+    InUseError,
+    KernelError,
+    MisalignedError,
+    MissingExtraError,
+    MissingFileError,
+    MmapioError,
+    OutOfBoundsError,
+    ReadOnlyError,
+    ReplacedError,
+    UnsupportedError,
+)
+from .files import copy, delete, save
+from .mapping import MappedFile
+from .opening import anonymous, create, memmap, open
+from .reader import MappedReader
+from .segment import Segment
+
+if TYPE_CHECKING:
+    from . import atomics, kernels
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AccessError",
+    "ArgumentError",
+    "ArgumentTypeError",
+    "ClosedError",
+    "DirectoryError",
+    "ExistingFileError",
+    "FileError",
+    "FormatError",
+    "InUseError",
+    "KernelError",
+    "MappedArray",
+    "MappedFile",
+    "MappedReader",
+    "MisalignedError",
+    "MissingExtraError",
+    "MissingFileError",
+    "MmapioError",
+    "OutOfBoundsError",
+    "ReadOnlyError",
+    "ReplacedError",
+    "Segment",
+    "UnsupportedError",
+    "anonymous",
+    "atomics",
+    "copy",
+    "create",
+    "delete",
+    "kernels",
+    "memmap",
+    "open",
+    "save",
+]
+
+# What needs numba is imported when it is first asked for: numba costs more than all the rest.
+_LAZY = {"atomics", "kernels"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

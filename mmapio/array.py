@@ -1,0 +1,305 @@
+"""`MappedArray`: an ndarray whose memory is a mapped file."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+
+from ._ranges import as_count
+from .errors import ArgumentError, ClosedError, UnsupportedError
+from .mapping import MappedFile, close_at_exit, handle_of, is_shared_by_path
+from .region import Region, close_region, other_references
+
+if TYPE_CHECKING:  # numpy.typing is slow to import
+    import numpy.typing as npt
+
+__all__ = ["MappedArray", "array_over"]
+
+
+class MappedArray(np.ndarray[Any, np.dtype[Any]]):
+    """An ndarray whose memory is a mapped file; made by `open`, `create`, `anonymous`, `memmap`.
+
+    A slice is one too, and knows its own range of the file. Arithmetic, reductions and copies give
+    plain ndarrays. It holds no Python state of its own, so slicing costs what it costs in numpy;
+    what it tells of its file is found from the address of its memory.
+
+    Picking items by a list or a mask copies them, as in numpy; such a copy keeps the type, but is
+    not mapped: its `mapping` is None and `flush` raises.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> a = mmapio.create("squares.npy", 5, "i8")
+    >>> a[:] = [0, 1, 4, 9, 16]
+    >>> a[2:4].flush()
+    >>> a + 1
+    array([ 1,  2,  5, 10, 17])
+    """
+
+    __slots__ = ()
+
+    # As numpy.memmap has it: beside a plain array, the result is a plain array.
+    __array_priority__ = -100.0
+
+    @property
+    def mapping(self) -> MappedFile | None:
+        """The `MappedFile` the memory belongs to; None for a copy, which has no file."""
+        region = self._region
+        return None if region is None else handle_of(region)
+
+    @property
+    def ndarray(self) -> npt.NDArray[Any]:
+        """The same memory as a plain `numpy.ndarray`."""
+        root = self.base
+        if type(root) is not MappedArray:
+            return self.view(np.ndarray)
+        # Made from the root, not from self, so that `close` can see that it is alive.
+        at = _address(self) - _address(root)
+        return np.ndarray(self.shape, self.dtype, root, at, self.strides)
+
+    @property
+    def filename(self) -> str | None:
+        """Absolute path of the file; None where there is none."""
+        region = self._region
+        return None if region is None else region.source.path
+
+    @property
+    def offset(self) -> int | None:
+        """Byte of the file at which the first item lies; None for a copy, which has no file."""
+        region = self._region
+        return None if region is None else region.source.offset + self._mapped_offset()
+
+    @property
+    def mode(self) -> str | None:
+        """The mode the file was opened in; None for a copy, which has no file."""
+        region = self._region
+        return None if region is None else region.source.mode.value
+
+    @property
+    def closed(self) -> bool:
+        """Whether the mapping was closed, so that the array reads zeros."""
+        region = self._region
+        return region is not None and region.source.closed
+
+    def flush(self, wait: bool = True) -> None:
+        """Write what was stored in the array to the drive; of a slice, the slice's own bytes.
+
+        Parameters
+        ----------
+        wait : bool, default True
+            Return when the bytes are durable; False only starts the writing.
+
+        Raises
+        ------
+        FileError
+            If the drive reports an error.
+        ClosedError
+            If the mapping was closed.
+        UnsupportedError
+            If the array is a copy, which has no file.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> a = mmapio.create("flushed.npy", (100, 100), "f4")
+        >>> a[10:20] = 1
+        >>> a[10:20].flush()
+        """
+        mapping, start, length = self._span()
+        mapping.flush(start, length, wait)
+
+    def chunks(self, rows: int) -> Iterator[npt.NDArray[Any]]:
+        """Iterate over the array, some rows at a time; the last piece may be short.
+
+        Parameters
+        ----------
+        rows : int
+            How many items of the first dimension a piece has.
+
+        Returns
+        -------
+        iterator of numpy.ndarray
+            Plain arrays over the same memory.
+
+        Raises
+        ------
+        ArgumentError
+            If `rows` is not 1 or more, or the array has no dimension.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> a = mmapio.anonymous((10, 3), "i4")
+        >>> [piece.shape for piece in a.chunks(4)]
+        [(4, 3), (4, 3), (2, 3)]
+        """
+        step = as_count(rows, "rows")
+        if step == 0 or self.ndim == 0:
+            raise ArgumentError(f"cannot cut an array of shape {self.shape} every {rows} rows")
+        plain = self.ndarray
+        return (plain[at : at + step] for at in range(0, len(plain), step))
+
+    def close(self, force: bool = False) -> None:
+        """Close the mapping; the array itself reads zeros from then on.
+
+        Parameters
+        ----------
+        force : bool, default False
+            Close even while other arrays over the mapping are alive; they read zeros too.
+
+        Raises
+        ------
+        InUseError
+            If slices or other arrays over the mapping are alive, and `force` is False. What was
+            made by `numpy.asarray` or `memoryview` of this very array cannot be told from another
+            name for it, and does not count; it reads zeros as well.
+        UnsupportedError
+            If the array is a copy, which has no file.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> a = mmapio.anonymous(3, "i4")
+        >>> part = a[1:]
+        >>> a.close()
+        Traceback (most recent call last):
+        mmapio.errors.InUseError: cannot close the mapping of <anonymous>: arrays over it are \
+alive; drop them, or close(force=True), after which they read zeros
+        """
+        region = self._mapped_region()
+        root = self.base
+        # Every MappedArray of this file has the one root for its base (see array_over); if this
+        # one is the only one, the root is all that refers to the bytes.
+        alone = type(root) is MappedArray and other_references(root) == 1
+        close_region(region, force, own=1 if alone else 0)
+
+    def __enter__(self) -> Self:
+        if self.closed:
+            raise ClosedError("the array's mapping is closed")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        close_at_exit(self, error)
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        if array is self:
+            return array
+        return array[()] if return_scalar else array.view(np.ndarray)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        # numpy hands the types on unread, apart from asking whether they are its own.
+        result = super().__array_function__(func, types, args, kwargs)
+        if type(result) in (tuple, list):
+            return type(result)(map(_plain_if_copy, result))
+        return _plain_if_copy(result)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        mapping = self.mapping
+        if mapping is None or not is_shared_by_path(mapping):
+            return self.view(np.ndarray).__reduce_ex__(protocol)
+        at = self._mapped_offset()
+        return _rebuild, (mapping, at, self.shape, self.dtype, self.strides)
+
+    @property
+    def _region(self) -> Region | None:
+        base: Any = self.base
+        while isinstance(base, np.ndarray):
+            base = base.base
+        return base if isinstance(base, Region) else None
+
+    def _mapped_region(self) -> Region:
+        region = self._region
+        if region is None:
+            raise UnsupportedError("this array is a copy in memory: it has no file")
+        return region
+
+    def _mapped_offset(self) -> int:
+        """Return where in the mapping the first item lies, in bytes."""
+        return _address(self) - self._mapped_region().address
+
+    def _span(self) -> tuple[MappedFile, int, int]:
+        """Return the mapping, and offset and length of the bytes in it that the array spans."""
+        mapping = handle_of(self._mapped_region())
+        if self.size == 0:
+            return mapping, 0, 0
+        low, high = byte_bounds(self)
+        return mapping, self._mapped_offset() - (_address(self) - low), high - low
+
+
+def array_over(
+    region: Region,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    offset: int = 0,
+    strides: tuple[int, ...] | None = None,
+    order: Literal["C", "F"] = "C",
+) -> MappedArray:
+    """Return the array that lies at a byte of a region, where there is room for it.
+
+    numpy gives a view of a view the first array of the same type for its base. So one array over
+    all the bytes, which no user ever sees, becomes the base of the array and of all its slices;
+    and how many of them are alive is the number of references to it.
+    """
+    root = region.bytes().view(MappedArray)
+    return np.ndarray.__new__(MappedArray, shape, dtype, root, offset, strides, order)
+
+
+def _rebuild(
+    mapping: MappedFile,
+    offset: int,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    strides: tuple[int, ...],
+) -> MappedArray:
+    """Return the array that was pickled by reference."""
+    return array_over(mapping.region, dtype, shape, offset, strides)
+
+
+def _address(array: npt.NDArray[Any]) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+def _plain_if_copy(result: Any) -> Any:
+    if type(result) is MappedArray and result.flags.owndata:
+        return result.view(np.ndarray)
+    return result
+
+
+def _giving_plain(name: str) -> Callable[..., Any]:
+    """Return an ndarray method that copies, so that the copy is a plain ndarray."""
+    method = getattr(np.ndarray, name)
+
+    @functools.wraps(method)
+    def on_plain(self: MappedArray, *args: Any, **kwargs: Any) -> Any:
+        return method(self.view(np.ndarray), *args, **kwargs)
+
+    return on_plain
+
+
+for _name in (
+    "__copy__",
+    "__deepcopy__",
+    "argmax",
+    "argmin",
+    "argpartition",
+    "argsort",
+    "astype",
+    "byteswap",
+    "compress",
+    "copy",
+    "flatten",
+    "repeat",
+    "take",
+):
+    setattr(MappedArray, _name, _giving_plain(_name))

@@ -1,0 +1,139 @@
+"""Whole files: `save`, `copy`, `delete`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _os
+from ._content import as_dtype
+from ._publish import publishing
+from .errors import file_error
+from .flags import Mode
+from .npy import encode_header
+from .region import as_bytes
+from .source import as_path, open_file, set_size
+
+if TYPE_CHECKING:  # numpy.typing is slow to import
+    import numpy.typing as npt
+
+__all__ = ["copy", "delete", "save"]
+
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+_PIECE_ITEMS = 1 << 16
+
+
+def save(path: Path, array: npt.ArrayLike) -> None:
+    """Write an array to a `.npy` file, in place of what is there: the old file, or the new one.
+
+    Parameters
+    ----------
+    path : str, bytes or os.PathLike
+        The file; no suffix is added. Its permissions and owner stay what they were.
+    array : array_like
+        The array; any dtype but Python objects.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be written, on a full disk for one. What was at the path is as it was.
+    ArgumentError
+        If the array holds Python objects.
+
+    Notes
+    -----
+    The new file is written beside the old one, synced, and renamed over it; then the directory is
+    synced (rename(2), fsync(2)). Whoever has the old file open or mapped keeps it whole.
+
+    Examples
+    --------
+    >>> import numpy as np, mmapio
+    >>> mmapio.save("saved.npy", np.arange(3))
+    >>> np.load("saved.npy")
+    array([0, 1, 2])
+    """
+    data = np.asarray(array)
+    as_dtype(data.dtype)
+    fortran = data.flags.f_contiguous and not data.flags.c_contiguous
+    header = encode_header(data.dtype, data.shape, fortran)
+    name = as_path(path)
+    with publishing(name, "save", replace=True, durable=True) as draft:
+        set_size(draft.fd, 0, len(header) + data.nbytes, True, name)
+        draft.write(header)
+        for piece in _pieces(data.T if fortran else data):
+            draft.write(as_bytes(piece))
+
+
+def copy(src: Path, dst: Path) -> None:
+    """Copy a file, in place of what is at `dst`; blocks are shared where the file system can.
+
+    Parameters
+    ----------
+    src : str, bytes or os.PathLike
+        The file to copy. Holes in it stay holes.
+    dst : str, bytes or os.PathLike
+        Where the copy goes; whoever maps what is there keeps it whole.
+
+    Raises
+    ------
+    MissingFileError, DirectoryError, AccessError, FileError
+        If the one cannot be read, or the other not be written; what was at `dst` is as it was.
+
+    Examples
+    --------
+    >>> import numpy as np, mmapio
+    >>> np.save("first.npy", np.arange(3))
+    >>> mmapio.copy("first.npy", "second.npy")
+    >>> mmapio.open("second.npy")
+    MappedArray([0, 1, 2])
+    """
+    source, facts = open_file(as_path(src), Mode.READ)
+    try:
+        with publishing(as_path(dst), "copy", replace=True, durable=True) as draft:
+            _os.copy_contents(source, draft.fd, facts.size)
+    finally:
+        os.close(source)
+
+
+def delete(path: Path) -> None:
+    """Delete a file; whoever maps it keeps it until they close it.
+
+    Parameters
+    ----------
+    path : str, bytes or os.PathLike
+        The file.
+
+    Raises
+    ------
+    MissingFileError, DirectoryError, AccessError, FileError
+        If it cannot be deleted.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> a = mmapio.create("gone.npy", 3)
+    >>> mmapio.delete("gone.npy")
+    >>> a[0]
+    np.float64(0.0)
+    """
+    name = as_path(path)
+    try:
+        os.unlink(name)
+    except OSError as error:
+        raise file_error(error, "delete", name) from error
+
+
+def _pieces(array: npt.NDArray[Any]) -> Iterable[Any]:
+    """Yield an array's items in C order, in contiguous pieces that need little memory."""
+    if array.flags.c_contiguous:
+        return [array]
+    return np.nditer(
+        array,
+        flags=["external_loop", "buffered", "zerosize_ok"],
+        buffersize=_PIECE_ITEMS,
+        order="C",
+    )
