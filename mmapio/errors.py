@@ -28,6 +28,7 @@ __all__ = [
     "ReadOnlyError",
     "ReplacedError",
     "UnsupportedError",
+    "file_error",
 ]
 
 
@@ -262,7 +263,30 @@ _BY_BUILTIN: tuple[tuple[type[OSError], type[FileError]], ...] = (
 
 
 def file_error(error: OSError, doing: str, path: object, hint: str = "") -> FileError:
-    """Return the error of ours that stands for `error`, met while `doing` something to `path`."""
+    """Return the error of ours that stands for one of the operating system.
+
+    Parameters
+    ----------
+    error : OSError
+        What the system reported.
+    doing : str
+        What was being done, such as ``"open"``.
+    path : object
+        The file's path; None if it has none.
+    hint : str, default ""
+        What the user can do about it.
+
+    Returns
+    -------
+    FileError
+        An error of the class that is also the built-in class of `error`, with its `errno`.
+
+    Examples
+    --------
+    >>> from mmapio.errors import file_error
+    >>> file_error(FileNotFoundError(2, "No such file"), "open", "x.npy", "create it first")
+    MissingFileError(2, 'cannot open: No such file; create it first')
+    """
     code = error.errno if error.errno is not None else errno.EIO
     kind = next((ours for theirs, ours in _BY_BUILTIN if isinstance(error, theirs)), FileError)
     reason = error.strerror or os.strerror(code)

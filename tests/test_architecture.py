@@ -1,0 +1,393 @@
+"""The layout of mmapio, as rules over its source.
+
+A rule takes one parsed file and yields (line, what is wrong), or takes a public name and what it
+stands for. It knows nothing of the disk, so `test_rules_can_fail` can show it what breaks it.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import pytest
+
+import mmapio
+
+ROOT = Path(__file__).parents[1]
+
+# A module imports from lower whole numbers; decimals order the members of one package.
+LAYERS = {
+    0: "errors",
+    1: "_extras _ranges _words flags",
+    2.0: "npy _os._buffer311 _os._facts atomics._numbers atomics._rules kernels._cpus kernels._jit",
+    2.1: "_os._posix _os._stub _os._windows atomics._ir"
+    " kernels._bins kernels._layout kernels._pool",
+    2.2: "_os._linux atomics._methods atomics._overloads kernels.bytescan",
+    2.3: "atomics._cells kernels._scan",
+    2.4: "atomics._access atomics._fetch kernels._workers",
+    2.5: "kernels.describe kernels.gather kernels.reduce kernels.scan kernels.touch",
+    2.6: "_os atomics kernels",
+    3.0: "_merge _publish flush guard watch",
+    3.1: "source",
+    4.0: "reader region",
+    4.1: "segment",
+    4.2: "_content",
+    4.3: "_extent",
+    5: "mapping",
+    6.0: "array files growable inspection residency",
+    6.1: "opening",
+    6.2: "reports",
+    7.0: "aio dask demo",
+    7.1: "cli",
+    8: "__init__ __main__",
+}
+RANKS = {module: rank for rank, modules in LAYERS.items() for module in modules.split()}
+HOMES = {
+    "ctypes": ("_os", "guard"),
+    "numba": ("kernels", "atomics"),
+    "llvmlite": ("guard", "_os._buffer311", "atomics"),
+}
+PRINTERS = ("cli", "__main__")
+LONGEST_FUNCTION = 70
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Definition = Function | ast.ClassDef
+
+
+class Source(NamedTuple):
+    """A file: its path from the top of the repository, and what it says."""
+
+    path: PurePosixPath
+    tree: ast.Module
+
+    @property
+    def module(self) -> str:
+        """Its name within mmapio; `__init__` is that of mmapio itself."""
+        parts = self.path.with_suffix("").parts[1:]
+        return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+    @property
+    def looks_public(self) -> bool:
+        return re.search(r"(^|\.)_(?!_init__$)", self.module) is None
+
+
+Rule = Callable[[Source], Iterator[tuple[int, str]]]
+NameRule = Callable[[str, object], Iterator[str]]
+
+
+def read(*folders: str) -> list[Source]:
+    files = [file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))]
+    trees = [ast.parse(file.read_bytes()) for file in files]
+    paths = [PurePosixPath(file.relative_to(ROOT)) for file in files]
+    return list(map(Source, paths, trees))
+
+
+def breaches(rule: Rule, sources: list[Source]) -> list[str]:
+    return [f"{s.path}:{line}: {wrong}" for s in sources for line, wrong in rule(s)]
+
+
+# What a file says -------------------------------------------------------------------------------
+
+
+def top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the statements that run at import, also those under `if`, `try` and `with`."""
+    for node in body:
+        yield node
+        if isinstance(node, ast.If | ast.Try | ast.With):
+            for block in (node, *getattr(node, "handlers", ())):
+                for part in ("body", "orelse", "finalbody"):
+                    yield from top_level(getattr(block, part, []))
+
+
+def called(node: ast.AST) -> str:
+    """Return the last part of the name of what a call calls; empty: it is no call."""
+    return ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
+
+
+def imports(source: Source) -> Iterator[tuple[int, str]]:
+    """Yield (line, absolute name) of what is imported, in functions and by literals as well."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = absolute(source, "." * node.level + (node.module or ""))
+            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+        elif called(node) in ("import_module", "require"):
+            names = [n.value for n in node.args[:1] if isinstance(n, ast.Constant)]
+            yield from ((node.lineno, absolute(source, name)) for name in names)
+
+
+def absolute(source: Source, name: str) -> str:
+    """Return the name that a perhaps relative import means."""
+    tail = name.lstrip(".")
+    level = len(name) - len(tail)
+    base = source.path.parts[:-level] if level else ()
+    return ".".join((*base, tail) if tail else base)
+
+
+def module_in(name: str) -> str | None:
+    """Return which module of RANKS an absolute name is, or lies in; None: none."""
+    first, *rest = name.split(".")
+    names = [".".join(parts) or "__init__" for parts in (rest, rest[:-1])]
+    return next((n for n in names if n in RANKS), None) if first == "mmapio" else None
+
+
+def exported(tree: ast.Module) -> list[str]:
+    """Return the literal `__all__` of a module; empty where it has none."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            names: list[str] = ast.literal_eval(node.value)
+            return names
+    return []
+
+
+def definitions(tree: ast.Module) -> Iterator[Definition]:
+    return (node for node in top_level(tree.body) if isinstance(node, Definition))
+
+
+def bound_names(tree: ast.Module) -> set[str]:
+    """Return the names that a module has once it is imported."""
+    names = {node.name for node in definitions(tree)}
+    for node in top_level(tree.body):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            stored = (n for n in ast.walk(node) if isinstance(getattr(n, "ctx", None), ast.Store))
+            names |= {ast.unparse(n) for n in stored}
+    return names
+
+
+# Rules of the layout: a rule takes a file ---------------------------------------------------------
+
+
+def package(module: str) -> str:
+    """Return the package whose members may see each other in the order of their decimals."""
+    first = module.split(".")[0]
+    return first if any(name.startswith(f"{first}.") for name in RANKS) else ""
+
+
+def may_import(importer: str, imported: str) -> bool:
+    high, low = RANKS[importer], RANKS[imported]
+    return int(low) < int(high) or (low < high and package(importer) == package(imported))
+
+
+def ranked(source: Source) -> Iterator[tuple[int, str]]:
+    """Every module has a rank and imports from lower ones only; so there are no circles."""
+    here = source.module
+    if here not in RANKS:
+        yield 1, f"{here} is not in RANKS; give it a rank"
+        return
+    for line, name in imports(source):
+        there = module_in(name)
+        if there is not None and not may_import(here, there):
+            yield line, f"{here} (rank {RANKS[here]}) imports {there} (rank {RANKS[there]})"
+
+
+def at_home(source: Source) -> Iterator[tuple[int, str]]:
+    """Each library of HOMES is imported in its homes only."""
+    for line, name in imports(source):
+        homes = HOMES.get(name.split(".")[0])
+        if homes and not f"{source.module}.".startswith(tuple(f"{home}." for home in homes)):
+            yield line, f"{name} is for {' and '.join(homes)} only"
+
+
+def short(source: Source) -> Iterator[tuple[int, str]]:
+    """A function fits on a screen; its docstring does not count."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, Function):
+            text = node.body[0]
+            unread = text.end_lineno - text.lineno + 1 if ast.get_docstring(node) else 0
+            lines = node.end_lineno - node.lineno + 1 - unread
+            if lines > LONGEST_FUNCTION:
+                yield node.lineno, f"{node.name} has {lines} lines, over {LONGEST_FUNCTION}"
+
+
+def listed(source: Source) -> Iterator[tuple[int, str]]:
+    """What `__all__` names exists, and a public module names all that looks public."""
+    names, bound = exported(source.tree), bound_names(source.tree)
+    # Names that come on first use, or by a star, are asked for in test_every_name_is_there.
+    if bound.isdisjoint({"__getattr__", "*"}):
+        yield from ((1, f"__all__ names {n}, which is not there") for n in names if n not in bound)
+    for node in definitions(source.tree) if source.looks_public else ():
+        if not node.name.startswith("_") and node.name not in names:
+            yield node.lineno, f"{node.name} looks public but is not in __all__"
+
+
+def quiet(source: Source) -> Iterator[tuple[int, str]]:
+    """Only the command line prints."""
+    for node in ast.walk(source.tree):
+        if called(node) == "print" and source.module not in PRINTERS:
+            yield node.lineno, f"prints, as only {' and '.join(PRINTERS)} may"
+
+
+# Rules of what users reach: a rule takes a name and what it stands for ----------------------------
+
+
+def public_things() -> Iterator[tuple[str, object]]:
+    """Yield what mmapio and the modules that it offers offer."""
+    offered = [getattr(mmapio, name) for name in mmapio.__all__]
+    for module in [mmapio, *filter(inspect.ismodule, offered)]:
+        for name in module.__all__:
+            yield f"{module.__name__}.{name}", getattr(module, name)
+
+
+def members(name: str, thing: object) -> Iterator[tuple[str, object]]:
+    """Yield the functions and properties that `thing` is or has, by mmapio's own hand."""
+    if not inspect.isclass(thing):
+        yield name, thing
+        return
+    for owner in thing.__mro__:
+        for key, value in vars(owner).items() if owner.__module__.startswith("mmapio") else ():
+            plain = getattr(value, "__func__", value)
+            is_foreign = inspect.ismethoddescriptor(inspect.unwrap(plain))  # wrapped, of numpy
+            if not (key.startswith("_") or is_foreign) and isinstance(plain, property | Callable):
+                yield f"{name}.{key}", plain
+
+
+def section(docstring: str, title: str) -> list[str]:
+    """Return the lines of a section of a numpydoc docstring; empty where there is none."""
+    parts = re.split(r"^(.+)\n-{3,}$", inspect.cleandoc(docstring), flags=re.MULTILINE)
+    found = [text for name, text in zip(parts[1::2], parts[2::2], strict=True) if name == title]
+    return "\n".join(found).splitlines()
+
+
+def exemplified(name: str, thing: object) -> Iterator[str]:
+    """Every public function and class has an example that runs."""
+    example = section(thing.__doc__ or "", "Examples")
+    if callable(thing) and not any(re.match(r">>>(?!.*\+SKIP)", line) for line in example):
+        yield f"{name} has no example that runs"
+
+
+def explained(name: str, thing: object) -> Iterator[str]:
+    """Every public function, method and property has a summary and explains its parameters."""
+    for path, member in members(name, thing):
+        text = member.__doc__ or ""
+        if not text:
+            yield f"{path} has no docstring"
+        if not callable(member):
+            continue
+        taken = [p for p in inspect.signature(member).parameters if p not in ("self", "cls")]
+        lines = section(text, "Parameters") + section(text, "Other Parameters")
+        heads = [line.split(" :")[0] for line in lines if re.match(r"\S", line)]
+        told = [word.strip().lstrip("*") for head in heads for word in head.split(",")]
+        yield from (f"{path} does not explain {p}" for p in taken if p not in told)
+        yield from (f"{path} takes no {p}" for p in told if p not in taken)
+
+
+# Tests ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", [ranked, at_home, listed, quiet])
+def test_the_package_keeps(rule: Rule) -> None:
+    found = breaches(rule, read("mmapio"))
+    assert not found, "\n".join([rule.__doc__ or "", *found])
+
+
+def test_functions_fit_on_a_screen() -> None:
+    found = breaches(short, read("mmapio", "tests", "examples", "asv_benchmarks/benchmarks"))
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("rule", [exemplified, explained])
+def test_what_users_reach_is(rule: NameRule) -> None:
+    found = [wrong for name, thing in public_things() for wrong in rule(name, thing)]
+    assert not found, "\n".join([rule.__doc__ or "", *found])
+
+
+@pytest.mark.parametrize("module", ["mmapio", "mmapio._os", "mmapio.atomics", "mmapio.kernels"])
+def test_every_name_is_there(module: str) -> None:
+    there = importlib.import_module(module)
+    assert [name for name in there.__all__ if not hasattr(there, name)] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "unwanted"),
+    [
+        ("import mmapio", {"numba", "llvmlite", "typer", "rich", "tqdm"}),
+        ("import mmapio; mmapio.open(sys.argv[1], dtype='u1')[0]", {"numba", "typer"}),
+    ],
+)
+def test_what_is_heavy_is_not_imported(
+    code: str, unwanted: set[str], run_python: Callable[..., str]
+) -> None:
+    loaded = run_python(f"import sys; {code}; print(*sys.modules)", __file__).split()
+    assert "mmapio" in loaded
+    assert unwanted.isdisjoint(loaded)
+
+
+# (rule, path, text, what is wrong with it)
+BROKEN: list[tuple[Rule, str, str, str]] = [
+    (ranked, "novelty.py", "", "novelty is not in RANKS; give it a rank"),
+    (ranked, "region.py", "from .mapping import MappedFile", "imports mapping (rank 5)"),
+    (ranked, "region.py", "import mmapio.array", "imports array (rank 6.0)"),
+    (ranked, "array.py", "from . import growable", "imports growable (rank 6.0)"),
+    (ranked, "array.py", "from mmapio import open", "imports __init__ (rank 8)"),
+    (ranked, "region.py", "def f():\n    from . import array", "imports array"),
+    (ranked, "region.py", "if TYPE_CHECKING:\n    from . import array", "imports array"),
+    (ranked, "region.py", "import_module('.array', __package__)", "imports array"),
+    (ranked, "region.py", "importlib.import_module('mmapio.array')", "imports array"),
+    (ranked, "kernels/scan.py", "from ..npy import NpyHeader", "imports npy (rank 2.0)"),
+    (ranked, "kernels/scan.py", "from .. import _os", "imports _os (rank 2.6)"),
+    (ranked, "_os/__init__.py", "from ..kernels import touch", "imports kernels.touch"),
+    (ranked, "_os/_posix.py", "from ._linux import identify", "imports _os._linux"),
+    (at_home, "region.py", "import ctypes", "ctypes is for _os and guard only"),
+    (at_home, "_osmosis.py", "from ctypes import CDLL", "ctypes.CDLL is for"),
+    (at_home, "array.py", "def f():\n    import numba", "numba is for kernels and atomics only"),
+    (at_home, "array.py", "require('numba.core', 'x')", "numba.core is for"),
+    (at_home, "kernels/scan.py", "from llvmlite import ir", "llvmlite.ir is for guard"),
+    (short, "array.py", "def f():\n    '''A\n    B'''\n" + "    x\n" * 70, "f has 71 lines"),
+    (listed, "array.py", "__all__ = ['open']", "__all__ names open, which is not there"),
+    (listed, "_ranges.py", "__all__ = ['a']\nb = a\ndef f():\n    a = 1", "names a,"),
+    (listed, "array.py", "__all__ = []\nclass A: ...", "A looks public"),
+    (listed, "array.py", "if X:\n    pass\nelse:\n    def f(): ...", "f looks public"),
+    (listed, "__init__.py", "def f(): ...", "f looks public"),
+    (quiet, "demo.py", "def f():\n    print(1)", "prints, as only cli and __main__ may"),
+]
+
+
+@pytest.mark.parametrize(("rule", "path", "text", "wrong"), BROKEN)
+def test_rules_can_fail(rule: Rule, path: str, text: str, wrong: str) -> None:
+    source = Source(PurePosixPath("mmapio", path), ast.parse(text))
+    assert wrong in "\n".join(breaches(rule, [source]))
+
+
+FUNCTION = """
+def read(offset, *parts):
+    '''Read.
+
+    Parameters
+    ----------
+    offset, *parts : int
+        Where.
+
+    Examples
+    --------
+    >>> read(0)
+    '''
+"""
+# (rule, text, what is wrong with the last thing that it defines)
+UNDOCUMENTED: list[tuple[NameRule, str, str]] = [
+    (exemplified, "class A: ...", "x has no example that runs"),
+    (exemplified, FUNCTION.replace(">>> read", "read"), "x has no example that runs"),
+    (exemplified, FUNCTION.replace("(0)", "(0)  # doctest: +SKIP"), "x has no example that runs"),
+    (exemplified, FUNCTION.replace("Examples", "Notes"), "x has no example that runs"),
+    (explained, FUNCTION.replace("offset, *parts :", "offset :"), "x does not explain parts"),
+    (explained, FUNCTION.replace("offset, *parts)", "offset)"), "x takes no parts"),
+    (explained, FUNCTION.replace("Parameters", "Arguments"), "x does not explain offset"),
+    (explained, "class A:\n    def f(self): ...", "x.f has no docstring"),
+    (explained, "class A:\n    size = property(lambda self: 0)", "x.size has no docstring"),
+    (explained, "class A:\n    @classmethod\n    def f(cls, n): 'F.'", "x.f does not explain n"),
+    (explained, "class A:\n    def f(self, n): 'F.'\nclass B(A): ...", "x.f does not explain n"),
+]
+
+
+@pytest.mark.parametrize(("rule", "text", "wrong"), UNDOCUMENTED)
+def test_rules_of_what_users_reach_can_fail(rule: NameRule, text: str, wrong: str) -> None:
+    names = {"__name__": "mmapio.made_up"}
+    exec(text, names)
+    assert wrong in list(rule("x", list(names.values())[-1]))
