@@ -12,8 +12,8 @@ from numpy.lib.array_utils import byte_bounds
 
 from ._ranges import as_count
 from .errors import ArgumentError, ClosedError, UnsupportedError
-from .mapping import MappedFile, close_at_exit, handle_of, is_shared_by_path
-from .region import Region, close_region, other_references
+from .mapping import MappedFile, handle_of, is_shared_by_path
+from .region import Region, WhenInUse, close_region, other_references
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
@@ -30,6 +30,9 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
 
     Picking items by a list or a mask copies them, as in numpy; such a copy keeps the type, but is
     not mapped: its `mapping` is None and `flush` raises.
+
+    A ``with`` block closes the mapping at its end, and the array reads zeros from then on. If slices
+    or other arrays over it are alive, the memory stays as it is until they go.
 
     Examples
     --------
@@ -171,12 +174,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         mmapio.errors.InUseError: cannot close the mapping of <anonymous>: arrays over it are \
 alive; drop them, or close(force=True), after which they read zeros
         """
-        region = self._mapped_region()
-        root = self.base
-        # Every MappedArray of this file has the one root for its base (see array_over); if this
-        # one is the only one, the root is all that refers to the bytes.
-        alone = type(root) is MappedArray and other_references(root) == 1
-        close_region(region, force, own=1 if alone else 0)
+        self._close(WhenInUse.ZERO if force else WhenInUse.REFUSE)
 
     def __enter__(self) -> Self:
         if self.closed:
@@ -189,7 +187,15 @@ alive; drop them, or close(force=True), after which they read zeros
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        close_at_exit(self, error)
+        # Not strict as `close` is: a loop variable may well hold the last chunk.
+        self._close(WhenInUse.KEEP)
+
+    def _close(self, when_in_use: WhenInUse) -> None:
+        root = self.base
+        # Every MappedArray of this file has the one root for its base (see array_over); if this
+        # one is the only one, the root is all that refers to the bytes.
+        alone = type(root) is MappedArray and other_references(root) == 1
+        close_region(self._mapped_region(), when_in_use, own=1 if alone else 0)
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         if array is self:

@@ -13,15 +13,14 @@ from ._extent import ResizableContent
 from ._ranges import as_count, bounded
 from .errors import (
     ArgumentError,
-    InUseError,
     UnsupportedError,
     file_error,
 )
 from .flags import Access, Mode
-from .region import Region, close_region, region_of, regions_of
-from .source import Source, check_mappable, replaced_error
+from .region import Region, WhenInUse, close_region, region_of, regions_of
+from .source import Source, check_mappable
 
-__all__ = ["MappedFile", "close_at_exit", "handle_of", "is_shared_by_path"]
+__all__ = ["MappedFile", "handle_of", "is_shared_by_path"]
 
 
 class MappedFile(ResizableContent):
@@ -30,6 +29,9 @@ class MappedFile(ResizableContent):
     Stores through views go straight to the file's pages: every process that maps the file sees
     them at once, and they survive the death of this process. `flush` makes them survive a power
     loss as well. A mapping can be used from several threads.
+
+    A ``with`` block closes the mapping at its end. Unlike `close` it does not refuse when arrays
+    over the mapping are alive: they keep the memory until they go.
 
     Parameters
     ----------
@@ -329,7 +331,8 @@ class MappedFile(ResizableContent):
         array([0, 0, 0, 0], dtype=uint8)
         """
         if not self.closed:
-            close_region(self.region, force, own=0)
+            when_in_use = WhenInUse.ZERO if force else WhenInUse.REFUSE
+            close_region(self.region, when_in_use, own=0)
 
     def detach(self) -> int:
         """Close the mapping and return a descriptor of its file.
@@ -375,7 +378,9 @@ class MappedFile(ResizableContent):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        close_at_exit(self, error)
+        # Not strict as `close` is: a loop variable may well hold the last chunk.
+        if not self.closed:
+            close_region(self.region, WhenInUse.KEEP, own=0)
 
     def __repr__(self) -> str:
         state = self.state
@@ -394,15 +399,6 @@ class MappedFile(ResizableContent):
         return _reopen, (source.path, mode, source.identity, source.offset, size)
 
 
-def close_at_exit(closeable: MappedFile | Any, error: BaseException | None) -> None:
-    """Close at the end of a ``with`` block; an error that is on its way is not to be hidden."""
-    try:
-        closeable.close()
-    except InUseError:
-        if error is None:
-            raise
-
-
 def is_shared_by_path(mapping: MappedFile) -> bool:
     """Tell whether another process can map the same bytes, by their path."""
     source = mapping._source
@@ -418,12 +414,9 @@ def handle_of(region: Region) -> MappedFile:
 
 
 def _reopen(path: str, mode: str, identity: _os.Identity, offset: int, length: int) -> MappedFile:
-    """Map the file that a `reference` speaks of, which must still be the same one."""
-    mapping = MappedFile.open(path, mode, offset=offset, length=length)
-    if mapping._source.identity != identity:
-        mapping.close()
-        raise replaced_error(path, "was replaced by another")
-    return mapping
+    """Map the file that was pickled, which must still be the same one."""
+    kind = Mode.parse(mode)
+    return MappedFile(Region.of_path(path, kind, offset=offset, length=length, identity=identity))
 
 
 def _give_buffer_protocol(cls: type[MappedFile]) -> None:

@@ -8,6 +8,7 @@ memory; so the memory is given back when the last array is gone, and not before:
 
 from __future__ import annotations
 
+import enum
 import os
 import sys
 import weakref
@@ -20,11 +21,12 @@ from . import _os
 from ._ranges import as_count, bounded, round_down, round_up
 from .errors import ArgumentError, ArgumentTypeError, InUseError, file_error
 from .flags import Access, Mode
-from .source import Source, as_path, open_or_create
+from .source import Source, as_path, open_or_create, replaced_error
 
 __all__ = [
     "Bytes",
     "Region",
+    "WhenInUse",
     "as_bytes",
     "close_region",
     "other_references",
@@ -113,14 +115,18 @@ class Region:
         length: int | None = None,
         capacity: int | None = None,
         reserve: bool = True,
+        identity: _os.Identity | None = None,
     ) -> Region:
         """Open or create a file, as `MappedFile.open` says, and map it.
 
-        A file that is created has `size` bytes and begins with `prefix`.
+        A file that is created has `size` bytes and begins with `prefix`; one that is opened must
+        have the `identity`, if one is given.
         """
         name = as_path(path)
         fd, facts, created = open_or_create(name, mode, size, prefix, reserve)
         try:
+            if identity is not None and facts.identity != identity:
+                raise replaced_error(name, "was replaced by another")
             start, count = bounded(offset, length, facts.size)
             source = Source(name, mode, start, facts)
             source.reserve = reserve
@@ -175,11 +181,16 @@ class Region:
             self.give_back()
 
 
-def close_region(region: Region, force: bool, own: int) -> None:
-    """Close a mapping; `own` references to its bytes belong to the array that asks for it.
+class WhenInUse(enum.Enum):
+    """What to do about arrays that are alive when their mapping is closed."""
 
-    Memory that arrays still lie in stays until they go, as zeros.
-    """
+    REFUSE = enum.auto()  # to close
+    ZERO = enum.auto()  # their memory, which stays until they go
+    KEEP = enum.auto()  # their memory as it is until they go
+
+
+def close_region(region: Region, when_in_use: WhenInUse, own: int) -> None:
+    """Close a mapping; `own` references to its bytes belong to the array that asks for it."""
     source = region.source
     with source.lock:
         if source.closed:
@@ -189,7 +200,8 @@ def close_region(region: Region, force: bool, own: int) -> None:
         if handle is not None:
             handle.state = None  # from here on it gives nobody a view
         views = [_references_to_bytes(each) for each in regions]
-        if sum(views) > own and not force:
+        in_use = sum(views) > own
+        if in_use and when_in_use is WhenInUse.REFUSE:
             if handle is not None:
                 handle.state = (regions[-1].bytes(), regions[-1].size)
             raise InUseError(
@@ -197,12 +209,14 @@ def close_region(region: Region, force: bool, own: int) -> None:
                 "drop them, or close(force=True), after which they read zeros"
             )
         source.closed = True
+        source.close()
+        if in_use and when_in_use is WhenInUse.KEEP:
+            return
         for each, count in zip(regions, views, strict=True):
             if count:
                 each.cover_all()
             else:
                 each.give_back()
-        source.close()
 
 
 def _references_to_bytes(region: Region) -> int:

@@ -1,0 +1,1 @@
+"""Benchmarks of mmapio, each beside the peer that it is compared with."""

@@ -1,0 +1,103 @@
+"""What the benchmarks share: a place to work in, and figures that a target can be set for."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import timeit
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import mmapio
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+# How many samples of each side a median is of; fewer of those that take an interpreter each.
+ROUNDS = 301
+FRESH_ROUNDS = 21
+# Long against the clock's resolution, short against the turns that a busy machine gives to
+# processes: so that most samples are not interrupted, and the median is of one that is not.
+SAMPLE_S = 2e-4
+# So often a short statement is repeated in a row: the loop around it costs next to nothing then.
+UNROLLED = 10
+
+# The first lines of code that is to find, in a fresh interpreter, the very mmapio measured here.
+FIND_MMAPIO = f"import sys; sys.path.append({os.path.dirname(os.path.dirname(mmapio.__file__))!r})"
+
+
+class Target(NamedTuple):
+    """The most that a figure may be, and the row of the table of targets that says so."""
+
+    row: int
+    at_most: float
+
+
+def target(row: int, at_most: float, unit: str = "x") -> Callable[[Method], Method]:
+    """Set the target of a ``track_`` method; `asv_benchmarks/ratios.py` holds it to that."""
+
+    def mark(method: Method) -> Method:
+        vars(method).update(target=Target(row, at_most), unit=unit)
+        return method
+
+    return mark
+
+
+class InTemporaryDirectory:
+    """A benchmark with a directory of its own, made by `setup` and gone after `teardown`."""
+
+    def setup(self, *_: Any) -> None:
+        self.directory = tempfile.TemporaryDirectory(prefix="mmapio-benchmark-")
+
+    def teardown(self, *_: Any) -> None:
+        directory = self.directory
+        vars(self).clear()  # Windows deletes no file while arrays over it are alive
+        directory.cleanup()
+
+    def path(self, name: str) -> str:
+        """Return the path of a file of that name in the directory."""
+        return os.path.join(self.directory.name, name)
+
+    def zeros(self, name: str, nbytes: int) -> str:
+        """Make a file of `nbytes` zeros, which take no room on disk, and return its path."""
+        with open(self.path(name), "wb") as file:
+            file.truncate(nbytes)
+        return self.path(name)
+
+
+def medians_s(statements: list[str], names: dict[str, Any]) -> list[float]:
+    """Return the median time of each statement, timed in turns in this process.
+
+    What slows the machine down for a while, slows all of them alike. The names are local
+    variables of the statements, as they are where speed matters.
+    """
+    samplers = [_sampler(code, names) for code in statements]
+    turns = [[sample() for sample in samplers] for _ in range(ROUNDS)]
+    return [statistics.median(times) for times in zip(*turns, strict=True)]
+
+
+def ratio(ours: str, peer: str, names: dict[str, Any]) -> float:
+    """Return the median time of one statement as a multiple of another's."""
+    our_s, peer_s = medians_s([ours, peer], names)
+    return our_s / peer_s
+
+
+def run_fresh(code: str, *arguments: str) -> str:
+    """Run code in a fresh interpreter, and return what it printed."""
+    # -P: not the mmapio of the working directory.
+    command = [sys.executable, "-P", "-c", f"{FIND_MMAPIO}\n{code}", *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def _sampler(code: str, names: dict[str, Any]) -> Callable[[], float]:
+    """Return a function that takes a sample of a statement's time; making it warms the caches."""
+    local, scope = f"({', '.join(names)},) = names.values()", {"names": names}
+    once_s = timeit.timeit(code, local, number=1, globals=scope)
+    in_a_row = UNROLLED if once_s * UNROLLED < SAMPLE_S else 1
+    timer = timeit.Timer("\n".join([code] * in_a_row), local, globals=scope)
+    count = 1
+    while timer.timeit(count) < SAMPLE_S:
+        count *= 2
+    return lambda: timer.timeit(count) / (count * in_a_row)

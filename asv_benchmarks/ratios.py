@@ -1,0 +1,126 @@
+"""Measure how mmapio does beside its peers, and print a line for each target.
+
+Usage: ``python asv_benchmarks/ratios.py [ROW ...]``, with the rows of the targets to measure; all
+of them if there are none. The exit status is 1 if a target was missed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import itertools
+import os
+import pkgutil
+import platform
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import benchmarks
+import numpy as np
+
+import mmapio
+
+
+class Figure(NamedTuple):
+    """A benchmark with a target, for one choice of its parameters."""
+
+    kind: type
+    method: str
+    parameters: tuple[Any, ...]
+
+    @property
+    def target(self) -> Any:
+        return getattr(self.kind, self.method).target
+
+    def measure(self) -> float:
+        """Run the benchmark once."""
+        with prepared(self.kind, self.parameters) as benchmark:
+            return float(getattr(benchmark, self.method)(*self.parameters))
+
+    def line(self) -> tuple[str, bool]:
+        """Measure, and return the line of the table, and whether the target was met."""
+        found, method = self.measure(), getattr(self.kind, self.method)
+        what, _, _ = method.__doc__.partition(" (target")
+        size = "".join(f", {_of_bytes(value)}" for value in self.parameters)
+        met = found <= self.target.at_most
+        figures = f"{found:10.4g} {self.target.at_most:10.4g} {method.unit:5}"
+        return f"{self.target.row:3} {figures} {'pass' if met else 'FAIL'}  {what}{size}", met
+
+
+@contextlib.contextmanager
+def prepared(kind: type, parameters: tuple[Any, ...]) -> Iterator[Any]:
+    """Yield a benchmark between its `setup` and its `teardown`, if it has them, as asv does."""
+    benchmark = kind()
+    if hasattr(benchmark, "setup"):
+        benchmark.setup(*parameters)
+    try:
+        yield benchmark
+    finally:
+        if hasattr(benchmark, "teardown"):
+            benchmark.teardown(*parameters)
+
+
+def classes() -> Iterator[type]:
+    """Yield every class of benchmarks."""
+    for module in pkgutil.iter_modules(benchmarks.__path__):
+        if module.name.startswith("bench_"):
+            found = importlib.import_module(f"benchmarks.{module.name}")
+            yield from (
+                kind
+                for kind in vars(found).values()
+                if isinstance(kind, type) and kind.__module__ == found.__name__
+            )
+
+
+def combinations(kind: type) -> list[tuple[Any, ...]]:
+    """Return all choices of parameters of a class, as asv understands them."""
+    params: Any = getattr(kind, "params", ())
+    several = bool(params) and isinstance(params[0], tuple | list)
+    return list(itertools.product(*(params if several or not params else [params])))
+
+
+def figures() -> list[Figure]:
+    """Return all that has a target, by row."""
+    found = [
+        Figure(kind, name, parameters)
+        for kind in classes()
+        for name, method in vars(kind).items()
+        if hasattr(method, "target")
+        for parameters in combinations(kind)
+    ]
+    return sorted(found, key=lambda figure: figure.target.row)
+
+
+def main(arguments: list[str]) -> int:
+    """Print the table."""
+    found = figures()
+    known = {figure.target.row for figure in found}
+    rows = {int(argument) for argument in arguments} or known
+    if not rows <= known:
+        sys.exit(f"no benchmark has a target of row {min(rows - known)}; rows: {sorted(known)}")
+    _print(
+        f"mmapio {mmapio.__version__}, numpy {np.__version__}, Python {platform.python_version()}, "
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs; "
+        "ratios are of times, ours by the peer's"
+    )
+    _print("row     figure    at most unit")
+    missed = 0
+    for figure in found:
+        if figure.target.row in rows:
+            line, met = figure.line()
+            _print(line)
+            missed += not met
+    return 1 if missed else 0
+
+
+def _of_bytes(value: Any) -> str:
+    return f"{value >> 20} MiB" if isinstance(value, int) and value >> 20 else str(value)
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)  # noqa: T201, a table for a terminal is what this file is for
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,76 @@
+"""Each example runs as a reader would run it, from anywhere, and prints what it has to show."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mmapio
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+# What each must print, line by line, as regular expressions.
+PRINTED = {
+    "01_read_a_file": [
+        r"\(365, 1440\) of float32",
+        r"warmest minute of 1 July: 27\.00 degrees",
+        r"mean at noon, all year: 17\.00 degrees",
+        r"1000 samples, the last one \[2997, 2998, 2999\]",
+        r"station Zugspitze, 37 bytes, begins with b'\{\"name\"'",
+    ],
+    "02_create_and_write": [
+        r"numpy reads \(1000, 499\) steps of \[-1, 1\]",
+        r"corrected: \[(0, ){10}-?[1-9]\d*, -?\d+\]",
+        r"tried out: False here, True in the file",
+        r"replaced: \(1000, 500\) for its reader, \(3,\) for the next",
+    ],
+    "03_segments_and_chunks": [
+        r"refused: offset 60 \+ length 13 = 73 reaches past the end, at 64 bytes",
+        r"checksum in chunks, and of all: True",
+        r"grown: b'NUMBERS1' and their sum, 4999950000",
+    ],
+    "04_share_with_processes": [
+        r"80000 bytes of array are sent as \d{1,3}",
+        r"2 processes counted 20000 numbers into one file",
+        r"below 20000, 17647 takes longest: 278 steps",
+    ],
+}
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_example_prints_what_it_shows(example: Path, tmp_path: Path) -> None:
+    work, scratch = tmp_path / "work", tmp_path / "scratch"
+    work.mkdir()
+    scratch.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(example)],
+        cwd=work,
+        env=os.environ
+        | {"PYTHONPATH": str(Path(mmapio.__file__).parents[1])}
+        | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch)),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    printed = done.stdout.splitlines()
+    wanted = PRINTED[example.stem]
+    assert len(printed) == len(wanted), done.stdout
+    for line, pattern in zip(printed, wanted, strict=True):
+        assert re.fullmatch(pattern, line), f"{line!r} is not what {pattern!r} describes"
+    assert [*work.iterdir(), *scratch.iterdir()] == []
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_example_is_short(example: Path) -> None:
+    assert len(example.read_text(encoding="utf-8").splitlines()) < 60
+
+
+def test_examples_are_numbered_and_all_here() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(PRINTED)
