@@ -35,14 +35,14 @@ from .errors import (
     ReplacedError,
     UnsupportedError,
 )
-from .files import copy, delete, save
 from .mapping import MappedFile
 from .opening import anonymous, create, memmap, open
-from .reader import MappedReader
-from .segment import Segment
 
 if TYPE_CHECKING:
     from . import atomics, kernels
+    from .files import copy, delete, save
+    from .reader import MappedReader
+    from .segment import Segment
 
 __version__ = "0.1.0"
 
@@ -80,13 +80,25 @@ __all__ = [
     "save",
 ]
 
-# What needs numba is imported when it is first asked for: numba costs more than all the rest.
-_LAZY = {"atomics", "kernels"}
+# What opening an array does without is imported when it is first asked for. Most of all numba,
+# which costs more than all the rest.
+_MODULES = {"atomics", "kernels"}
+_NAMES = {
+    "MappedReader": "reader",
+    "Segment": "segment",
+    "copy": "files",
+    "delete": "files",
+    "save": "files",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
+    if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
+    if name in _NAMES:
+        found = getattr(importlib.import_module(f".{_NAMES[name]}", __name__), name)
+        globals()[name] = found
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

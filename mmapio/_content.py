@@ -11,12 +11,13 @@ import numpy as np
 from . import _os
 from ._ranges import as_count, bounded
 from .errors import ArgumentError, ClosedError, ReadOnlyError
-from .reader import MappedReader
 from .region import Bytes, Region, as_bytes, region_of
-from .segment import Segment
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
+
+    from .reader import MappedReader
+    from .segment import Segment
 
 __all__ = ["MappedContent", "as_dtype"]
 
@@ -309,6 +310,8 @@ class MappedContent:
         >>> len(mmapio.MappedFile.anonymous(16).segment(4, 8))
         8
         """
+        from .segment import Segment  # not at import: most mappings do without one
+
         return Segment(self, *bounded(offset, as_count(length, "length"), self.size))
 
     def reader(self) -> MappedReader:
@@ -330,6 +333,8 @@ class MappedContent:
         >>> mmapio.MappedFile.anonymous(16).reader().read(3)
         b'\x00\x00\x00'
         """
+        from .reader import MappedReader
+
         self._open_state()
         return MappedReader(self)
 

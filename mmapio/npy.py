@@ -22,7 +22,7 @@ from .errors import FormatError
 
 __all__ = ["MAGIC", "NpyHeader", "encode_header", "read_header"]
 
-MAGIC: Final = b"\x93NUMPY"
+MAGIC: Final = numpy_format.MAGIC_PREFIX
 
 _ALIGNMENT: Final = 64  # data begin at a multiple of this
 _GROWTH_DIGITS: Final = 21  # numpy leaves room for the first dimension to grow to this

@@ -7,6 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
 
 from ._content import as_dtype
 from ._ranges import as_count, fitting_shape, full_shape
@@ -14,7 +15,6 @@ from .array import MappedArray, array_over
 from .errors import ArgumentError, FormatError
 from .flags import Mode
 from .mapping import MappedFile
-from .npy import MAGIC, encode_header, read_header
 from .region import Region
 from .source import Source, as_path, create_file
 
@@ -282,6 +282,8 @@ def memmap(
 
 def _open_npy(region: Region, wanted: np.dtype[Any] | None, shape: Shape | None) -> MappedArray:
     """Return the array that a `.npy` file's header describes; it must be what was wanted."""
+    from .npy import read_header  # not at import: raw files do without it
+
     size, name = region.size, region.source.name
     data = region.bytes()
     header = read_header(lambda at, length: data[at : at + length].tobytes(), size)
@@ -301,10 +303,11 @@ def _open_npy(region: Region, wanted: np.dtype[Any] | None, shape: Shape | None)
 
 def _is_npy(region: Region) -> bool:
     # One byte tells most files that are not; looking at it costs a tenth of a read.
-    if region.size < len(MAGIC):
+    if region.size < len(MAGIC_PREFIX):
         return False
     data = region.bytes()
-    return bool(data[0] == MAGIC[0]) and data[: len(MAGIC)].tobytes() == MAGIC
+    found = data[0] == MAGIC_PREFIX[0] and data[: len(MAGIC_PREFIX)].tobytes() == MAGIC_PREFIX
+    return bool(found)
 
 
 def _open_raw(
@@ -321,6 +324,8 @@ def _contents(
     dtype: np.dtype[Any], shape: tuple[int, ...], offset: int | None, order: Order, raw: bool
 ) -> tuple[int, bytes]:
     """Return size and first bytes of the file of an array of zeros."""
+    from .npy import encode_header
+
     data_size = prod(shape) * dtype.itemsize
     if raw:
         return (offset or 0) + data_size, b""

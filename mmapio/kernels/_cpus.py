@@ -1,0 +1,62 @@
+"""How many CPUs this process may use."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["usable_cpus"]
+
+_GROUPS = Path("/sys/fs/cgroup")
+_OWN_GROUPS = Path("/proc/self/cgroup")
+
+
+def usable_cpus() -> int:
+    """Return the CPUs that affinity and cgroup quotas leave to this process.
+
+    Returns
+    -------
+    int
+        At least 1; a quota of 1.5 CPUs counts as 2.
+
+    Examples
+    --------
+    >>> from mmapio.kernels._cpus import usable_cpus
+    >>> usable_cpus() >= 1
+    True
+    """
+    if hasattr(os, "sched_getaffinity"):
+        allowed = len(os.sched_getaffinity(0))
+    else:
+        allowed = os.cpu_count() or 1
+    return max(1, min([allowed, *(math.ceil(quota) for quota in _quotas())]))
+
+
+def _quotas() -> Iterator[float]:
+    """Quotas in CPUs, of the group and of those above it: a parent's binds as much as its own."""
+    try:
+        lines = _OWN_GROUPS.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        names = controllers.split(",")
+        if names == [""] or "cpu" in names:
+            root = _GROUPS / "cpu" if "cpu" in names else _GROUPS
+            folder = root / group.lstrip("/")
+            for level in (folder, *folder.parents):
+                if level.is_relative_to(root):
+                    yield from _quota(level)
+
+
+def _quota(folder: Path) -> Iterator[float]:
+    """Read cgroup v2's ``cpu.max``, or v1's pair of files; no limit is ``max`` or -1."""
+    for names in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
+        try:
+            quota, period = " ".join((folder / name).read_text() for name in names).split()
+        except (OSError, ValueError):
+            continue
+        if quota not in ("max", "-1"):
+            yield int(quota) / int(period)

@@ -1,0 +1,185 @@
+"""`jit`: numba's compiler with our defaults, with types, and with a cache that costs only time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
+
+import numba
+from numba.core import caching
+from numba.extending import register_jitable
+
+__all__ = ["KERNELS", "Kernel", "compile_all", "jit", "part"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Which parts of numba have types depends on its version.
+_IndexDataCacheFile: Any = caching.IndexDataCacheFile
+_FunctionCache: Any = caching.FunctionCache
+
+_DEFAULTS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+
+
+Signatures = Callable[[], list[tuple[Any, ...]]]
+
+
+class Kernel(NamedTuple):
+    """A compiled function, and what tells the argument types that `compile_all` builds it for."""
+
+    dispatcher: Any
+    signatures: Signatures
+
+
+KERNELS: list[Kernel] = []
+
+
+def jit(
+    signatures: Signatures, *, cache: bool = True, **options: Any
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Compile a function with numba: without the GIL, cached on disk, and typed.
+
+    Parameters
+    ----------
+    signatures : callable
+        Returns the tuples of numba types that `compile_all` builds the function for. Nothing is
+        compiled before it is called, and what is called with other types is compiled then.
+    cache : bool
+        Keep the compiled code on disk. A folder that cannot be written costs the compilation
+        again in the next process, and raises nothing.
+    **options
+        Options of `numba.njit`; they override ``nogil=True, error_model="numpy"``.
+
+    Returns
+    -------
+    callable
+        A decorator that keeps the type of what it decorates.
+
+    Examples
+    --------
+    >>> from mmapio.kernels._jit import jit
+    >>> @jit(lambda: [], cache=False)
+    ... def twice(x: int) -> int:
+    ...     return 2 * x
+    >>> twice(21)
+    42
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        dispatcher = numba.njit(**{**_DEFAULTS, **options})(function)
+        if cache:
+            _keep_on_disk(dispatcher, function)
+        KERNELS.append(Kernel(dispatcher, signatures))
+        return cast("Callable[P, R]", dispatcher)
+
+    return decorate
+
+
+def part(**options: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let kernels call a function that Python itself runs uncompiled.
+
+    It becomes a part of the kernels that call it: nothing is built or cached for it alone.
+
+    Parameters
+    ----------
+    **options
+        Options of `numba.njit`; they override ``error_model="numpy"``.
+
+    Returns
+    -------
+    callable
+        A decorator that returns the function itself.
+
+    Examples
+    --------
+    >>> from mmapio.kernels._jit import part
+    >>> @part()
+    ... def half(x: float) -> float:
+    ...     return x / 2
+    >>> half(3)
+    1.5
+    """
+    decorate: Callable[[Callable[P, R]], Callable[P, R]]
+    decorate = register_jitable(**{**_DEFAULTS, **options})
+    return decorate
+
+
+def compile_all() -> int:
+    """Compile every kernel for the types that it names, or load it from the cache.
+
+    Returns
+    -------
+    int
+        How many specialisations are ready.
+
+    Examples
+    --------
+    >>> from mmapio.kernels._jit import compile_all
+    >>> compile_all() > 0
+    True
+    """
+    ready = 0
+    for kernel in KERNELS:
+        for signature in kernel.signatures():
+            kernel.dispatcher.compile(signature)
+            ready += 1
+    return ready
+
+
+def _keep_on_disk(dispatcher: Any, function: Callable[..., object]) -> None:
+    """Give the dispatcher our cache; numba's own raises where no folder is writable."""
+    try:
+        dispatcher._cache = _Cache(function)
+    except (OSError, RuntimeError):
+        return
+
+
+class _CacheFile(_IndexDataCacheFile):  # type: ignore[misc]
+    """Names each entry by its content, where numba counts.
+
+    Two processes that compile at once would give the same number to different signatures, and
+    an index is written before its data, so a reader could take the code of another function.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        digest = hashlib.sha256(repr((key, self._source_stamp, self._version)).encode())
+        name = self._data_name_pattern.format(number=int.from_bytes(digest.digest()[:8]))
+        self._save_data(name, data)
+        self._save_index({**self._load_index(), key: name})
+
+    def _load_index(self) -> dict[Any, str]:
+        try:
+            return cast("dict[Any, str]", super()._load_index())
+        except Exception:  # a torn or foreign pickle can raise anything
+            return {}
+
+
+class _Cache(_FunctionCache):  # type: ignore[misc]
+    """A cache that, when the disk fails it, behaves as if it were empty."""
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        super().__init__(function)
+        stamp = (self._impl.locator.get_source_stamp(), _sources_stamp())
+        self._cache_file = _CacheFile(self._cache_path, self._impl.filename_base, stamp)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # a torn or foreign pickle can raise anything
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError:
+            return
+
+
+def _sources_stamp() -> tuple[tuple[str, int, int], ...]:
+    """Cover the kernels that a kernel calls; numba's stamp covers its own file only."""
+    entries = sorted(Path(__file__).parent.glob("*.py"))
+    stats = [(path.name, os.stat(path)) for path in entries]
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)

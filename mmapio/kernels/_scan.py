@@ -1,0 +1,286 @@
+"""One pass over numbers of 32 or 64 bits: moments, extremes and bin numbers, block by block.
+
+A block fits into the cache closest to the core, where each statistic has a loop of its own: short
+loops without branches become vector instructions, one long loop over everything does not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from mmapio.kernels._jit import jit, part
+from mmapio.kernels.bytescan import add_bytes, byte_tables
+
+__all__ = ["State", "scan_floats", "scan_ints", "state_of"]
+
+BLOCK = 4096
+_RUN = 256
+_VANISHING = -1e-30
+_WIDE = 2.0**62
+_typeof: Any = numba.typeof  # typed or not, as numba's version has it
+_REASSOCIATE = {"reassoc", "nsz"}
+
+
+class State(NamedTuple):
+    """What one thread has seen, how it numbers bins, and its scratch space.
+
+    Keys are integers in the order of the values: see `_float_extremes` and `_int_extremes`.
+    """
+
+    tally: NDArray[np.int64]  # zeros, NaNs, +inf, -inf
+    seen: NDArray[Any]  # least and greatest key
+    cover: NDArray[Any]  # least and greatest key that has a bin
+    limits: NDArray[Any]  # the greatest key, and that of +inf; or the sign bit to flip, and 0
+    grid: NDArray[Any]  # bins per unit and first bin; or the bits to shift, and the base
+    tables: NDArray[np.uint32]
+    codes: NDArray[np.uint8]
+    words: NDArray[np.uint64]  # the same memory
+    finite: NDArray[Any]  # a block without NaNs and infinities
+    finite_keys: NDArray[Any]  # the same memory
+
+
+def state_of(key: np.dtype[Any], value: np.dtype[Any], limits: tuple[int, int]) -> State:
+    """Return the state of a thread that has seen nothing and has no bins."""
+    greatest = np.iinfo(key).max
+    nothing = np.array([greatest, ~greatest], key)
+    codes, finite = np.zeros(BLOCK, np.uint8), np.zeros(BLOCK, value)
+    return State(
+        tally=np.zeros(4, np.int64),
+        seen=nothing.copy(),
+        cover=nothing,
+        limits=np.array(limits, key),
+        grid=np.zeros(2, value if value.kind == "f" else np.int64),
+        tables=byte_tables(),
+        codes=codes,
+        words=codes.view(np.uint64),
+        finite=finite,
+        finite_keys=finite.view(key),
+    )
+
+
+def _piece(dtype: str) -> Any:
+    return numba.types.Array(numba.from_dtype(np.dtype(dtype)), 1, "C", readonly=True)
+
+
+def _float_signature(dtype: str, key: str) -> tuple[Any, ...]:
+    state = _typeof(state_of(np.dtype(key), np.dtype(dtype), (0, 0)))
+    return _piece(dtype), _piece(key), numba.float64[::1], state
+
+
+def _int_signature(dtype: str) -> tuple[Any, ...]:
+    state = _typeof(state_of(np.dtype(dtype), np.dtype(dtype), (0, 0)))
+    return _piece(dtype), numba.int64[::1], numba.float64[::1], state
+
+
+@jit(lambda: [_float_signature("f4", "i4"), _float_signature("f8", "i8")])
+def scan_floats(x: NDArray[Any], keys: NDArray[Any], row: NDArray[np.float64], state: State) -> int:
+    """Add a piece to `state` and `row`, up to the first block that has values without a bin.
+
+    `keys` is the memory of `x` as integers, `row` the piece's count, mean, squared deviations,
+    sum and its rounding error. Returns the number of items done.
+    """
+    for start in range(0, x.size, BLOCK):
+        block = x[start : start + BLOCK]
+        values = block
+        lo, hi, zeros = _float_extremes(keys[start : start + BLOCK], state.limits[0])
+        if hi >= state.limits[1] or lo <= ~state.limits[1]:
+            values = state.finite[: _keep_finite(block, state.finite)]
+            lo, hi, zeros = _float_extremes(state.finite_keys[: values.size], state.limits[0])
+        if not _covered(lo, hi, state):
+            return start
+        state.tally[0] += zeros
+        if values.size < block.size:
+            _tally_others(block, state.tally)
+        if values.size:
+            total = _compensated_sum(values, row)
+            squares = _float_squares(values, total / values.size)
+            _merge(row, values.size, total, squares)
+            _encode_floats(values, state.grid[0], state.grid[1], state.codes)
+            _count_codes(values.size, state)
+    return x.size
+
+
+@jit(lambda: [_int_signature("i4"), _int_signature("i8")])
+def scan_ints(
+    x: NDArray[Any], wrapped: NDArray[np.int64], row: NDArray[np.float64], state: State
+) -> int:
+    """Do for integers what `scan_floats` does.
+
+    `wrapped` gets the sum modulo 2**64; the mean and the sum in `row` are those of differences
+    from the base.
+    """
+    flip, base = np.int64(state.limits[0]), state.grid[1]
+    scale = state.limits.dtype.type(state.grid[0])
+    for start in range(0, x.size, BLOCK):
+        block = x[start : start + BLOCK]
+        lo, hi, zeros = _int_extremes(block, state.limits[0])
+        if not _covered(lo, hi, state):
+            return start
+        state.tally[0] += zeros
+        far = np.int64(max(float(hi) - float(base), float(base) - float(lo)) > _WIDE)
+        low_bits, total = _int_sums(block, flip, base, far)
+        wrapped[0] += low_bits
+        row[3] += total
+        squares = _int_squares(block, flip, base, far, total / block.size)
+        _merge(row, block.size, total, squares)
+        _encode_ints(block, state.limits[0], scale, state.codes)
+        _count_codes(block.size, state)
+    return x.size
+
+
+@part()
+def _float_extremes(keys: NDArray[Any], top: Any) -> tuple[Any, Any, int]:
+    """Return the least and the greatest key, and the zeros.
+
+    A key is a float's bits with those below the sign flipped in negative numbers: integers in the
+    order of the floats. Vector instructions find extremes of integers; of floats that may be NaN,
+    compiled code compares one at a time.
+    """
+    cast = keys.dtype.type  # numba widens the results of integer operators to 64 bits
+    zero = cast(0)
+    lo, hi, zeros = top, cast(~top), zero
+    for i in range(keys.size):
+        bits = keys[i]
+        key = bits if bits >= zero else cast(bits ^ top)
+        lo = key if key < lo else lo
+        hi = key if key > hi else hi
+        zeros = cast(zeros + cast(cast(bits & top) == zero))
+    return lo, hi, zeros
+
+
+@part()
+def _int_extremes(x: NDArray[Any], flip: Any) -> tuple[Any, Any, int]:
+    """Return the least and the greatest key, and the zeros; a key is `x` with its sign flipped."""
+    cast = x.dtype.type  # numba widens the results of integer operators to 64 bits
+    zero = cast(0)
+    lo, hi, zeros = cast(x[0] ^ flip), cast(x[0] ^ flip), zero
+    for i in range(x.size):
+        key = cast(x[i] ^ flip)
+        lo = key if key < lo else lo
+        hi = key if key > hi else hi
+        zeros = cast(zeros + cast(x[i] == zero))
+    return lo, hi, zeros
+
+
+@part()
+def _keep_finite(block: NDArray[Any], finite: NDArray[Any]) -> int:
+    """Copy the finite numbers, and return how many there are."""
+    kept = 0
+    for i in range(block.size):
+        finite[kept] = block[i]
+        kept += np.isfinite(block[i])
+    return kept
+
+
+@part()
+def _tally_others(block: NDArray[Any], tally: NDArray[np.int64]) -> None:
+    """Count NaNs and infinities."""
+    for i in range(block.size):
+        tally[1] += block[i] != block[i]
+        tally[2] += block[i] == np.inf
+        tally[3] += block[i] == -np.inf
+
+
+@part()
+def _covered(lo: Any, hi: Any, state: State) -> bool:
+    """Note a block's extremes; whether all of it has bins."""
+    state.seen[0] = lo if lo < state.seen[0] else state.seen[0]
+    state.seen[1] = hi if hi > state.seen[1] else state.seen[1]
+    return bool(lo >= state.cover[0] and hi <= state.cover[1])
+
+
+@part()
+def _merge(row: NDArray[np.float64], count: int, total: float, squares: float) -> None:
+    """Add a block to count, mean and squared deviations (Chan, Golub and LeVeque, 1979)."""
+    before, after = row[0], row[0] + count
+    step = total / count - row[1]
+    row[0] = after
+    row[1] += step * (count / after)
+    row[2] += squares + (step * step * (before * count / after) if before else 0.0)
+
+
+@part()
+def _compensated_sum(x: NDArray[Any], row: NDArray[np.float64]) -> float:
+    """Add a block to sum and rounding error, and return its own plain sum.
+
+    Vector instructions add short runs, and Neumaier's compensation the runs: fewer roundings lie
+    on the way of any number than in numpy's pairwise sum.
+    """
+    total = 0.0
+    for start in range(0, x.size, _RUN):
+        run = _plain_sum(x[start : start + _RUN])
+        total += run
+        rounded = row[3] + run
+        shadow = rounded - row[3]
+        row[4] += (row[3] - (rounded - shadow)) + (run - shadow)
+        row[3] = rounded
+    return total
+
+
+@part(fastmath=_REASSOCIATE)
+def _plain_sum(x: NDArray[Any]) -> float:
+    total = 0.0
+    for i in range(x.size):
+        total += x[i]
+    return total
+
+
+@part(fastmath=_REASSOCIATE)
+def _float_squares(x: NDArray[Any], centre: float) -> float:
+    total = 0.0
+    for i in range(x.size):
+        total += (x[i] - centre) * (x[i] - centre)
+    return total
+
+
+@part(fastmath=_REASSOCIATE)
+def _int_sums(x: NDArray[Any], flip: Any, base: Any, shift: Any) -> tuple[Any, float]:
+    """Return the sum of keys modulo 2**64, and the rounded sum of differences from the base."""
+    wrapped, total = np.int64(0), 0.0
+    for i in range(x.size):
+        key = np.int64(x[i]) ^ flip
+        wrapped += key
+        total += np.float64((key >> shift) - (base >> shift))
+    return wrapped, total * (1 + shift)
+
+
+@part(fastmath=_REASSOCIATE)
+def _int_squares(x: NDArray[Any], flip: Any, base: Any, shift: Any, centre: float) -> float:
+    """Return the squared differences from `centre`, itself a difference from the base."""
+    total = 0.0
+    unit = np.float64(1 + shift)
+    for i in range(x.size):
+        step = np.float64(((np.int64(x[i]) ^ flip) >> shift) - (base >> shift)) * unit - centre
+        total += step * step
+    return total
+
+
+@part()
+def _encode_floats(x: NDArray[Any], unit: Any, first: Any, codes: NDArray[np.uint8]) -> None:
+    """Write each value's bin; see `_bins._bin_of` for negative values that vanish."""
+    zero, vanishing = x.dtype.type(0), x.dtype.type(_VANISHING)
+    for i in range(x.size):
+        scaled = x[i] * unit
+        scaled = scaled if x[i] >= zero else min(scaled, vanishing)
+        codes[i] = np.int32(np.floor(scaled) - first)
+
+
+@part()
+def _encode_ints(x: NDArray[Any], flip: Any, shift: Any, codes: NDArray[np.uint8]) -> None:
+    """Write each value's bin, modulo 256."""
+    for i in range(x.size):
+        codes[i] = (x[i] ^ flip) >> shift
+
+
+@part()
+def _count_codes(count: int, state: State) -> None:
+    """Count bins by whole words; what fills the last word up is taken back."""
+    whole = (count + 7) // 8
+    for i in range(count, 8 * whole):
+        state.codes[i] = 0
+        state.tables[i % 4, 0] -= np.uint32(1)
+    add_bytes(state.words[:whole], state.tables)

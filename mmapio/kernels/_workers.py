@@ -1,0 +1,195 @@
+"""What one thread does in `describe`: it feeds pieces to a kernel and widens the histogram."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmapio.kernels._bins import Bins, Number, bins_for
+from mmapio.kernels._layout import Pieces
+from mmapio.kernels._scan import State, scan_floats, scan_ints, state_of
+
+__all__ = ["Rows", "Worker", "worker_for"]
+
+_WRAP = 1 << 64
+_FULL = 1 << 31  # items after which tables of 32 bits are emptied
+
+
+class Rows:
+    """What is kept for each piece, to be combined in the order of the pieces."""
+
+    def __init__(self, pieces: int) -> None:
+        self.moments = np.zeros((pieces, 5))  # count, mean, squared deviations, sum, its error
+        self.wrapped = np.zeros((pieces, 1), np.int64)  # integers: sum of keys modulo 2**64
+
+    def var(self) -> float:
+        """Return the variance (Chan, Golub and LeVeque, 1979)."""
+        counts, means, squares = self.moments[:, :3].T
+        with np.errstate(all="ignore"):
+            mean = _sum(counts * means) / counts.sum()
+            return float(_sum(squares + counts * (means - mean) ** 2) / counts.sum())
+
+    def sum(self) -> float:
+        """Return the sum of floats, with its rounding errors unless it overflowed."""
+        total = _sum(self.moments[:, 3])
+        return _sum(self.moments[:, 3:].ravel()) if math.isfinite(total) else total
+
+    def exact_sum(self, base: int, offset: int) -> int:
+        """Return the sum of integers: its low bits are known, and so is its size, rounded."""
+        total = 0
+        for (count, *_, differences, _), (low_bits,) in zip(
+            self.moments.tolist(), self.wrapped.tolist(), strict=True
+        ):
+            near = int(differences) + (base - offset) * int(count)
+            total += low_bits + round((near - low_bits) / _WRAP) * _WRAP + int(count) * offset
+        return total
+
+
+def _sum(values: NDArray[np.float64]) -> float:
+    """Add exactly and round once, unless the sum overflows."""
+    try:
+        return math.fsum(values.tolist())
+    except (OverflowError, ValueError):
+        with np.errstate(all="ignore"):
+            return float(values.sum())
+
+
+class Worker:
+    """The part that floats and integers share."""
+
+    offset = 0  # what a key lacks to its integer
+    _bins: Bins
+
+    def __init__(self, pieces: Pieces, rows: Rows, state: State) -> None:
+        self._pieces, self._rows = pieces, rows
+        self._buffer = pieces.buffer()
+        self._pending = 0
+        self.state = state
+
+    def add(self, chunk: int) -> None:
+        """Describe a piece; a block of values without bins stops the kernel until they have."""
+        piece = self._pieces.take(chunk, self._buffer)
+        done = 0
+        while (done := done + self._scan(piece[done:], chunk)) < piece.size:
+            self._flush()
+            self._widen()
+        self._pending += piece.size
+        if self._pending >= _FULL:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Move what the kernel counted into the histogram."""
+        table = self.state.tables.sum(axis=0, dtype=np.int64)
+        self.state.tables[:] = 0
+        self._bins.counts += np.roll(table, -self._first_code())[: self._bins.bins]
+        self._pending = 0
+
+    def bins_so_far(self) -> Bins:
+        """Return the histogram with all that was counted."""
+        self._flush()
+        return self._bins
+
+    def seen(self) -> tuple[Number, Number] | None:
+        """Return the least and the greatest finite value, if there was any."""
+        lo, hi = self.state.seen.tolist()
+        return (self._value(lo), self._value(hi)) if lo <= hi else None
+
+    def _scan(self, piece: NDArray[Any], chunk: int) -> int:
+        raise NotImplementedError
+
+    def _widen(self) -> None:
+        raise NotImplementedError
+
+    def _first_code(self) -> int:
+        raise NotImplementedError
+
+    def _value(self, key: int) -> Number:
+        raise NotImplementedError
+
+
+class FloatWorker(Worker):
+    """Describes float32 and float64."""
+
+    def __init__(self, pieces: Pieces, rows: Rows, bins: int) -> None:
+        self._dtype, self._key_dtype = pieces.dtype, np.dtype(f"i{pieces.dtype.itemsize}")
+        self._top = int(np.iinfo(self._key_dtype).max)
+        infinity = int(np.array(np.inf, self._dtype).view(self._key_dtype))
+        state = state_of(self._key_dtype, self._dtype, (self._top, infinity))
+        super().__init__(pieces, rows, state)
+        self._bins = bins_for(self._dtype, bins)
+
+    def _scan(self, piece: NDArray[Any], chunk: int) -> int:
+        row = self._rows.moments[chunk]
+        return scan_floats(piece, piece.view(self._key_dtype), row, self.state)
+
+    def _widen(self) -> None:
+        """Cover what was seen with room to spare, where the type can express the edges."""
+        span = self.seen()
+        assert span is not None
+        self._bins.centre(*span)
+        edges = [self._bins.first, self._bins.first + self._bins.bins]
+        if max(map(abs, edges)) <= 1 << self._bins.digits:
+            lo, hi = self._edge_key(edges[0]), self._edge_key(edges[1]) - 1
+        else:
+            self._bins.fit(*span)
+            lo, hi = self.state.seen.tolist()
+        self.state.cover[:] = lo, hi
+        self.state.grid[:] = 2.0**-self._bins.scale, self._bins.first
+
+    def _first_code(self) -> int:
+        return 0
+
+    def _value(self, key: int) -> float:
+        bits = np.array(key if key >= 0 else key ^ self._top, self._key_dtype)
+        return float(bits.view(self._dtype))
+
+    def _edge_key(self, number: int) -> int:
+        """Return the key of an edge; negative zero is the least of what is binned as zero."""
+        with np.errstate(over="ignore"):
+            edge = np.ldexp(float(number or -0.0), self._bins.scale).astype(self._dtype)
+        bits = int(edge.view(self._key_dtype))
+        return bits if bits >= 0 else bits ^ self._top
+
+
+class IntWorker(Worker):
+    """Describes integers of 32 and 64 bits; unsigned ones by keys with the sign bit flipped."""
+
+    def __init__(self, pieces: Pieces, rows: Rows, bins: int, base: int) -> None:
+        self._signed = np.dtype(f"i{pieces.dtype.itemsize}")
+        info = np.iinfo(self._signed)
+        self._least, self._greatest = int(info.min), int(info.max)
+        self.offset = -self._least if pieces.dtype.kind == "u" else 0
+        state = state_of(self._signed, self._signed, (self._least if self.offset else 0, 0))
+        super().__init__(pieces, rows, state)
+        self.state.grid[1] = base - self.offset
+        self._bins = bins_for(pieces.dtype, bins)
+
+    def _scan(self, piece: NDArray[Any], chunk: int) -> int:
+        rows = self._rows
+        return scan_ints(
+            piece.view(self._signed), rows.wrapped[chunk], rows.moments[chunk], self.state
+        )
+
+    def _widen(self) -> None:
+        """Cover what was seen, with room to spare."""
+        self._bins.centre(*self.state.seen.tolist())
+        first, scale = self._bins.first, self._bins.scale
+        lo, hi = first << scale, (first + self._bins.bins << scale) - 1
+        self.state.cover[:] = max(lo, self._least), min(hi, self._greatest)
+        self.state.grid[0] = scale
+
+    def _first_code(self) -> int:
+        return self._bins.first % 256
+
+    def _value(self, key: int) -> int:
+        return key + self.offset
+
+
+def worker_for(pieces: Pieces, rows: Rows, bins: int, base: int) -> Worker:
+    """Return a worker for the pieces' type; `base` is one of the values, if they are integers."""
+    if pieces.dtype.kind == "f":
+        return FloatWorker(pieces, rows, bins)
+    return IntWorker(pieces, rows, bins, base)

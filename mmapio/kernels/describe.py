@@ -1,0 +1,221 @@
+"""`describe`: all that one pass can tell about an array."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmapio.errors import ArgumentError, ArgumentTypeError
+from mmapio.kernels._bins import MAX_BINS, MIN_BINS, Number, bins_for
+from mmapio.kernels._layout import Pieces
+from mmapio.kernels._pool import run_chunks, thread_count
+from mmapio.kernels._workers import Rows, Worker, worker_for
+from mmapio.kernels.bytescan import pattern_counts
+
+__all__ = ["Description", "describe"]
+
+
+class Histogram(NamedTuple):
+    """The range of the finite items, and their counts in bins."""
+
+    span: tuple[Number, ...]
+    counts: NDArray[np.int64]
+    edges: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Description:
+    """What `describe` found.
+
+    Attributes
+    ----------
+    count : int
+        Items, of whatever value.
+    nans, infs, zeros : int
+        How many of them are NaN, infinite, and equal to zero.
+    min, max : int or float
+        Over all items but NaNs; ``nan`` where there are none. Exact.
+    sum : int or float
+        Over all items but NaNs. Exact for integers, which never wrap; for floats at least as
+        close to the true sum as numpy's.
+    mean, var, std : float
+        Over all items but NaNs; ``nan`` where there are none. `var` divides by their number
+        (``ddof=0``). An infinity among them makes `var` and `std` ``nan``.
+    counts : numpy.ndarray
+        int64, shape (k,): how many finite items lie in each of at most `bins` bins.
+    edges : numpy.ndarray
+        float64, shape (k + 1,): bin ``i`` holds ``edges[i] <= x < edges[i + 1]``. The bins are a
+        power of two wide and start at multiples of their width. Integers beyond 2**53 are
+        binned exactly, though float64 rounds their edges.
+
+    Examples
+    --------
+    >>> from mmapio import kernels
+    >>> kernels.describe([1.0, 3.0, float("nan")])
+    Description(count=3, nans=1, infs=0, zeros=0, min=1.0, max=3.0, sum=4.0, mean=2.0, var=1.0, ...)
+    """
+
+    count: int
+    nans: int
+    infs: int
+    zeros: int
+    min: Number
+    max: Number
+    sum: Number
+    mean: float
+    var: float
+    std: float
+    counts: NDArray[np.int64]
+    edges: NDArray[np.float64]
+
+
+def describe(
+    a: Any, *, bins: int = 256, threads: int | None = None, progress: bool = False
+) -> Description:
+    """Count, extremes, moments and histogram of an array, in one pass over its memory.
+
+    Parameters
+    ----------
+    a : array_like
+        Of bool, integers or floats of at most 64 bits, in any shape, layout and byte order.
+    bins : int
+        The most bins that the histogram may have, from 4 to 256. The range need not be known
+        ahead: it has as many bins as fit, between half of `bins` and `bins`, and fewer only
+        where neighbouring values of the type already have one each.
+    threads : int, optional
+        By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use. The result
+        does not depend on it.
+    progress : bool
+        Show a progress bar on a terminal (needs tqdm).
+
+    Returns
+    -------
+    Description
+        See there for the treatment of NaNs and infinities.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If the dtype is complex, longer than 64 bits, or no number at all.
+    ArgumentError
+        If `bins` or `threads` is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmapio import kernels
+    >>> d = kernels.describe(np.arange(1000, dtype="i2"), bins=8)
+    >>> d.min, d.max, d.sum, d.mean
+    (0, 999, 499500, 499.5)
+    >>> d.counts, d.edges[:3]
+    (array([128, 128, 128, 128, 128, 128, 128, 104]), array([  0., 128., 256.]))
+    """
+    array = np.asarray(a)
+    if not MIN_BINS <= bins <= MAX_BINS:
+        raise ArgumentError(f"bins must be from {MIN_BINS} to {MAX_BINS}, got {bins!r}")
+    if array.dtype.kind not in "biuf" or array.itemsize > 8:
+        raise ArgumentTypeError(
+            f"describe needs bool, integers or floats of at most 64 bits, got {array.dtype}"
+        )
+    if array.itemsize <= 2:
+        return _describe_small(array, bins, threads, progress)
+    return _describe_large(array, bins, threads, progress)
+
+
+def _describe_large(
+    array: NDArray[Any], bins: int, threads: int | None, progress: bool
+) -> Description:
+    """Scan items of 32 and 64 bits in threads, and combine what they leave for each piece."""
+    pieces = Pieces(array)
+    rows = Rows(len(pieces))
+    base = int(array[(0,) * array.ndim]) if array.dtype.kind in "iu" and array.size else 0
+    workers = [worker_for(pieces, rows, bins, base) for _ in range(thread_count(threads))]
+
+    def scan(chunk: int, worker: int) -> None:
+        workers[worker].add(chunk)
+
+    run_chunks(len(pieces), scan, threads=threads, progress=progress, nbytes=array.nbytes)
+    tally = np.sum([worker.state.tally for worker in workers], axis=0)
+    histogram = _histogram(workers)
+    if array.dtype.kind == "f":
+        return _summary(array.size, tally, rows.sum(), rows.var(), histogram)
+    total = rows.exact_sum(base, workers[0].offset)
+    return _summary(array.size, tally, total, rows.var(), histogram)
+
+
+def _histogram(workers: Sequence[Worker]) -> Histogram:
+    """Return the range and the counts of all threads together."""
+    spans = [span for worker in workers if (span := worker.seen())]
+    if not spans:
+        return Histogram((), np.zeros(0, np.int64), np.zeros(1))
+    lo, hi = min(lo for lo, _ in spans), max(hi for _, hi in spans)
+    offset = workers[0].offset
+    whole = workers[0].bins_so_far()
+    used = whole.fit(lo - offset, hi - offset)
+    for worker in workers[1:]:
+        whole.add(worker.bins_so_far())
+    return Histogram((lo, hi), whole.counts[:used], whole.edges(used, offset))
+
+
+def _describe_small(
+    array: NDArray[Any], bins: int, threads: int | None, progress: bool
+) -> Description:
+    """Derive everything from a table of how often each value of 8 or 16 bits occurs."""
+    table = pattern_counts(array, threads=threads, progress=progress)
+    values = _all_values(array.dtype)[table > 0]
+    counts = table[table > 0]
+    groups = values == 0, np.isnan(values), values == np.inf, values == -np.inf
+    tally = np.array([counts[group].sum() for group in groups])
+    finite = np.isfinite(values)
+    values, counts = values[finite], counts[finite]
+    if not values.size:
+        return _summary(array.size, tally, 0, math.nan, _histogram([]))
+    total = math.fsum(values * counts) if array.dtype.kind == "f" else int(values @ counts)
+    var = float((values - total / counts.sum()) ** 2 @ counts / counts.sum())
+    whole = bins_for(array.dtype, bins)
+    lo, hi = values.min().item(), values.max().item()
+    used = whole.fit(lo, hi)
+    whole.count(values, counts)
+    histogram = Histogram((lo, hi), whole.counts[:used], whole.edges(used))
+    return _summary(array.size, tally, total, var, histogram)
+
+
+def _all_values(dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the value of each bit pattern of a small type, in a type that can hold their sums."""
+    patterns = np.arange(1 << 8 * dtype.itemsize, dtype=f"u{dtype.itemsize}")
+    if dtype.kind == "b":
+        return np.minimum(patterns, 1).astype(np.int64)
+    return patterns.view(dtype).astype(np.float64 if dtype.kind == "f" else np.int64)
+
+
+def _summary(
+    count: int, tally: NDArray[np.int64], total: Number, var: float, histogram: Histogram
+) -> Description:
+    """Let infinities have their effect on what was found about the finite items."""
+    zeros, nans, above, below = tally.tolist()
+    extremes = [*histogram.span, *[math.inf][:above], *[-math.inf][:below]]
+    if above:
+        total += math.inf
+    if below:
+        total -= math.inf
+    kept = count - nans
+    var = math.nan if above or below or not kept else var
+    return Description(
+        count=count,
+        nans=nans,
+        infs=above + below,
+        zeros=zeros,
+        min=min(extremes, default=math.nan),
+        max=max(extremes, default=math.nan),
+        sum=total,
+        mean=total / kept if kept else math.nan,
+        var=var,
+        std=math.sqrt(var),
+        counts=histogram.counts,
+        edges=histogram.edges,
+    )

@@ -1,0 +1,174 @@
+"""The cache of compiled code: it may cost time, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import mmapio
+from mmapio.kernels._jit import KERNELS, _CacheFile, compile_all
+
+SCAN = """
+import numpy as np
+from mmapio import kernels
+print(kernels.byte_counts(np.frombuffer(b"abracadabra", "u1"))[97])
+"""
+HITS = """
+from mmapio.kernels import bytescan
+print(sum(bytescan._add_words.stats.cache_hits.values()))
+"""
+
+
+def test_a_folder_that_can_be_written_saves_time(
+    tmp_path: Path, run_python: Callable[..., str]
+) -> None:
+    assert run_python(SCAN + HITS, NUMBA_CACHE_DIR=str(tmp_path)) == "5\n0\n"
+    assert run_python(SCAN + HITS, NUMBA_CACHE_DIR=str(tmp_path)) == "5\n1\n"
+
+
+@pytest.mark.parametrize("kind", ["under a file", "refused by the kernel"])
+def test_a_folder_that_cannot_be_made_costs_time_only(
+    kind: str, tmp_path: Path, run_python: Callable[..., str]
+) -> None:
+    """Numba's own cache raises here, once no other folder is left either."""
+    (tmp_path / "file").write_text("")
+    blocked = str(tmp_path / "file" / "cache") if kind == "under a file" else "/proc/1/cache"
+    found = run_python(
+        SCAN + HITS, NUMBA_CACHE_DIR=blocked, NUMBA_CACHE_LOCATOR_CLASSES="UserProvidedCacheLocator"
+    )
+    assert found == "5\n0\n"
+
+
+def test_a_folder_that_goes_away_costs_time_only(
+    tmp_path: Path, run_python: Callable[..., str]
+) -> None:
+    """It is there at import, and a file in its place at the first call."""
+    code = f"""
+        import pathlib, shutil
+        import mmapio.kernels
+        folder = pathlib.Path({str(tmp_path / "cache")!r})
+        assert folder.is_dir()
+        shutil.rmtree(folder)
+        folder.write_text("")
+    """
+    code = textwrap.dedent(code) + SCAN
+    assert run_python(code, NUMBA_CACHE_DIR=str(tmp_path / "cache")) == "5\n"
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("content", [b"", b"\x80\x05garbage", pickle.dumps(3)])
+def test_a_torn_cache_file_costs_time_only(
+    suffix: str, content: bytes, tmp_path: Path, run_python: Callable[..., str]
+) -> None:
+    run_python(SCAN, NUMBA_CACHE_DIR=str(tmp_path))
+    files = list(tmp_path.rglob(f"*_add_words*.{suffix}"))
+    assert files
+    for file in files:
+        file.write_bytes(content)
+    assert run_python(SCAN + HITS, NUMBA_CACHE_DIR=str(tmp_path)) == "5\n0\n"
+    assert run_python(SCAN + HITS, NUMBA_CACHE_DIR=str(tmp_path)) == "5\n1\n"
+
+
+def test_no_reader_ever_gets_the_code_of_another(tmp_path: Path) -> None:
+    """One process saves in the middle of another's save, over what an older version left.
+
+    Numba's own file fails here: it numbers its files, and writes the index before the data.
+    """
+    right = {"f4": "code of f4", "f8": "code of f8"}
+    stale, first, second, reader = (
+        _CacheFile(str(tmp_path), "kernel", stamp) for stamp in ("old", "new", "new", "new")
+    )
+    stale.save("f8", "old code of f8")
+    load, save_index, save_data = first._load_index, first._save_index, first._save_data
+
+    def check() -> None:
+        for key, code in right.items():
+            assert reader.load(key) in (None, code)
+
+    def load_and_be_overtaken() -> dict[object, str]:
+        index: dict[object, str] = load()
+        second.save("f4", right["f4"])
+        return index
+
+    first._load_index = load_and_be_overtaken
+    first._save_index = lambda index: (save_index(index), check())
+    first._save_data = lambda name, data: (save_data(name, data), check())
+    first.save("f8", right["f8"])
+    check()
+    assert reader.load("f8") == right["f8"]
+
+
+def test_processes_may_compile_at_once(tmp_path: Path) -> None:
+    code = """
+        import sys, time, numpy as np
+        from mmapio import kernels
+        a = np.arange(1, 1000).astype(sys.argv[1])
+        print("ready", flush=True)
+        sys.stdin.readline()
+        print(kernels.describe(a).sum)
+    """
+    environment = os.environ | {
+        "NUMBA_CACHE_DIR": str(tmp_path),
+        "PYTHONPATH": str(Path(mmapio.__file__).parents[1]),
+    }
+    for _ in range(2):
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", textwrap.dedent(code), dtype],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for dtype in ("f4", "f8", "f4", "f8")
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        answers = [float(process.communicate("go\n")[0]) for process in processes]
+        assert answers == [499_500.0] * 4
+    assert len(list(tmp_path.rglob("*scan_floats*.nbc"))) == 2
+
+
+def test_other_kernels_make_the_cache_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a kernel calls from another file is compiled into it."""
+    from mmapio.kernels import _jit
+
+    folder = tmp_path / "kernels"
+    folder.mkdir()
+    (folder / "part.py").write_text("a = 1\n")
+    monkeypatch.setattr(_jit, "__file__", str(folder / "_jit.py"))
+    before = _jit._sources_stamp()
+    (folder / "part.py").write_text("a = 10\n")
+    assert _jit._sources_stamp() != before
+
+
+def test_everything_can_be_compiled_ahead(run_python: Callable[..., str]) -> None:
+    """No type that `describe` takes is compiled after it."""
+    code = """
+        import numpy as np
+        from mmapio import kernels
+        from mmapio.kernels._jit import KERNELS, compile_all
+        print(compile_all() >= 6)
+        before = [len(kernel.dispatcher.signatures) for kernel in KERNELS]
+        for dtype in "f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 ? >f4 >f8 >i4 >u8".split():
+            kernels.describe(np.zeros(3, dtype))
+        print(before == [len(kernel.dispatcher.signatures) for kernel in KERNELS])
+    """
+    assert run_python(textwrap.dedent(code)) == "True\nTrue\n"
+
+
+def test_the_registry_knows_every_kernel() -> None:
+    assert {"scan_floats", "scan_ints", "_add_words", "_add_pairs"} <= {
+        kernel.dispatcher.__name__ for kernel in KERNELS
+    }
+    assert compile_all() >= 6

@@ -1,0 +1,298 @@
+"""The thread pool: who gets what, what interrupts it, and what it leaves behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mmapio
+from mmapio import kernels
+from mmapio.errors import ArgumentError
+from mmapio.kernels import _cpus, _pool
+from mmapio.kernels._pool import run_chunks, thread_count
+
+
+def test_every_chunk_runs_once_and_workers_are_numbered() -> None:
+    seen: list[tuple[int, int]] = []
+
+    def body(chunk: int, worker: int) -> None:
+        seen.append((chunk, worker))
+        time.sleep(0.0002)
+
+    run_chunks(300, body, threads=4)
+    assert sorted(chunk for chunk, _ in seen) == list(range(300))
+    assert {worker for _, worker in seen} <= set(range(4))
+    assert len({worker for _, worker in seen}) > 1
+
+
+def test_a_worker_number_belongs_to_one_thread_at_a_time() -> None:
+    owners: dict[int, set[int]] = {}
+    run_chunks(
+        200,
+        lambda chunk, worker: owners.setdefault(worker, set()).add(threading.get_ident()),
+        threads=3,
+    )
+    assert all(len(threads) == 1 for threads in owners.values())
+
+
+def test_no_chunks() -> None:
+    run_chunks(0, lambda chunk, worker: pytest.fail("called"))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_an_exception_stops_the_others_and_is_raised_once(threads: int) -> None:
+    done: list[int] = []
+
+    def body(chunk: int, worker: int) -> None:
+        if chunk == 10:
+            raise ZeroDivisionError("chunk 10")
+        time.sleep(0.0005)
+        done.append(chunk)
+
+    with pytest.raises(ZeroDivisionError, match="chunk 10"):
+        run_chunks(10_000, body, threads=threads)
+    finished = len(done)
+    assert finished < 200
+    time.sleep(0.02)
+    assert len(done) == finished
+
+
+def test_an_exception_in_a_helper_reaches_the_caller() -> None:
+    caller = threading.get_ident()
+
+    def body(chunk: int, worker: int) -> None:
+        time.sleep(0.001)
+        if threading.get_ident() != caller:
+            raise LookupError("helper")
+
+    with pytest.raises(LookupError, match="helper"):
+        run_chunks(5000, body, threads=2)
+
+
+def test_a_job_inside_of_a_job_runs_inline() -> None:
+    threads: list[tuple[int, int]] = []
+
+    def outer(chunk: int, worker: int) -> None:
+        me = threading.get_ident()
+        assert thread_count(7) == 1
+        run_chunks(3, lambda *_: threads.append((me, threading.get_ident())), threads=7)
+
+    run_chunks(50, outer, threads=3)
+    assert len(threads) == 150
+    assert all(outside == inside for outside, inside in threads)
+    assert thread_count(7) == 7
+
+
+def test_python_threads_share_the_pool() -> None:
+    a = np.random.default_rng(0).normal(size=3_000_000)
+    expected = kernels.describe(a, threads=1)
+    found: list[kernels.Description] = []
+
+    def scan() -> None:
+        found.extend(kernels.describe(a, threads=2) for _ in range(5))
+
+    threads = [threading.Thread(target=scan) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [d.sum for d in found] == [expected.sum] * 20
+    assert all((d.counts == expected.counts).all() for d in found)
+
+
+def test_nothing_holds_the_array_afterwards() -> None:
+    a = np.zeros(3_000_000)
+    gone = weakref.ref(a)
+    for _ in range(20):
+        kernels.describe(a, threads=3)
+    del a
+    assert gone() is None
+
+
+def test_an_invitation_that_nobody_took_up_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_pool, "_pool", _pool._Pool())
+    helping, finish = threading.Event(), threading.Event()
+
+    def keep_the_helper(chunk: int, worker: int) -> None:
+        if worker:
+            helping.set()
+        finish.wait(20)
+
+    busy = threading.Thread(target=run_chunks, args=(2, keep_the_helper), kwargs={"threads": 2})
+    busy.start()
+    assert helping.wait(20)
+    a = np.zeros(3_000_000)
+    gone = weakref.ref(a)
+    kernels.describe(a, threads=2)
+    del a
+    assert gone() is None
+    finish.set()
+    busy.join()
+
+
+def test_nothing_holds_the_array_after_an_error() -> None:
+    class Held:
+        pass
+
+    held = Held()
+    gone = weakref.ref(held)
+
+    def body(chunk: int, worker: int, held: Held = held) -> None:
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        run_chunks(50, body, threads=3)
+    del held, body
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+def test_a_forked_child_starts_afresh(run_python: Callable[..., str]) -> None:
+    code = """
+        import os, threading, numpy as np
+        from mmapio import kernels
+        a = np.arange(3_000_000.0)
+        kernels.describe(a, threads=2)
+        assert any(thread.name == "mmapio-1" for thread in threading.enumerate())
+        child = os.fork()
+        if not child:
+            before = threading.active_count()
+            ok = kernels.describe(a, threads=2).sum == a.sum() and before == 1
+            os._exit(0 if ok and threading.active_count() == 2 else 1)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert run_python(textwrap.dedent(code)) == "0\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to one process")
+@pytest.mark.parametrize("threads", ["1", "2", "4"])
+def test_ctrl_c_returns_at_once_and_leaves_nothing_running(threads: str) -> None:
+    code = """
+        import signal, sys, time, threading
+        import numpy as np
+        from mmapio import kernels
+        from mmapio.kernels._pool import run_chunks
+
+        a = np.random.default_rng(0).normal(size=4_000_000)
+        kernels.describe(a)
+        running = set()
+
+        def body(chunk, worker):
+            running.add(worker)
+            kernels.describe(a)
+            running.discard(worker)
+
+        print("ready", flush=True)
+        try:
+            run_chunks(10**6, body, threads=int(sys.argv[1]))
+        except KeyboardInterrupt:
+            caught = time.monotonic()
+            helpers = set(running) - {0}
+            print(helpers or "idle", caught, flush=True)
+            assert kernels.describe(a, threads=2).count == a.size
+            print("works")
+    """
+    path = str(Path(mmapio.__file__).parents[1])
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code), threads],
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.3)
+        sent = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        state, caught = process.stdout.readline().split()
+        assert state == "idle"
+        assert float(caught) - sent < 0.2
+        assert process.stdout.read() == "works\n"
+    assert process.returncode == 0
+
+
+def test_thread_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMAPIO_NUM_THREADS", "3")
+    assert thread_count() == 3
+    assert thread_count(5) == 5
+    monkeypatch.delenv("MMAPIO_NUM_THREADS")
+    assert thread_count() == _cpus.usable_cpus()
+    for wrong in (0, -2, 1.5, "two"):
+        with pytest.raises(ArgumentError, match="threads must be a positive integer"):
+            thread_count(wrong)  # type: ignore[arg-type]
+    monkeypatch.setenv("MMAPIO_NUM_THREADS", "many")
+    with pytest.raises(ArgumentError, match=r"MMAPIO_NUM_THREADS .* got 'many'"):
+        thread_count()
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "cpus"),
+    [
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 2),
+        ("0::/a/b\n", {"a/cpu.max": "100000 100000\n", "a/b/cpu.max": "max 100000\n"}, 1),
+        ("0::/a\n", {"a/cpu.max": "max 100000\n"}, 8),
+        ("3:cpuset:/\n1:cpu,cpuacct:/j\n0::/\n", {"cpu/j/cpu.cfs_quota_us": "300000\n"}, 3),
+        ("1:cpu:/j\n", {"cpu/j/cpu.cfs_quota_us": "-1\n"}, 8),
+        ("0::/\n", {"cpu.max": "nonsense"}, 8),
+    ],
+)
+def test_a_quota_limits_the_cpus(
+    groups: str,
+    files: dict[str, str],
+    cpus: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = tmp_path / "own"
+    own.write_text(groups)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+        if name.endswith("quota_us"):
+            (tmp_path / name).with_name("cpu.cfs_period_us").write_text("100000\n")
+    monkeypatch.setattr(_cpus, "_GROUPS", tmp_path)
+    monkeypatch.setattr(_cpus, "_OWN_GROUPS", own)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    assert _cpus.usable_cpus() == cpus
+    monkeypatch.setattr(_cpus, "_OWN_GROUPS", tmp_path / "missing")
+    assert _cpus.usable_cpus() == 8
+
+
+def test_progress_reaches_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tqdm")
+    kernels.byte_counts(np.zeros(10_000, "u1"), progress=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    tqdm = pytest.importorskip("tqdm")
+    seen: list[tuple[int, int]] = []
+
+    class Bar(tqdm.tqdm):  # type: ignore[misc]
+        def __init__(self, **options: object) -> None:
+            super().__init__(**(options | {"disable": False, "file": open(os.devnull, "w")}))
+
+        def close(self) -> None:
+            if not self.disable:
+                seen.append((self.n, self.total))
+                self.fp.close()
+            super().close()
+
+    monkeypatch.setattr(tqdm, "tqdm", Bar)
+    a = np.zeros(30 << 20, "u1")
+    kernels.byte_counts(a, progress=True, threads=2)
+    assert seen == [(a.nbytes, a.nbytes)]
