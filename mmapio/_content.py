@@ -10,7 +10,7 @@ import numpy as np
 
 from . import _os
 from ._ranges import as_count, bounded
-from .errors import ArgumentError, ClosedError, ReadOnlyError
+from .errors import ArgumentError, ArgumentTypeError, ClosedError, ReadOnlyError
 from .region import Bytes, Region, as_bytes, region_of
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
@@ -27,6 +27,8 @@ def as_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     try:
         found = np.dtype(dtype)
     except TypeError as error:
+        raise ArgumentTypeError(f"dtype {dtype!r} is not understood: {error}") from None
+    except (ValueError, SyntaxError) as error:  # of strings numpy parses as Python does
         raise ArgumentError(f"dtype {dtype!r} is not understood: {error}") from None
     if found.hasobject:
         raise ArgumentError(f"dtype {found} holds Python objects, which cannot be mapped")

@@ -7,8 +7,8 @@ import weakref
 
 from . import _os
 from ._content import MappedContent
-from ._ranges import as_count
-from .errors import FileError, ReadOnlyError, UnsupportedError
+from ._ranges import LARGEST, as_count
+from .errors import ArgumentError, FileError, ReadOnlyError, UnsupportedError
 from .flags import Access
 from .region import Bytes, Region, region_of, regions_of
 from .source import set_size
@@ -63,12 +63,16 @@ class ResizableContent(MappedContent):
             data, old = self._open_state()
             self._check_resizable(region_of(data), old, new)
             if not self._source.has_file:
-                data[new:old] = 0
+                # Also what arrays over what was once cut off have stored there since.
+                data[min(old, new) : max(old, min(new, region_of(data).reached))] = 0
                 self._settle(data, new)
-            elif new < old:
-                self._shrink(data, old, new)
-            elif new > old:
-                self._grow(data, old, new)
+                return
+            with self._source.opened() as fd:
+                self._check_whole(fd, old)
+                if new < old:
+                    self._shrink(fd, data, old, new)
+                elif new > old:
+                    self._grow(fd, data, old, new)
 
     def _check_resizable(self, region: Region, old: int, new: int) -> None:
         source = self._source
@@ -84,49 +88,59 @@ class ResizableContent(MappedContent):
                 )
         elif new < old and not _os.CAN_MAP_PAST_END:
             raise UnsupportedError("this platform cannot shrink a file while it is mapped")
-        elif (end := _os.identify(source.descriptor()).size) != source.offset + old:
+        elif source.offset + new > LARGEST:
+            raise ArgumentError(f"size {new} is larger than any file ({LARGEST})")
+
+    def _check_whole(self, fd: int, size: int) -> None:
+        end, known = _os.identify(fd).size, self._source.offset + size
+        if end != known:
             raise UnsupportedError(
-                f"the mapping of {source.name} ends at byte {source.offset + old} of a file of "
-                f"{end}; only one that reaches to the end can be resized"
+                f"the mapping of {self._source.name} ends at byte {known} of a file of {end}; "
+                "only one that reaches to the end can be resized"
             )
 
-    def _shrink(self, data: Bytes, old: int, new: int) -> None:
-        source, fd = self._source, self._source.descriptor()
-        # First the zero pages, then the cut: a thread that reads there finds one or the other.
-        for region in self._regions():
-            region.cover(new)
+    def _shrink(self, fd: int, data: Bytes, old: int, new: int) -> None:
+        source = self._source
         try:
+            # First the zero pages, then the cut: a thread that reads there finds one or the other.
+            for region in self._regions():
+                region.cover(new)
             set_size(fd, source.offset + old, source.offset + new, False, source.path)
         except BaseException:
             for region in self._regions():
-                region.uncover(fd)
+                region.uncover(fd, old)
             raise
         self._settle(data, new)
 
-    def _grow(self, data: Bytes, old: int, new: int) -> None:
-        source, fd = self._source, self._source.descriptor()
+    def _grow(self, fd: int, data: Bytes, old: int, new: int) -> None:
+        source, current = self._source, region_of(data)
+        # Stores past the end of the file, but within its last page, would come to light.
+        data[old : min(new, current.size_of_pages(old))] = 0
         set_size(fd, source.offset + old, source.offset + new, source.reserve, source.path)
         try:
             for region in self._regions():
-                region.uncover(fd)
-            if new > region_of(data).capacity:
-                data = self._move(region_of(data), Region.of_file(fd, source, new))
+                region.uncover(fd, new)
+            if new > current.capacity:
+                data = self._move(current, Region.of_file(fd, source, new))
         except BaseException:
             with contextlib.suppress(FileError):
+                for region in self._regions():
+                    region.cover(old)
                 set_size(fd, source.offset + new, source.offset + old, False, source.path)
             raise
         self._settle(data, new)
 
     def _move(self, old: Region, new: Region) -> Bytes:
         """Note that arrays may live in both places, and return the bytes of the new one."""
-        others = [] if self._source.regions else [old]
-        self._source.regions += map(weakref.ref, [*others, new])
+        old.successor = new
+        self._source.regions = list(map(weakref.ref, [*regions_of(old), new]))
         return new.bytes()
 
     def _settle(self, data: Bytes, size: int) -> None:
         self.state = (data, size)
         for region in self._regions():
             region.size = min(size, region.capacity)
+            region.reached = max(region.size, region.reached)
 
     def _regions(self) -> list[Region]:
         """Return all memory that arrays of this file may lie in."""

@@ -40,7 +40,11 @@ def publishing(path: str, doing: str, *, replace: bool, durable: bool) -> Iterat
         finally:
             draft.discard()
         if durable:
-            _os.sync_directory(directory)
+            try:
+                _os.sync_directory(directory)
+            except BaseException:
+                draft.let_go()
+                raise
     except FileError:
         raise
     except OSError as error:
@@ -113,10 +117,16 @@ class Draft:
     def _hidden_name(self) -> str:
         return os.path.join(self._directory, f".{self._name[:200]}.{os.urandom(6).hex()}.tmp")
 
+    def let_go(self) -> None:
+        """Close the file."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
     def discard(self) -> None:
         """Close the file unless it is kept, and remove it if it was not published."""
-        if self.fd >= 0 and not (self._published and self.keep_open):
-            os.close(self.fd)
+        if not (self._published and self.keep_open):
+            self.let_go()
         if self._hidden is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._hidden)

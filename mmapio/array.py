@@ -31,8 +31,8 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
     Picking items by a list or a mask copies them, as in numpy; such a copy keeps the type, but is
     not mapped: its `mapping` is None and `flush` raises.
 
-    A ``with`` block closes the mapping at its end, and the array reads zeros from then on. If slices
-    or other arrays over it are alive, the memory stays as it is until they go.
+    A ``with`` block closes the mapping at its end, and the array reads zeros from then on. If
+    slices or other arrays over it are alive, the memory stays as it is until they go.
 
     Examples
     --------
@@ -200,7 +200,10 @@ alive; drop them, or close(force=True), after which they read zeros
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         if array is self:
             return array
-        return array[()] if return_scalar else array.view(np.ndarray)
+        if return_scalar:
+            return array[()]
+        # Of the methods of ndarray only some that make views ask for this, squeeze for one.
+        return array.view(np.ndarray if array.flags.owndata else MappedArray)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         # numpy hands the types on unread, apart from asking whether they are its own.
@@ -214,7 +217,8 @@ alive; drop them, or close(force=True), after which they read zeros
         if mapping is None or not is_shared_by_path(mapping):
             return self.view(np.ndarray).__reduce_ex__(protocol)
         at = self._mapped_offset()
-        return _rebuild, (mapping, at, self.shape, self.dtype, self.strides)
+        writeable = self.flags.writeable
+        return _rebuild, (mapping, at, self.shape, self.dtype, self.strides, writeable)
 
     @property
     def _region(self) -> Region | None:
@@ -257,6 +261,9 @@ def array_over(
     and how many of them are alive is the number of references to it.
     """
     root = region.bytes().view(MappedArray)
+    if dtype.subdtype is not None and strides is None:  # its dimensions come last, as in numpy
+        dtype, inner = dtype.subdtype
+        shape += inner
     return np.ndarray.__new__(MappedArray, shape, dtype, root, offset, strides, order)
 
 
@@ -266,9 +273,13 @@ def _rebuild(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     strides: tuple[int, ...],
+    writeable: bool,
 ) -> MappedArray:
     """Return the array that was pickled by reference."""
-    return array_over(mapping.region, dtype, shape, offset, strides)
+    array = array_over(mapping.region, dtype, shape, offset, strides)
+    if not writeable:
+        array.flags.writeable = False
+    return array
 
 
 def _address(array: npt.NDArray[Any]) -> int:
@@ -277,7 +288,7 @@ def _address(array: npt.NDArray[Any]) -> int:
 
 
 def _plain_if_copy(result: Any) -> Any:
-    if type(result) is MappedArray and result.flags.owndata:
+    if type(result) is MappedArray and result._region is None:
         return result.view(np.ndarray)
     return result
 
@@ -304,8 +315,10 @@ for _name in (
     "byteswap",
     "compress",
     "copy",
+    "dot",
     "flatten",
     "repeat",
+    "round",
     "take",
 ):
     setattr(MappedArray, _name, _giving_plain(_name))

@@ -65,7 +65,7 @@ def save(path: Path, array: npt.ArrayLike) -> None:
         set_size(draft.fd, 0, len(header) + data.nbytes, True, name)
         draft.write(header)
         for piece in _pieces(data.T if fortran else data):
-            draft.write(as_bytes(piece))
+            draft.write(piece)
 
 
 def copy(src: Path, dst: Path) -> None:
@@ -128,12 +128,14 @@ def delete(path: Path) -> None:
 
 
 def _pieces(array: npt.NDArray[Any]) -> Iterable[Any]:
-    """Yield an array's items in C order, in contiguous pieces that need little memory."""
+    """Return an array's bytes in C order, in pieces that need little memory."""
     if array.flags.c_contiguous:
-        return [array]
-    return np.nditer(
+        return [as_bytes(array)]
+    pieces = np.nditer(
         array,
         flags=["external_loop", "buffered", "zerosize_ok"],
         buffersize=_PIECE_ITEMS,
         order="C",
     )
+    # Not the buffers as they are: what pads their items is whatever memory held before.
+    return (piece.tobytes() for piece in pieces)

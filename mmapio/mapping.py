@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import weakref
@@ -13,6 +14,7 @@ from ._extent import ResizableContent
 from ._ranges import as_count, bounded
 from .errors import (
     ArgumentError,
+    ReplacedError,
     UnsupportedError,
     file_error,
 )
@@ -167,10 +169,13 @@ class MappedFile(ResizableContent):
         kind = Mode.parse(mode)
         if kind.settled is not kind:
             raise ArgumentError(f"mode {mode!r} creates a file; a descriptor has one: use 'r+'")
+        number = as_count(fd, "fd")
         try:
-            own = os.dup(as_count(fd, "fd"))
+            own = os.dup(number)
+        except OverflowError:
+            raise ArgumentError(f"fd {number} is no descriptor") from None
         except OSError as error:
-            raise file_error(error, f"map descriptor {fd}", None) from error
+            raise file_error(error, f"map descriptor {number}", None) from error
         source = Source(None, kind, fd=own)  # closes `own` when it goes
         source.facts = facts = check_mappable(own, None)
         source.offset, count = bounded(offset, length, facts.size)
@@ -299,10 +304,12 @@ class MappedFile(ResizableContent):
             if wait:
                 _os.sync(*region.whole_pages(start, count))
                 if _os.SYNC_NEEDS_FILE:
-                    _os.sync_file(source.descriptor())
+                    with source.opened() as fd:
+                        _os.sync_file(fd)
                 source.make_name_durable()
-            else:
-                _os.start_writeback(source.descriptor(), source.offset + start, count)
+                return
+            with contextlib.suppress(ReplacedError), source.opened() as fd:
+                _os.start_writeback(fd, source.offset + start, count)
         except OSError as error:
             raise file_error(error, f"flush {count} bytes at {start}", source.path) from error
 
@@ -330,9 +337,7 @@ class MappedFile(ResizableContent):
         >>> view
         array([0, 0, 0, 0], dtype=uint8)
         """
-        if not self.closed:
-            when_in_use = WhenInUse.ZERO if force else WhenInUse.REFUSE
-            close_region(self.region, when_in_use, own=0)
+        self._close(WhenInUse.ZERO if force else WhenInUse.REFUSE)
 
     def detach(self) -> int:
         """Close the mapping and return a descriptor of its file.
@@ -360,7 +365,9 @@ class MappedFile(ResizableContent):
         >>> fd = m.detach()
         >>> os.close(fd)
         """
-        own = os.dup(self.fileno())
+        self._open_state()
+        with self._source.opened() as fd:
+            own = os.dup(fd)
         try:
             self.close()
         except BaseException:
@@ -379,8 +386,12 @@ class MappedFile(ResizableContent):
         traceback: TracebackType | None,
     ) -> None:
         # Not strict as `close` is: a loop variable may well hold the last chunk.
-        if not self.closed:
-            close_region(self.region, WhenInUse.KEEP, own=0)
+        self._close(WhenInUse.KEEP)
+
+    def _close(self, when_in_use: WhenInUse) -> None:
+        with self._source.lock:
+            if not self.closed:
+                close_region(self.region, when_in_use, own=0)
 
     def __repr__(self) -> str:
         state = self.state

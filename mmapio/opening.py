@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.format import MAGIC_PREFIX
 
 from ._content import as_dtype
-from ._ranges import as_count, fitting_shape, full_shape
+from ._ranges import as_count, as_shape, fitting_shape, full_shape
 from .array import MappedArray, array_over
 from .errors import ArgumentError, FormatError
 from .flags import Mode
@@ -88,7 +88,7 @@ def open(
     _check_order(order)
     size, prefix = None, b""
     if kind.settled is not kind and _is_full(shape) and wanted is not None:
-        raw = start is not None or not os.fsdecode(path).lower().endswith(".npy")
+        raw = start is not None or not as_path(path).lower().endswith(".npy")
         size, prefix = _contents(wanted, full_shape(shape, wanted.itemsize), start, order, raw)
     elif kind in (Mode.REPLACE, Mode.CREATE):
         raise ArgumentError(f"mode {mode!r} creates a file and needs dtype and a full shape")
@@ -270,14 +270,23 @@ def memmap(
     elif kind in (Mode.REPLACE, Mode.CREATE):
         raise ArgumentError(f"mode {mode!r} creates a file and needs a full shape")
     if hasattr(filename, "fileno"):
-        settled = kind.settled.value
-        mapping = MappedFile.from_fd(filename.fileno(), settled)
+        mapping = _of_file_object(filename, kind.settled)
     else:
         size = None if kind.settled is kind else needed
         mapping = MappedFile(Region.of_path(filename, kind, size))
     if needed is not None and needed > mapping.size and kind.settled is Mode.UPDATE:
         mapping.resize(needed)
     return _open_raw(mapping.region, wanted, shape, start, order)
+
+
+def _of_file_object(file: Any, mode: Mode) -> MappedFile:
+    if hasattr(file, "flush"):
+        file.flush()  # what it holds back is not in the file yet
+    mapping = MappedFile.from_fd(file.fileno(), mode.value)
+    name = getattr(file, "name", None)
+    if isinstance(name, (str, bytes)):
+        mapping.region.source.path = as_path(name)
+    return mapping
 
 
 def _open_npy(region: Region, wanted: np.dtype[Any] | None, shape: Shape | None) -> MappedArray:
@@ -295,8 +304,9 @@ def _open_npy(region: Region, wanted: np.dtype[Any] | None, shape: Shape | None)
     if wanted is not None and wanted != header.dtype:
         raise FormatError(f"{name} has dtype {header.dtype}, not {wanted}")
     if shape is not None:
-        items = fitting_shape(shape, 1, prod(header.shape))
-        if items != header.shape:
+        items = as_shape(shape)
+        same = [ours in (-1, theirs) for ours, theirs in zip(items, header.shape, strict=False)]
+        if len(items) != len(header.shape) or not all(same):
             raise FormatError(f"{name} has shape {header.shape}, not {items}")
     return array_over(region, header.dtype, header.shape, header.data_offset, order=header.order)
 
@@ -329,13 +339,16 @@ def _contents(
     data_size = prod(shape) * dtype.itemsize
     if raw:
         return (offset or 0) + data_size, b""
+    if dtype.subdtype is not None:
+        dtype, inner = dtype.subdtype
+        shape += inner
     header = encode_header(dtype, shape, order == "F" and len(shape) > 1)
     return len(header) + data_size, header
 
 
 def _is_full(shape: Shape | None) -> bool:
-    """Tell whether a shape leaves nothing open; wrong ones are for others to refuse."""
-    return shape is not None and -1 not in np.atleast_1d(shape)
+    """Tell whether a shape leaves nothing open."""
+    return shape is not None and -1 not in as_shape(shape)
 
 
 def _check_order(order: object) -> None:

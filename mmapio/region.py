@@ -8,17 +8,18 @@ memory; so the memory is given back when the last array is gone, and not before:
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import os
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from . import _os
-from ._ranges import as_count, bounded, round_down, round_up
+from ._ranges import LARGEST, as_count, bounded, round_down, round_up
 from .errors import ArgumentError, ArgumentTypeError, InUseError, file_error
 from .flags import Access, Mode
 from .source import Source, as_path, open_or_create, replaced_error
@@ -54,8 +55,10 @@ class Region:
         "access",
         "address",
         "capacity",
+        "reached",
         "size",
         "source",
+        "successor",
     )
 
     def __init__(self, start: int, end: int, address: int, size: int, source: Source) -> None:
@@ -65,8 +68,10 @@ class Region:
         self._bytes: weakref.ref[Bytes] | None = None
         self.address = address
         self.size = size
+        self.reached = size  # the largest that `size` has been
         self.capacity = end - address if _os.CAN_MAP_PAST_END else size
         self.source = source
+        self.successor: Region | None = None  # where the mapping moved to; lives as long as this
         self.access = source.mode.access
         self.__array_interface__ = {
             "version": 3,
@@ -123,6 +128,8 @@ class Region:
         have the `identity`, if one is given.
         """
         name = as_path(path)
+        room = 0 if capacity is None else as_count(capacity, "capacity")
+        bounded(offset, length, LARGEST if size is None else as_count(size, "size"))
         fd, facts, created = open_or_create(name, mode, size, prefix, reserve)
         try:
             if identity is not None and facts.identity != identity:
@@ -131,7 +138,6 @@ class Region:
             source = Source(name, mode, start, facts)
             source.reserve = reserve
             source.name_is_new = created
-            room = 0 if capacity is None else as_count(capacity, "capacity")
             return cls.of_file(fd, source, count, room)
         finally:
             os.close(fd)
@@ -147,22 +153,38 @@ class Region:
     def cover(self, size: int) -> None:
         """Put zero pages over all whole pages past `size`, so that no view can fault there."""
         start = round_up(self.address + size, _os.PAGE_SIZE)
-        if start < self._covered_from:
-            _os.cover(start, self._covered_from - start, self.access)
+        if start < self._covered_from and self.capacity:
+            with self._saying("cover what is cut off"):
+                _os.cover(start, self._covered_from - start, self.access)
             self._covered_from = start
 
     def cover_all(self) -> None:
         """Put zero pages over everything, the first page too if it is shared with what precedes."""
-        _os.cover(self._start, self._end - self._start, self.access)
+        with self._saying("cover the mapping"):
+            _os.cover(self._start, self._end - self._start, self.access)
         self._covered_from = self._start
 
-    def uncover(self, fd: int) -> None:
-        """Map the file again over what was covered."""
-        if self._covered_from < self._end:
+    def uncover(self, fd: int, size: int) -> None:
+        """Map the file again over what was covered, but no further than the page `size` is in."""
+        end = min(round_up(self.address + size, _os.PAGE_SIZE), self._end)
+        if self._covered_from < end:
             offset = self.source.offset + self._covered_from - self.address
-            length = self._end - self._covered_from
-            _os.map_file_at(fd, offset, self._covered_from, length, self.access)
-            self._covered_from = self._end
+            length = end - self._covered_from
+            with self._saying(f"map {length} bytes"):
+                _os.map_file_at(fd, offset, self._covered_from, length, self.access)
+            self._covered_from = end
+
+    @contextlib.contextmanager
+    def _saying(self, doing: str) -> Iterator[None]:
+        """Let errors of the operating system be ours, and tell what was being done."""
+        try:
+            yield
+        except OSError as error:
+            raise file_error(error, doing, self.source.path) from error
+
+    def size_of_pages(self, size: int) -> int:
+        """Return up to where the pages reach that hold the first `size` bytes."""
+        return min(round_up(self.address + size, _os.PAGE_SIZE) - self.address, self.capacity)
 
     def whole_pages(self, offset: int, length: int) -> tuple[int, int]:
         """Return the address and the length of the pages that hold a range of bytes."""

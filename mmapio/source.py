@@ -7,6 +7,7 @@ import errno
 import os
 import threading
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 from . import _os
@@ -91,9 +92,9 @@ def _has_bytes(fd: int) -> bool:
         position = os.lseek(fd, 0, os.SEEK_CUR)
         found = os.read(fd, 1) != b""
         os.lseek(fd, position, os.SEEK_SET)
-    except OSError:  # write-only, or one of those files that fail to read: let mmap decide
-        return False
-    return found
+    except OSError:  # as /proc/self/mem does
+        return True
+    return found and os.fstat(fd).st_size == 0  # or somebody has just written it
 
 
 def create_file(
@@ -213,14 +214,23 @@ class Source:
         return "<anonymous>" if self._fd is None else "<descriptor>"
 
     def descriptor(self) -> int:
-        """Return a descriptor of the file, opened when first asked for and kept until `close`.
-
-        Mappings need none to live, so that thousands can be open at once.
-        """
+        """Return a descriptor of the file that is kept until `close`."""
         with self.lock:
             if self._fd is None:
                 self._fd = self._reopen()
             return self._fd
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[int]:
+        """Yield a descriptor of the file; opened for this, so that mappings need keep none."""
+        if self._fd is not None:
+            yield self._fd
+            return
+        fd = self._reopen()
+        try:
+            yield fd
+        finally:
+            os.close(fd)
 
     def _reopen(self) -> int:
         if self.path is None:
@@ -237,7 +247,7 @@ class Source:
     def make_name_durable(self) -> None:
         """Sync the directory of a file that was created here, once."""
         if self.name_is_new and self.path is not None:
-            _os.sync_directory(os.path.dirname(self.path))
+            _os.sync_directory(os.path.dirname(os.path.realpath(self.path)))
             self.name_is_new = False
 
     def close(self) -> None:

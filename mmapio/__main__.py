@@ -1,0 +1,43 @@
+"""The command `mmapio`."""
+
+from __future__ import annotations
+
+import sys
+
+from ._extras import require
+from .errors import MissingExtraError
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Run the command line, or say in one line what is missing for it.
+
+    Returns
+    -------
+    int
+        Exit status: 2 if the command line's dependencies are not installed. Once it runs, it
+        raises `SystemExit` with its own.
+
+    Examples
+    --------
+    >>> from mmapio.__main__ import main
+    >>> main()  # doctest: +SKIP
+    0
+    """
+    try:
+        for module in ("typer", "rich", "tqdm"):
+            require(module, "cli")
+        from .cli import app
+
+        app(prog_name="mmapio")
+    except MissingExtraError as error:
+        print(f"mmapio: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

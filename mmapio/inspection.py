@@ -1,0 +1,189 @@
+"""What can be told of a file without reading its data: `inspect`."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Final
+
+from numpy.lib import format as numpy_format
+
+from . import _os
+from .mapping import MappedFile
+from .npy import MAGIC, NpyHeader, read_header
+
+__all__ = ["FileInfo", "begins_as_npy", "inspect"]
+
+_PAGE: Final = 4096  # alignment beyond this tells nothing
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What can be told of a file without reading its data.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    size : int
+        Its size in bytes.
+    allocated : int
+        Bytes that it takes on the disk.
+    holes : tuple of (int, int)
+        Offset and length of the ranges that read zeros and take nothing on the disk, as far as the
+        file system tells.
+    version : str
+        Of the `.npy` format; empty if the file is none.
+    header : NpyHeader or None
+        What the header of a `.npy` file says.
+    """
+
+    path: str
+    size: int
+    allocated: int
+    holes: tuple[tuple[int, int], ...]
+    version: str
+    header: NpyHeader | None
+
+    @property
+    def allocated_percent(self) -> float:
+        """How much of the size is allocated, up to 100."""
+        return min(100.0, 100 * self.allocated / self.size) if self.size else 100.0
+
+    @property
+    def hole_bytes(self) -> int:
+        """Total length of the holes."""
+        return sum(length for _, length in self.holes)
+
+    @property
+    def data_offset(self) -> int:
+        """Byte at which the data begin."""
+        return self.header.data_offset if self.header else 0
+
+    @property
+    def data_bytes(self) -> int:
+        """How long the data are, or should be."""
+        return self.header.file_size - self.header.data_offset if self.header else self.size
+
+    @property
+    def missing(self) -> int:
+        """Bytes of data that the file is too short for."""
+        return max(0, self.data_offset + self.data_bytes - self.size)
+
+    @property
+    def trailing(self) -> int:
+        """Bytes that follow the data."""
+        return max(0, self.size - self.data_offset - self.data_bytes)
+
+    @property
+    def alignment(self) -> int:
+        """The largest power of two, up to a page, that the offset of the data is a multiple of."""
+        return math.gcd(self.data_offset, _PAGE)
+
+    @property
+    def items_aligned(self) -> bool:
+        """Whether every item lies where the processor likes it."""
+        return self.header is None or self.data_offset % self.header.dtype.alignment == 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as what JSON can hold.
+
+        Returns
+        -------
+        dict
+            All of the attributes; those of the header one by one, if there is one.
+        """
+        facts = {
+            "path": self.path,
+            "kind": "npy" if self.header else "bytes",
+            "bytes": self.size,
+            "allocated": self.allocated,
+            "allocated_percent": self.allocated_percent,
+            "holes": len(self.holes),
+            "hole_bytes": self.hole_bytes,
+        }
+        return facts | self._header_to_json() if self.header else facts
+
+    def _header_to_json(self) -> dict[str, Any]:
+        header = self.header
+        assert header is not None
+        return {
+            "version": self.version,
+            "dtype": numpy_format.dtype_to_descr(header.dtype),
+            "shape": list(header.shape),
+            "order": header.order,
+            "count": prod(header.shape),
+            "data_offset": self.data_offset,
+            "data_bytes": self.data_bytes,
+            "missing": self.missing,
+            "trailing": self.trailing,
+            "alignment": self.alignment,
+            "items_aligned": self.items_aligned,
+        }
+
+
+def inspect(path: str | os.PathLike[str]) -> FileInfo:
+    """Tell of a file what can be told without reading its data.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file. A `.npy` file whose data are cut off is told of too.
+
+    Returns
+    -------
+    FileInfo
+        Size, place on the disk, and header.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be opened.
+    FormatError
+        If it begins as a `.npy` file does, and its header is malformed.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> from mmapio.inspection import inspect
+    >>> mmapio.create("few.npy", 3, "f8").close()
+    >>> inspect("few.npy").data_offset
+    128
+    """
+    with MappedFile.open(path) as mapping:
+        size = mapping.size
+        fd = mapping.fileno()
+        header, version = None, ""
+        if begins_as_npy(mapping):
+            header = read_header(mapping.read, size)
+            version = "{}.{}".format(*mapping.read(len(MAGIC), 2))
+        allocated = _os.identify(fd).allocated
+        return FileInfo(os.fspath(path), size, allocated, tuple(_holes(fd, size)), version, header)
+
+
+def begins_as_npy(mapping: MappedFile) -> bool:
+    """Tell whether the first bytes are those of a `.npy` file."""
+    return mapping.read(0, min(mapping.size, len(MAGIC))) == MAGIC
+
+
+def _holes(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield offset and length of what is not allocated (lseek(2), SEEK_HOLE)."""
+    if sys.platform == "win32":
+        return
+    at = 0
+    while at < size:
+        try:
+            start = os.lseek(fd, at, os.SEEK_HOLE)
+        except OSError:  # the file system does not tell
+            return
+        if start >= size:
+            return
+        try:
+            at = os.lseek(fd, start, os.SEEK_DATA)
+        except OSError:  # no more data
+            at = size
+        yield start, at - start
