@@ -195,6 +195,7 @@ alive; drop them, or close(force=True), after which they read zeros
         # Every MappedArray of this file has the one root for its base (see array_over); if this
         # one is the only one, the root is all that refers to the bytes.
         alone = type(root) is MappedArray and other_references(root) == 1
+        del root  # or the traceback of a refusal would keep it alive
         close_region(self._mapped_region(), when_in_use, own=1 if alone else 0)
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:

@@ -127,6 +127,13 @@ def delete(path: Path) -> None:
         raise file_error(error, "delete", name) from error
 
 
+def _without_padding(piece: Any) -> Any:
+    """Return bytes of items; what pads those in numpy's buffers is whatever memory held before."""
+    clean = np.zeros(piece.shape, piece.dtype)
+    clean[...] = piece
+    return as_bytes(clean)
+
+
 def _pieces(array: npt.NDArray[Any]) -> Iterable[Any]:
     """Return an array's bytes in C order, in pieces that need little memory."""
     if array.flags.c_contiguous:
@@ -137,5 +144,4 @@ def _pieces(array: npt.NDArray[Any]) -> Iterable[Any]:
         buffersize=_PIECE_ITEMS,
         order="C",
     )
-    # Not the buffers as they are: what pads their items is whatever memory held before.
-    return (piece.tobytes() for piece in pieces)
+    return map(_without_padding, pieces)

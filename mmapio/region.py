@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from . import _os
-from ._ranges import LARGEST, as_count, bounded, round_down, round_up
+from ._ranges import as_count, bounded, round_down, round_up
 from .errors import ArgumentError, ArgumentTypeError, InUseError, file_error
 from .flags import Access, Mode
 from .source import Source, as_path, open_or_create, replaced_error
@@ -129,8 +129,9 @@ class Region:
         """
         name = as_path(path)
         room = 0 if capacity is None else as_count(capacity, "capacity")
-        bounded(offset, length, LARGEST if size is None else as_count(size, "size"))
-        fd, facts, created = open_or_create(name, mode, size, prefix, reserve)
+        fd, facts, created = open_or_create(
+            name, mode, size, prefix, reserve, lambda size: bounded(offset, length, size)
+        )
         try:
             if identity is not None and facts.identity != identity:
                 raise replaced_error(name, "was replaced by another")

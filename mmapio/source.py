@@ -7,7 +7,7 @@ import errno
 import os
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import _os
@@ -129,9 +129,17 @@ def set_size(fd: int, old: int, new: int, reserve: bool, path: str | None) -> No
 
 
 def open_or_create(
-    path: str, mode: Mode, size: int | None, prefix: bytes, reserve: bool
+    path: str,
+    mode: Mode,
+    size: int | None,
+    prefix: bytes,
+    reserve: bool,
+    check: Callable[[int], object],
 ) -> tuple[int, _os.FileFacts, bool]:
-    """Return descriptor and facts of the file, and whether it was created here."""
+    """Return descriptor and facts of the file, and whether it was created here.
+
+    `check` is called with the size of a file that is about to be created, and may refuse.
+    """
     if mode.settled is mode:
         if size is not None:
             raise ArgumentError(f"size is for modes that create a file, not {mode.value!r}")
@@ -149,6 +157,7 @@ def open_or_create(
             path = os.path.realpath(path)
         try:
             count = as_count(size, "size")
+            check(count)
             fd = create_file(path, count, prefix, replace=replace, reserve=reserve, durable=False)
             return fd, _os.identify(fd), True
         except ExistingFileError:

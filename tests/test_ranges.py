@@ -1,0 +1,164 @@
+"""Bounds, page rounding and shapes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmapio._ranges import (
+    LARGEST,
+    as_count,
+    as_shape,
+    bounded,
+    fitting_shape,
+    full_shape,
+    round_down,
+    round_up,
+)
+from mmapio.errors import ArgumentError, ArgumentTypeError, FormatError, OutOfBoundsError
+
+INTEGERS = [np.dtype(code).type for code in np.typecodes["AllInteger"]]
+NO_INTEGERS = [None, 1.0, np.float64(1), "1", b"1", 1j, [1], object(), np.bool_(True)]
+
+values = st.integers(0, LARGEST)
+steps = st.integers(1, 1 << 30)
+
+
+@given(values, steps)
+def test_rounding_gives_the_nearest_multiples(value: int, step: int) -> None:
+    down, up = round_down(value, step), round_up(value, step)
+    assert down % step == up % step == 0
+    assert value - step < down <= value <= up < value + step
+
+
+@pytest.mark.parametrize("kind", INTEGERS)
+def test_an_integer_of_any_width_is_a_count(kind: Any) -> None:
+    count = as_count(kind(100), "size")
+    assert (count, type(count)) == (100, int)
+
+
+@pytest.mark.parametrize("kind", [np.uint64, int])
+def test_a_count_too_large_for_an_address_is_refused(kind: Any) -> None:
+    assert as_count(kind(LARGEST), "size") == LARGEST
+    with pytest.raises(ArgumentError, match=f"size {LARGEST + 1} is larger than any file"):
+        as_count(kind(LARGEST + 1), "size")
+
+
+@pytest.mark.parametrize("kind", [int, np.int8, np.int64])
+def test_a_negative_count_is_refused(kind: Any) -> None:
+    with pytest.raises(ArgumentError, match="offset must be 0 or more, got -1"):
+        as_count(kind(-1), "offset")
+
+
+@pytest.mark.parametrize("value", NO_INTEGERS)
+def test_what_is_no_integer_is_no_count(value: object) -> None:
+    with pytest.raises(ArgumentTypeError) as caught:
+        as_count(value, "size")
+    assert str(caught.value) == f"size must be an integer, got '{type(value).__name__}'"
+
+
+@given(st.integers(-2, 70), st.none() | st.integers(-2, 70), st.integers(0, 64))
+def test_a_range_is_within_its_bounds_or_refused(
+    offset: int, length: int | None, size: int
+) -> None:
+    end = size if length is None else offset + length
+    if offset < 0 or (length is not None and length < 0):
+        with pytest.raises(ArgumentError):
+            bounded(offset, length, size)
+    elif offset > size or end > size:
+        with pytest.raises(OutOfBoundsError):
+            bounded(offset, length, size)
+    else:
+        assert bounded(offset, length, size) == (offset, end - offset)
+
+
+def test_a_range_that_would_overflow_is_refused() -> None:
+    message = f"offset 8 \\+ length {LARGEST} = {LARGEST + 8} reaches past the end, at 16 bytes"
+    with pytest.raises(OutOfBoundsError, match=message):
+        bounded(8, LARGEST, 16)
+
+
+@pytest.mark.parametrize(
+    ("shape", "items"),
+    [
+        (3, (3,)),
+        (np.int16(3), (3,)),
+        ((), ()),
+        ([2, 3], (2, 3)),
+        ((np.uint8(2), np.int64(-1)), (2, -1)),
+        (np.array([4, 5]), (4, 5)),
+        (iter((1, 2)), (1, 2)),
+    ],
+)
+def test_a_shape_is_a_tuple_of_plain_integers(shape: object, items: tuple[int, ...]) -> None:
+    found = as_shape(shape)
+    assert found == items
+    assert all(type(item) is int for item in found)
+
+
+@pytest.mark.parametrize("shape", [None, 1.5, "12", (1, 2.0), ("1",), object()])
+def test_what_is_no_shape_is_refused(shape: object) -> None:
+    with pytest.raises(ArgumentTypeError, match="shape must be an integer or a sequence of int"):
+        as_shape(shape)
+
+
+@pytest.mark.parametrize("shape", [-2, (-1, -1), (3, -7)])
+def test_a_negative_dimension_is_refused(shape: object) -> None:
+    with pytest.raises(ArgumentError, match="has a negative dimension"):
+        full_shape(shape, 1)
+    with pytest.raises(ArgumentError, match="has a negative dimension"):
+        fitting_shape(shape, 1, 100)
+
+
+def test_a_full_shape_leaves_nothing_open() -> None:
+    assert full_shape((2, 0, 3), 8) == (2, 0, 3)
+    with pytest.raises(ArgumentError, match=r"shape \(-1, 2\) has a negative dimension"):
+        full_shape((-1, 2), 8)
+
+
+@pytest.mark.parametrize("shape", [(LARGEST // 8 + 1,), (1 << 32, 1 << 32), (0, 1 << 62)])
+def test_a_shape_that_overflows_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ArgumentError, match="overflows 64-bit sizes"):
+        full_shape(shape, 8)
+
+
+def test_the_largest_shape_is_allowed() -> None:
+    assert full_shape((LARGEST,), 1) == (LARGEST,)
+
+
+@given(st.integers(1, 8), st.integers(0, 100), st.integers(1, 5))
+def test_a_dimension_left_open_takes_all_there_is(itemsize: int, count: int, width: int) -> None:
+    available = itemsize * count * width
+    assert fitting_shape((-1, width), itemsize, available) == (count, width)
+    assert fitting_shape((width, -1), itemsize, available) == (width, count)
+    assert math.prod(fitting_shape(None, itemsize, available)) * itemsize == available
+
+
+def test_a_shape_may_leave_bytes_over() -> None:
+    assert fitting_shape((2, 3), 4, 100) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "available", "message"),
+    [
+        (None, 10, "10 bytes are not a multiple of the 4 bytes of one item"),
+        (-1, 10, "10 bytes are not a multiple of the 4 bytes of one item"),
+        ((-1, 3), 16, r"16 bytes are not a multiple of the 12 bytes of one row of shape \(-1, 3\)"),
+        ((5,), 16, r"shape \(5,\) of 4-byte items needs 20 bytes, but only 16 are there"),
+    ],
+)
+def test_a_shape_that_does_not_fit_says_both_sizes(
+    shape: object, available: int, message: str
+) -> None:
+    with pytest.raises(FormatError, match=message):
+        fitting_shape(shape, 4, available)
+
+
+def test_an_open_dimension_beside_a_zero_cannot_be_derived() -> None:
+    with pytest.raises(ArgumentError, match="-1 cannot be derived beside a 0"):
+        fitting_shape((-1, 0), 4, 16)
