@@ -310,9 +310,8 @@ def _interrupts_held_back() -> Iterator[None]:
     """
     pressed: list[int] = []
     handler = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
-    resource_tracker.ensure_running()  # as starting it later would unblock the signal
     try:
-        with _blocked(signal.SIGINT):  # which children inherit
+        with _interrupts_blocked():  # which children inherit
             yield
     finally:
         signal.signal(signal.SIGINT, handler)
@@ -321,15 +320,16 @@ def _interrupts_held_back() -> Iterator[None]:
 
 
 @contextmanager
-def _blocked(number: signal.Signals) -> Iterator[None]:
+def _interrupts_blocked() -> Iterator[None]:
     if sys.platform == "win32":
         yield
-    else:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return
+    resource_tracker.ensure_running()  # as starting it later would unblock them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _medians(
