@@ -232,9 +232,10 @@ class Source:
     @contextlib.contextmanager
     def opened(self) -> Iterator[int]:
         """Yield a descriptor of the file; opened for this, so that mappings need keep none."""
-        if self._fd is not None:
-            yield self._fd
-            return
+        with self.lock:  # nobody closes it meanwhile
+            if self._fd is not None:
+                yield self._fd
+                return
         fd = self._reopen()
         try:
             yield fd
