@@ -115,7 +115,7 @@ class Draft:
             self.fd = os.open(target, os.O_RDWR | os.O_BINARY)
 
     def _hidden_name(self) -> str:
-        return os.path.join(self._directory, f".{self._name[:200]}.{os.urandom(6).hex()}.tmp")
+        return os.path.join(self._directory, f".{self._name[:50]}.{os.urandom(6).hex()}.tmp")
 
     def let_go(self) -> None:
         """Close the file."""

@@ -314,6 +314,7 @@ for _name in (
     "argsort",
     "astype",
     "byteswap",
+    "choose",
     "compress",
     "copy",
     "dot",

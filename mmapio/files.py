@@ -127,21 +127,14 @@ def delete(path: Path) -> None:
         raise file_error(error, "delete", name) from error
 
 
-def _without_padding(piece: Any) -> Any:
-    """Return bytes of items; what pads those in numpy's buffers is whatever memory held before."""
-    clean = np.zeros(piece.shape, piece.dtype)
-    clean[...] = piece
-    return as_bytes(clean)
-
-
 def _pieces(array: npt.NDArray[Any]) -> Iterable[Any]:
     """Return an array's bytes in C order, in pieces that need little memory."""
     if array.flags.c_contiguous:
         return [as_bytes(array)]
     pieces = np.nditer(
-        array,
+        array.view(f"V{array.itemsize}"),  # whole items: field by field they would lose padding
         flags=["external_loop", "buffered", "zerosize_ok"],
         buffersize=_PIECE_ITEMS,
         order="C",
     )
-    return map(_without_padding, pieces)
+    return map(as_bytes, pieces)

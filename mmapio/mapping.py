@@ -14,6 +14,7 @@ from ._extent import ResizableContent
 from ._ranges import as_count, bounded
 from .errors import (
     ArgumentError,
+    FileError,
     ReplacedError,
     UnsupportedError,
     file_error,
@@ -310,6 +311,8 @@ class MappedFile(ResizableContent):
                 return
             with contextlib.suppress(ReplacedError), source.opened() as fd:
                 _os.start_writeback(fd, source.offset + start, count)
+        except FileError:
+            raise
         except OSError as error:
             raise file_error(error, f"flush {count} bytes at {start}", source.path) from error
 

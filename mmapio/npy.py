@@ -109,11 +109,11 @@ def encode_header(
             raw = text.encode(encoding)
         except UnicodeEncodeError:
             continue
-        if len(raw) >= _LARGEST_HEADER:
-            break
         used = 8 + field.size + len(raw) + 1
         # A header that is aligned as it stands gets a whole block more: numpy does so too.
         padded = len(raw) + 1 + _ALIGNMENT - used % _ALIGNMENT
+        if padded > _LARGEST_HEADER:
+            break
         try:
             prefix = MAGIC + bytes(version) + field.pack(padded)
         except struct.error:

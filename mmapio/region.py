@@ -265,6 +265,9 @@ def as_bytes(data: Any) -> Bytes:
     if isinstance(data, np.ndarray):
         if data.dtype.hasobject:
             raise ArgumentError(f"arrays of dtype {data.dtype} hold Python objects, not bytes")
+        if not data.flags.c_contiguous and data.itemsize:
+            # As whole items: field by field, numpy would leave what pads them as memory was.
+            data = data.view(f"V{data.itemsize}")
         return np.ascontiguousarray(data).reshape(-1).view(np.uint8)
     try:
         buffer = memoryview(data)

@@ -323,7 +323,7 @@ PLAIN: dict[str, Callable[[], Any]] = {
     "x.argpartition": lambda: x.argpartition(2),
     "x.byteswap": lambda: x.byteswap(),
     "x.nonzero": lambda: x.nonzero(),
-    "x.choose": lambda: (y[:3] % 2).choose([[1, 2, 3], [4, 5, 6]]),
+    "y.choose": lambda: y.choose([[item] * 12 for item in range(12)]),
     "x.searchsorted": lambda: np.sort(y).searchsorted([1, 2]),
     "y.searchsorted": lambda: y.searchsorted([1, 2]),
     "x.sum axis": lambda: x.sum(axis=0),
@@ -346,6 +346,8 @@ PLAIN: dict[str, Callable[[], Any]] = {
     "select": lambda: np.select([x > 3], [x]),
     "choose": lambda: np.choose(y % 2, [y, y]),
     "take": lambda: np.take(x, [1, 2]),
+    "take_along_axis": lambda: np.take_along_axis(x, np.argsort(x, axis=0), 0),
+    "reshape that copies": lambda: np.reshape(x.T, (3, 8)),
     "compress": lambda: np.compress([1, 0], x, axis=0),
     "extract": lambda: np.extract(x > 3, x),
     "repeat": lambda: np.repeat(x, 2),
@@ -378,7 +380,6 @@ PLAIN: dict[str, Callable[[], Any]] = {
     "packbits": lambda: np.packbits(y.view("u1")),
     "clip": lambda: np.clip(x, 1, 2),
     "full_like": lambda: np.full_like(x, 3),
-    "astype": lambda: np.astype(x, "f4"),
     "add.outer": lambda: np.add.outer(y, y),
     "add.reduceat": lambda: np.add.reduceat(y, [0, 3]),
     "add.accumulate": lambda: np.add.accumulate(y),
@@ -473,7 +474,7 @@ PICKED: dict[str, Callable[[], Any]] = {
     "flat": lambda: x.flat[2:5],
     "a view of it": lambda: x[[1, 2]][:, 1:].T,
     "ravel that copies": lambda: x.T.ravel(),
-    "reshape that copies": lambda: x.T.reshape(3, 8),
+    "x.reshape that copies": lambda: x.T.reshape(3, 8),
     "imag of reals": lambda: x.imag,
     "subok": lambda: np.array(x, subok=True),
 }
@@ -771,6 +772,21 @@ print("end")
 """
     assert run_python(code, str(path)) == "end\n"
     assert np.load(path).sum() == 1000
+
+
+def test_arrays_keep_no_descriptors(tmp_path: Path, run_python: Callable[..., str]) -> None:
+    code = """
+import resource, sys, mmapio
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+mmapio.create(sys.argv[1], 10)[:] = 1
+arrays = [mmapio.open(sys.argv[1], mode) for mode in ("r", "r+", "c") for _ in range(500)]
+parts = [a[1:] for a in arrays]
+for part in parts:
+    part.flush()
+print(sum(a.sum() for a in arrays))
+"""
+    pytest.importorskip("resource")
+    assert run_python(code, str(tmp_path / "x.npy")) == "15000.0\n"
 
 
 def test_the_module_keeps_out_of_the_way_of_numpy() -> None:

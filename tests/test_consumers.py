@@ -161,8 +161,8 @@ def test_dlpack(a: MappedArray, readonly: MappedArray) -> None:
     a[5, 0] = 99
     assert again[0, 0] == 99
     del again
-    shown = np.from_dlpack(readonly)
-    assert not shown.flags.writeable
+    if np.lib.NumpyVersion(np.__version__) >= "2.1.0":  # before, only what is writable
+        assert not np.from_dlpack(readonly).flags.writeable
     assert a.__dlpack_device__() == (1, 0)
 
 

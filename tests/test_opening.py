@@ -22,6 +22,10 @@ from hypothesis.extra import numpy as hnp
 import mmapio
 
 ITEMS = np.arange(24, dtype="<i4")
+POSIX = pytest.mark.skipif(
+    sys.platform == "win32",
+    reason="Windows keeps mapped files, and has other links and permissions",
+)
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and /dev as Linux has them")
 
 
@@ -275,6 +279,7 @@ def test_mode_x_refuses_what_is_there(npy: Path) -> None:
     assert npy.read_bytes() == before
 
 
+@POSIX
 def test_mode_w_leaves_the_old_file_to_those_who_map_it(npy: Path) -> None:
     old = mmapio.open(npy)
     new = mmapio.open(npy, "w+", dtype="u1", shape=2)
@@ -342,7 +347,7 @@ def test_create_refuses_what_is_there_unless_told(npy: Path) -> None:
     assert (a.tolist(), a.dtype, a.mode) == ([0, 0, 0], float, "r+")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps the names of mapped files")
+@POSIX
 def test_overwriting_leaves_the_old_file_to_another_process(
     npy: Path, run_python: Callable[..., str]
 ) -> None:
@@ -359,6 +364,7 @@ print(a.sum(), part.sum(), mmapio.open(path).tolist())
     assert run_python(code, str(npy)) == expected
 
 
+@POSIX
 def test_overwriting_keeps_permissions_and_follows_links(tmp_path: Path) -> None:
     target, link = tmp_path / "target.npy", tmp_path / "link.npy"
     np.save(target, ITEMS)
@@ -371,6 +377,7 @@ def test_overwriting_keeps_permissions_and_follows_links(tmp_path: Path) -> None
     assert sorted(p.name for p in tmp_path.iterdir()) == ["link.npy", "target.npy"]
 
 
+@POSIX
 def test_new_files_get_the_permissions_of_the_umask(tmp_path: Path) -> None:
     old = os.umask(0o027)
     try:
@@ -670,6 +677,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
         assert pipe.is_fifo()
 
 
+@POSIX
 def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
@@ -678,6 +686,7 @@ def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
     assert caught.value.errno == errno.ELOOP
 
 
+@POSIX
 def test_a_link_to_nothing(tmp_path: Path) -> None:
     link = tmp_path / "link.npy"
     link.symlink_to(tmp_path / "target.npy")

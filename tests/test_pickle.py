@@ -20,6 +20,10 @@ from mmapio import MappedArray
 
 MODEL = np.arange(4 * 5 * 6, dtype="<i4").reshape(4, 5, 6)
 RECORD = np.dtype([("a", "u1"), ("b", ">f8", (2,)), (("title", "c"), "S3")])
+POSIX = pytest.mark.skipif(
+    sys.platform == "win32",
+    reason="Windows keeps mapped files, and has other links and permissions",
+)
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
 
@@ -194,6 +198,7 @@ def test_copies_are_plain(a: MappedArray, duplicate: Callable[[Any], Any]) -> No
 # What cannot be -----------------------------------------------------------------------------------
 
 
+@POSIX
 def test_a_replaced_file_is_noticed(path: Path, a: MappedArray) -> None:
     data = pickle.dumps(a[1:])
     mmapio.save(path, MODEL)  # the same bytes, but another file
@@ -204,6 +209,7 @@ def test_a_replaced_file_is_noticed(path: Path, a: MappedArray) -> None:
     assert caught.value.errno
 
 
+@POSIX
 def test_a_file_that_took_the_inode_of_the_old_one_is_noticed(path: Path) -> None:
     for _ in range(20):
         a = mmapio.create(path, 100, "i4")
@@ -220,6 +226,7 @@ def test_a_file_that_took_the_inode_of_the_old_one_is_noticed(path: Path) -> Non
     pytest.skip("this file system never gives an inode number twice in a row")
 
 
+@POSIX
 def test_a_file_that_is_gone_or_cut_is_a_clear_error(path: Path, a: MappedArray) -> None:
     data = pickle.dumps(a)
     os.truncate(path, 200)
@@ -233,6 +240,7 @@ def test_a_file_that_is_gone_or_cut_is_a_clear_error(path: Path, a: MappedArray)
         pickle.loads(data)
 
 
+@POSIX
 def test_a_renamed_file_is_not_found(path: Path, a: MappedArray) -> None:
     data = pickle.dumps(a)
     moved = path.rename(path.with_name("y.npy"))

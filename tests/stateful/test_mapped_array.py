@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import pickle
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -252,6 +253,8 @@ class MappedArrays(RuleBasedStateMachine):
 
 
 MappedArrays.TestCase.settings = settings(
-    settings.get_profile("mmapio"), max_examples=40, stateful_step_count=30
+    settings.get_profile("mmapio"), max_examples=30, stateful_step_count=25
 )
-test_mapped_arrays = MappedArrays.TestCase
+test_mapped_arrays = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows replaces no file that is mapped"
+)(MappedArrays.TestCase)
