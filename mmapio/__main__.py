@@ -36,6 +36,9 @@ def main() -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except OSError as error:  # of the output: those of files are told by the commands
+        print(f"mmapio: error: cannot write the output: {error.strerror}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -106,11 +106,12 @@ class ResizableContent(MappedContent):
             for region in self._regions():
                 region.cover(new)
             set_size(fd, source.offset + old, source.offset + new, False, source.path)
-        except BaseException:
+        finally:
+            # The file tells how it went: Ctrl-C can come before the cut, or just after it.
+            left = _os.identify(fd).size - source.offset
             for region in self._regions():
-                region.uncover(fd, old)
-            raise
-        self._settle(data, new)
+                region.uncover(fd, left)
+            self._settle(data, left)
 
     def _grow(self, fd: int, data: Bytes, old: int, new: int) -> None:
         source, current = self._source, region_of(data)

@@ -17,6 +17,8 @@ __all__ = ["Draft", "publishing"]
 
 _NEW: int = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 _NEW |= getattr(os, "O_BINARY", 0)
+# What file systems without hard links say to one.
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 @contextlib.contextmanager
@@ -48,7 +50,12 @@ def publishing(path: str, doing: str, *, replace: bool, durable: bool) -> Iterat
     except FileError:
         raise
     except OSError as error:
-        raise file_error(error, doing, path) from error
+        hint = ""
+        if isinstance(error, FileExistsError):
+            hint = "open it in mode 'r+' or 'a+', or replace it with overwrite=True or mode 'w+'"
+        elif isinstance(error, FileNotFoundError):
+            hint = f"is there a directory {directory!r}?"
+        raise file_error(error, doing, path, hint) from error
 
 
 def _take_over_permissions(fd: int, old: str, doing: str) -> None:
@@ -80,9 +87,8 @@ class Draft:
         self._hidden: str | None = None  # the name that is in the directory now
         fd = _os.open_nameless(directory)
         if fd is None:
-            hidden = self._hidden_name()
-            fd = os.open(hidden, _NEW, 0o666)
-            self._hidden = hidden
+            self._hidden = self._hidden_name()
+            fd = os.open(self._hidden, _NEW, 0o666)
         self.fd = fd
         self._published = False
         self.keep_open = False
@@ -103,9 +109,8 @@ class Draft:
 
     def _rename(self, target: str, replace: bool) -> None:
         if self._hidden is None:
-            hidden = self._hidden_name()
-            _os.publish_nameless(self.fd, hidden)
-            self._hidden = hidden
+            self._hidden = self._hidden_name()  # first, or Ctrl-C would leave it behind
+            _os.publish_nameless(self.fd, self._hidden)
         if sys.platform == "win32":  # which renames no open file
             os.close(self.fd)
             self.fd = -1
@@ -142,6 +147,8 @@ def _rename(hidden: str, target: str, replace: bool) -> None:
         try:
             os.link(hidden, target)
             os.unlink(hidden)
-        except PermissionError:  # a file system without hard links
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
             os.close(os.open(target, _NEW, 0o666))
             os.replace(hidden, target)

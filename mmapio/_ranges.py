@@ -8,6 +8,8 @@ from math import prod
 from .errors import ArgumentError, ArgumentTypeError, FormatError, OutOfBoundsError
 
 __all__ = [
+    "LARGEST",
+    "MOST_DIMENSIONS",
     "as_count",
     "as_integer",
     "as_shape",
@@ -20,7 +22,7 @@ __all__ = [
 
 # The largest span that the address arithmetic of numpy and the kernel can express (ssize_t).
 LARGEST = 2**63 - 1
-_MOST_DIMENSIONS = 64  # of an ndarray, since numpy 2.0
+MOST_DIMENSIONS = 64  # of an ndarray, since numpy 2.0
 
 
 def round_down(value: int, step: int) -> int:
@@ -86,8 +88,8 @@ def as_shape(shape: object) -> tuple[int, ...]:
 def full_shape(shape: object, itemsize: int) -> tuple[int, ...]:
     """Return `shape` as a tuple with nothing left open, small enough to exist."""
     items = as_shape(shape)
-    if len(items) > _MOST_DIMENSIONS:
-        raise ArgumentError(f"shape has {len(items)} dimensions; at most {_MOST_DIMENSIONS}")
+    if len(items) > MOST_DIMENSIONS:
+        raise ArgumentError(f"shape has {len(items)} dimensions; at most {MOST_DIMENSIONS}")
     if any(item < 0 for item in items):
         raise ArgumentError(f"shape {items} has a negative dimension; all must be 0 or more")
     # numpy refuses what overflows even where a zero makes the product small: so do we, first.

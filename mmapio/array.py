@@ -28,11 +28,13 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
     plain ndarrays. It holds no Python state of its own, so slicing costs what it costs in numpy;
     what it tells of its file is found from the address of its memory.
 
-    Picking items by a list or a mask copies them, as in numpy; such a copy keeps the type, but is
-    not mapped: its `mapping` is None and `flush` raises.
+    Picking items by a list or a mask copies them, as in numpy, and so do `ravel` and `reshape`
+    where they must; such a copy keeps the type, but is not mapped: its `mapping` is None and
+    `flush` raises.
 
-    A ``with`` block closes the mapping at its end, and the array reads zeros from then on. If
-    slices or other arrays over it are alive, the memory stays as it is until they go.
+    A ``with`` block closes the mapping at its end: `flush` and the like raise `ClosedError` from
+    then on. The memory stays as it is until the array and all that was made from it are gone;
+    `close` takes it away at once.
 
     Examples
     --------
@@ -63,7 +65,10 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
             return self.view(np.ndarray)
         # Made from the root, not from self, so that `close` can see that it is alive.
         at = _address(self) - _address(root)
-        return np.ndarray(self.shape, self.dtype, root, at, self.strides)
+        plain = np.ndarray(self.shape, self.dtype, root, at, self.strides)
+        if not self.flags.writeable:
+            plain.flags.writeable = False
+        return plain
 
     @property
     def filename(self) -> str | None:
@@ -187,8 +192,9 @@ alive; drop them, or close(force=True), after which they read zeros
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # Not strict as `close` is: a loop variable may well hold the last chunk.
-        self._close(WhenInUse.KEEP)
+        # Not strict as `close` is: a loop variable may well hold the last chunk; nor does it take
+        # the memory from what numpy.asarray made of the array, which nobody can see.
+        close_region(self._mapped_region(), WhenInUse.KEEP, own=0)
 
     def _close(self, when_in_use: WhenInUse) -> None:
         root = self.base
@@ -263,8 +269,7 @@ def array_over(
     """
     root = region.bytes().view(MappedArray)
     if dtype.subdtype is not None and strides is None:  # its dimensions come last, as in numpy
-        dtype, inner = dtype.subdtype
-        shape += inner
+        shape, dtype = shape + dtype.shape, dtype.base
     return np.ndarray.__new__(MappedArray, shape, dtype, root, offset, strides, order)
 
 

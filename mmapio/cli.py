@@ -79,7 +79,7 @@ def _parse_shape(text: str) -> Any:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print("mmapio", sys.modules["mmapio"].__version__)
+        print("mmapio", sys.modules["mmapio"].__version__, flush=True)
         raise typer.Exit
 
 
@@ -160,7 +160,7 @@ def demo() -> None:
         _print_error(str(error))
         raise typer.Exit(1) from None
     if good:
-        _show(console, ("\nEvery result was checked against numpy's: they are equal.", "green"))
+        _show(console, ("\nDone: every result equals numpy's.", "green"))
     else:
         _show(console, ("\nFAILED: a result differs from numpy's.", "red"))
     raise typer.Exit(0 if good else 1)

@@ -259,8 +259,9 @@ class MappedFile(ResizableContent):
         ...     os.fstat(m.fileno()).st_size == m.size
         True
         """
-        self._open_state()
-        return self._source.descriptor()
+        with self._source.lock:
+            self._open_state()
+            return self._source.descriptor()
 
     def flush(self, offset: int = 0, length: int | None = None, wait: bool = True) -> None:
         """Write what was stored in a range to the drive.
@@ -368,15 +369,16 @@ class MappedFile(ResizableContent):
         >>> fd = m.detach()
         >>> os.close(fd)
         """
-        self._open_state()
-        with self._source.opened() as fd:
-            own = os.dup(fd)
-        try:
-            self.close()
-        except BaseException:
-            os.close(own)
-            raise
-        return own
+        with self._source.lock:
+            self._open_state()
+            with self._source.opened() as fd:
+                own = os.dup(fd)
+            try:
+                self.close()
+            except BaseException:
+                os.close(own)
+                raise
+            return own
 
     def __enter__(self) -> Self:
         self._open_state()

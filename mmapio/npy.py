@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn
 import numpy as np
 from numpy.lib import format as numpy_format
 
-from ._ranges import LARGEST
+from ._ranges import LARGEST, MOST_DIMENSIONS
 from .errors import FormatError
 
 __all__ = ["MAGIC", "NpyHeader", "encode_header", "read_header"]
@@ -28,7 +28,6 @@ _ALIGNMENT: Final = 64  # data begin at a multiple of this
 _GROWTH_DIGITS: Final = 21  # numpy leaves room for the first dimension to grow to this
 _LARGEST_HEADER: Final = 1 << 20
 _DEEPEST: Final = 32
-_MOST_DIMENSIONS: Final = 64  # of an ndarray, since numpy 2.0
 _FIRST_READ: Final = 256  # holds nearly every header whole
 
 # By version: how the length of the header is stored, and its encoding.
@@ -156,7 +155,9 @@ def read_header(read: Callable[[int, int], bytes], size: int) -> NpyHeader:
     start = read(0, min(size, _FIRST_READ))
     if not start.startswith(MAGIC):
         raise FormatError(f"not a .npy file: it begins with {start[:6]!r}, not {MAGIC!r}")
-    version = (start[6], start[7]) if len(start) >= 8 else (0, 0)
+    if len(start) < 8:
+        raise FormatError(f".npy header is truncated before its version, at byte {size}")
+    version = (start[6], start[7])
     if version not in _VERSIONS:
         raise FormatError(f".npy version {version} is unknown; 1.0, 2.0 and 3.0 are")
     field, encoding = _VERSIONS[version]
@@ -193,8 +194,8 @@ def _header_of(fields: object, data_offset: int) -> NpyHeader:
     if type(fortran_order) is not bool:
         raise FormatError(f".npy fortran_order {_shortened(fortran_order)} is not a bool")
     dtype = _dtype_of(fields["descr"])
-    if len(shape) > _MOST_DIMENSIONS:
-        raise FormatError(f".npy shape has {len(shape)} dimensions; at most {_MOST_DIMENSIONS}")
+    if len(shape) > MOST_DIMENSIONS:
+        raise FormatError(f".npy shape has {len(shape)} dimensions; at most {MOST_DIMENSIONS}")
     if prod(max(n, 1) for n in shape) * max(dtype.itemsize, 1) > LARGEST:
         raise FormatError(f".npy shape {_shortened(shape)} of dtype {dtype} overflows 64 bits")
     return NpyHeader(dtype, shape, fortran_order, data_offset)

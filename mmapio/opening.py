@@ -16,7 +16,7 @@ from .errors import ArgumentError, FormatError
 from .flags import Mode
 from .mapping import MappedFile
 from .region import Region
-from .source import Source, as_path, create_file
+from .source import Source, as_path
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
@@ -96,9 +96,7 @@ def open(
     if start is None and _is_npy(region):
         return _open_npy(region, wanted, shape)
     if wanted is None:
-        raise FormatError(
-            f"{region.source.name} is not a .npy file: open it as raw items with dtype=..."
-        )
+        raise FormatError(f"{region.source.name} {_what_it_is(region)}")
     return _open_raw(region, wanted, shape, start or 0, order)
 
 
@@ -160,12 +158,8 @@ def create(
     _check_order(order)
     full = full_shape(shape, kind.itemsize)
     size, prefix = _contents(kind, full, None, order, raw)
-    if overwrite:
-        name = as_path(path)
-        os.close(create_file(name, size, prefix, replace=True, reserve=reserve, durable=True))
-        region = Region.of_path(path, Mode.UPDATE, reserve=reserve)
-    else:
-        region = Region.of_path(path, Mode.CREATE, size, prefix, reserve=reserve)
+    mode = Mode.REPLACE if overwrite else Mode.CREATE
+    region = Region.of_path(path, mode, size, prefix, reserve=reserve, durable=overwrite)
     return array_over(region, kind, full, len(prefix), order=order)
 
 
@@ -251,7 +245,8 @@ def memmap(
     -----
     It differs where `numpy.memmap` crashes or loses data. ``w+`` puts a new file in place of an old
     one, which others can go on mapping, instead of cutting it off under them; a slice's `offset` is
-    its own; `flush` returns when the bytes are durable; an empty file is an empty array.
+    its own; `flush` returns when the bytes are durable; an empty file is an empty array; `filename`
+    is always a str; one dimension of `shape` may be -1.
 
     Examples
     --------
@@ -301,10 +296,10 @@ def _open_npy(region: Region, wanted: np.dtype[Any] | None, shape: Shape | None)
             f"{name} is truncated: shape {header.shape} of dtype {header.dtype} needs "
             f"{header.file_size} bytes, the file has {size}"
         )
-    if wanted is not None and wanted != header.dtype:
+    if wanted is not None and wanted.base != header.dtype:
         raise FormatError(f"{name} has dtype {header.dtype}, not {wanted}")
     if shape is not None:
-        items = as_shape(shape)
+        items = as_shape(shape) + (wanted.shape if wanted is not None else ())
         same = [ours in (-1, theirs) for ours, theirs in zip(items, header.shape, strict=False)]
         if len(items) != len(header.shape) or not all(same):
             raise FormatError(f"{name} has shape {header.shape}, not {items}")
@@ -318,6 +313,15 @@ def _is_npy(region: Region) -> bool:
     data = region.bytes()
     found = data[0] == MAGIC_PREFIX[0] and data[: len(MAGIC_PREFIX)].tobytes() == MAGIC_PREFIX
     return bool(found)
+
+
+def _what_it_is(region: Region) -> str:
+    """Say what a file that should have been `.npy` is, and what to do about it."""
+    if region.size == 0:
+        return "is empty, not a .npy file"
+    if region.bytes()[:4].tobytes() == b"PK\3\4":
+        return "is a zip archive, such as .npz, which cannot be mapped: use numpy.load"
+    return "is not a .npy file: open it as raw items with dtype=..."
 
 
 def _open_raw(
@@ -339,9 +343,7 @@ def _contents(
     data_size = prod(shape) * dtype.itemsize
     if raw:
         return (offset or 0) + data_size, b""
-    if dtype.subdtype is not None:
-        dtype, inner = dtype.subdtype
-        shape += inner
+    shape, dtype = shape + dtype.shape, dtype.base
     header = encode_header(dtype, shape, order == "F" and len(shape) > 1)
     return len(header) + data_size, header
 

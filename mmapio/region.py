@@ -61,7 +61,9 @@ class Region:
         "successor",
     )
 
-    def __init__(self, start: int, end: int, address: int, size: int, source: Source) -> None:
+    def __init__(
+        self, start: int, end: int, address: int, size: int, source: Source, capacity: int
+    ) -> None:
         self._start = start
         self._end = end
         self._covered_from = end
@@ -69,7 +71,7 @@ class Region:
         self.address = address
         self.size = size
         self.reached = size  # the largest that `size` has been
-        self.capacity = end - address if _os.CAN_MAP_PAST_END else size
+        self.capacity = capacity
         self.source = source
         self.successor: Region | None = None  # where the mapping moved to; lives as long as this
         self.access = source.mode.access
@@ -96,7 +98,8 @@ class Region:
             start = _os.map_file(fd, source.offset - lead, pages, source.mode.access)
         except OSError as error:
             raise file_error(error, f"map {wanted} bytes", source.path) from error
-        return cls(start, start + pages, start + lead, size, source)
+        room = pages - lead if _os.CAN_MAP_PAST_END else size
+        return cls(start, start + pages, start + lead, size, source, room)
 
     @classmethod
     def of_nothing(cls, source: Source, size: int = 0, capacity: int = 0) -> Region:
@@ -106,7 +109,7 @@ class Region:
             start = _os.map_anonymous(pages)
         except OSError as error:
             raise file_error(error, f"map {pages} bytes of memory", None) from error
-        return cls(start, start + pages, start, size, source)
+        return cls(start, start + pages, start, size, source, pages)
 
     @classmethod
     def of_path(
@@ -120,17 +123,24 @@ class Region:
         length: int | None = None,
         capacity: int | None = None,
         reserve: bool = True,
+        durable: bool = False,
         identity: _os.Identity | None = None,
     ) -> Region:
         """Open or create a file, as `MappedFile.open` says, and map it.
 
-        A file that is created has `size` bytes and begins with `prefix`; one that is opened must
-        have the `identity`, if one is given.
+        A file that is created has `size` bytes, begins with `prefix`, and is made `durable` on
+        request; one that is opened must have the `identity`, if one is given.
         """
         name = as_path(path)
         room = 0 if capacity is None else as_count(capacity, "capacity")
         fd, facts, created = open_or_create(
-            name, mode, size, prefix, reserve, lambda size: bounded(offset, length, size)
+            name,
+            mode,
+            size,
+            prefix,
+            reserve,
+            durable,
+            lambda size: bounded(offset, length, size),
         )
         try:
             if identity is not None and facts.identity != identity:
@@ -155,9 +165,9 @@ class Region:
         """Put zero pages over all whole pages past `size`, so that no view can fault there."""
         start = round_up(self.address + size, _os.PAGE_SIZE)
         if start < self._covered_from and self.capacity:
+            end, self._covered_from = self._covered_from, start  # first: to undo twice is no harm
             with self._saying("cover what is cut off"):
-                _os.cover(start, self._covered_from - start, self.access)
-            self._covered_from = start
+                _os.cover(start, end - start, self.access)
 
     def cover_all(self) -> None:
         """Put zero pages over everything, the first page too if it is shared with what precedes."""
@@ -169,11 +179,10 @@ class Region:
         """Map the file again over what was covered, but no further than the page `size` is in."""
         end = min(round_up(self.address + size, _os.PAGE_SIZE), self._end)
         if self._covered_from < end:
-            offset = self.source.offset + self._covered_from - self.address
-            length = end - self._covered_from
-            with self._saying(f"map {length} bytes"):
-                _os.map_file_at(fd, offset, self._covered_from, length, self.access)
-            self._covered_from = end
+            start, self._covered_from = self._covered_from, end
+            offset = self.source.offset + start - self.address
+            with self._saying(f"map {end - start} bytes"):
+                _os.map_file_at(fd, offset, start, end - start, self.access)
 
     @contextlib.contextmanager
     def _saying(self, doing: str) -> Iterator[None]:
@@ -222,16 +231,18 @@ def close_region(region: Region, when_in_use: WhenInUse, own: int) -> None:
         handle = source.handle() if source.handle is not None else None
         if handle is not None:
             handle.state = None  # from here on it gives nobody a view
-        views = [_references_to_bytes(each) for each in regions]
-        in_use = sum(views) > own
-        if in_use and when_in_use is WhenInUse.REFUSE:
-            if handle is not None:
+        try:
+            views = [_references_to_bytes(each) for each in regions]
+            in_use = sum(views) > own
+            if in_use and when_in_use is WhenInUse.REFUSE:
+                raise InUseError(
+                    f"cannot close the mapping of {source.name}: arrays over it are alive; "
+                    "drop them, or close(force=True), after which they read zeros"
+                )
+            source.closed = True
+        finally:
+            if handle is not None and not source.closed:
                 handle.state = (regions[-1].bytes(), regions[-1].size)
-            raise InUseError(
-                f"cannot close the mapping of {source.name}: arrays over it are alive; "
-                "drop them, or close(force=True), after which they read zeros"
-            )
-        source.closed = True
         source.close()
         if in_use and when_in_use is WhenInUse.KEEP:
             return

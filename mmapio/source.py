@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -118,10 +119,13 @@ def set_size(fd: int, old: int, new: int, reserve: bool, path: str | None) -> No
             _os.allocate(fd, old, new - old)
         else:
             os.ftruncate(fd, new)
-    except OSError as error:
-        # posix_fallocate can leave the file grown when the blocks run out half way.
-        with contextlib.suppress(OSError):
-            os.ftruncate(fd, old)
+    except BaseException as error:
+        # posix_fallocate leaves the file grown when blocks run out half way, or Ctrl-C comes.
+        if new > old:
+            with contextlib.suppress(OSError):
+                os.ftruncate(fd, old)
+        if not isinstance(error, OSError):
+            raise
         hint = f"{new} bytes were asked for"
         if reserve:
             hint += ", with all their blocks (reserve=False makes a file with holes)"
@@ -134,6 +138,7 @@ def open_or_create(
     size: int | None,
     prefix: bytes,
     reserve: bool,
+    durable: bool,
     check: Callable[[int], object],
 ) -> tuple[int, _os.FileFacts, bool]:
     """Return descriptor and facts of the file, and whether it was created here.
@@ -158,7 +163,7 @@ def open_or_create(
         try:
             count = as_count(size, "size")
             check(count)
-            fd = create_file(path, count, prefix, replace=replace, reserve=reserve, durable=False)
+            fd = create_file(path, count, prefix, replace=replace, reserve=reserve, durable=durable)
             return fd, _os.identify(fd), True
         except ExistingFileError:
             # Somebody else was first: theirs is the file to open.
@@ -257,7 +262,8 @@ class Source:
     def make_name_durable(self) -> None:
         """Sync the directory of a file that was created here, once."""
         if self.name_is_new and self.path is not None:
-            _os.sync_directory(os.path.dirname(os.path.realpath(self.path)))
+            with contextlib.suppress(FileNotFoundError):  # it was renamed since: another name
+                _os.sync_directory(os.path.dirname(os.path.realpath(self.path)))
             self.name_is_new = False
 
     def close(self) -> None:
@@ -267,8 +273,9 @@ class Source:
                 fd, self._fd = self._fd, None
                 os.close(fd)
 
-    def __del__(self) -> None:
-        if getattr(self, "_fd", None) is not None:
+    def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        # While the interpreter shuts down the modules that close may be gone; the kernel closes.
+        if not finalizing():
             self.close()
 
 

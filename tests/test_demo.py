@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pexpect
@@ -46,7 +48,7 @@ def test_the_demonstration_succeeds_and_leaves_nothing(tmp_path: Path) -> None:
     assert (found.returncode, found.stderr) == (0, "")
     assert found.stdout.count("ok      ") == 6
     assert found.stdout.count("np.memmap") == 4
-    assert found.stdout.endswith("\nEvery result was checked against numpy's: they are equal.\n")
+    assert found.stdout.endswith("\nDone: every result equals numpy's.\n")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -107,6 +109,35 @@ def test_processes_count_what_one_process_counts(text: Path) -> None:
 def test_counts_that_never_came_are_noticed(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "_in_processes", lambda jobs: True)
     assert not demo._count_in_processes(text, text.with_name("counts.npy")).ok
+
+
+def test_a_process_that_ends_badly_is_noticed(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def count_and_fail(jobs: Any) -> bool:
+        for job in jobs:
+            demo.count_into(*job)
+        return False
+
+    monkeypatch.setattr(demo, "_in_processes", count_and_fail)
+    assert not demo._count_in_processes(text, text.with_name("counts.npy")).ok
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="children cannot be kept from Ctrl-C here")
+def test_interrupts_wait_until_children_are_started() -> None:
+    blocked = []
+    ask = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+
+    def start() -> None:
+        with demo._interrupts_held_back():
+            os.kill(os.getpid(), signal.SIGINT)
+            child = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
+            blocked.append(child.stdout)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert blocked == ["True\n"]
+    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_a_process_that_fails_is_noticed(text: Path) -> None:

@@ -20,7 +20,7 @@ from mmapio.kernels.bytescan import pattern_counts
 __all__ = ["Description", "describe"]
 
 
-class Histogram(NamedTuple):
+class _Histogram(NamedTuple):
     """The range of the finite items, and their counts in bins."""
 
     span: tuple[Number, ...]
@@ -148,18 +148,18 @@ def _describe_large(
     return _summary(array.size, tally, total, rows.var(), histogram)
 
 
-def _histogram(workers: Sequence[Worker]) -> Histogram:
+def _histogram(workers: Sequence[Worker]) -> _Histogram:
     """Return the range and the counts of all threads together."""
     spans = [span for worker in workers if (span := worker.seen())]
     if not spans:
-        return Histogram((), np.zeros(0, np.int64), np.zeros(1))
+        return _Histogram((), np.zeros(0, np.int64), np.zeros(1))
     lo, hi = min(lo for lo, _ in spans), max(hi for _, hi in spans)
     offset = workers[0].offset
     whole = workers[0].bins_so_far()
     used = whole.fit(lo - offset, hi - offset)
     for worker in workers[1:]:
         whole.add(worker.bins_so_far())
-    return Histogram((lo, hi), whole.counts[:used], whole.edges(used, offset))
+    return _Histogram((lo, hi), whole.counts[:used], whole.edges(used, offset))
 
 
 def _describe_small(
@@ -181,7 +181,7 @@ def _describe_small(
     lo, hi = values.min().item(), values.max().item()
     used = whole.fit(lo, hi)
     whole.count(values, counts)
-    histogram = Histogram((lo, hi), whole.counts[:used], whole.edges(used))
+    histogram = _Histogram((lo, hi), whole.counts[:used], whole.edges(used))
     return _summary(array.size, tally, total, var, histogram)
 
 
@@ -194,7 +194,7 @@ def _all_values(dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _summary(
-    count: int, tally: NDArray[np.int64], total: Number, var: float, histogram: Histogram
+    count: int, tally: NDArray[np.int64], total: Number, var: float, histogram: _Histogram
 ) -> Description:
     """Let infinities have their effect on what was found about the finite items."""
     zeros, nans, above, below = tally.tolist()
