@@ -22,7 +22,7 @@ from . import _os
 from ._ranges import as_count, bounded, round_down, round_up
 from .errors import ArgumentError, ArgumentTypeError, InUseError, file_error
 from .flags import Access, Mode
-from .source import Source, as_path, open_or_create, replaced_error
+from .source import Source, as_path, open_file, open_or_create, replaced_error
 
 __all__ = [
     "Bytes",
@@ -133,15 +133,18 @@ class Region:
         """
         name = as_path(path)
         room = 0 if capacity is None else as_count(capacity, "capacity")
-        fd, facts, created = open_or_create(
-            name,
-            mode,
-            size,
-            prefix,
-            reserve,
-            durable,
-            lambda size: bounded(offset, length, size),
-        )
+        if mode.settled is mode and size is None:
+            (fd, facts), created = open_file(name, mode), False
+        else:
+            fd, facts, created = open_or_create(
+                name,
+                mode,
+                size,
+                prefix,
+                reserve,
+                durable,
+                lambda size: bounded(offset, length, size),
+            )
         try:
             if identity is not None and facts.identity != identity:
                 raise replaced_error(name, "was replaced by another")

@@ -146,9 +146,7 @@ def open_or_create(
     `check` is called with the size of a file that is about to be created, and may refuse.
     """
     if mode.settled is mode:
-        if size is not None:
-            raise ArgumentError(f"size is for modes that create a file, not {mode.value!r}")
-        return *open_file(path, mode), False
+        raise ArgumentError(f"size is for modes that create a file, not {mode.value!r}")
     if size is None and mode is not Mode.OPEN_OR_CREATE:
         raise ArgumentError(f"mode {mode.value!r} creates a file and needs its size in bytes")
     replace = mode is Mode.REPLACE
