@@ -291,7 +291,7 @@ PLAIN: dict[str, Callable[[], Any]] = {
         for name in (
             *("sin", "exp", "sqrt", "isnan", "floor", "sign", "modf", "frexp", "spacing", "i0"),
             *("sort", "argsort", "unique", "diff", "gradient", "cumsum", "cumprod", "nancumsum"),
-            *("zeros_like", "ones_like", "empty_like", "copy", "nan_to_num", "round", "fix"),
+            *("zeros_like", "ones_like", "empty_like", "copy", "nan_to_num", "round", "trunc"),
             *("cov", "corrcoef", "argwhere", "flatnonzero", "nonzero", "triu", "tril", "unwrap"),
             *("array", "asarray", "asarray_chkfinite", "sinc", "isreal", "angle", "sort_complex"),
             *("ediff1d", "count_nonzero", "histogram", "lexsort", "fft.fft", "linalg.svd"),
