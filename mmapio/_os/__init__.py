@@ -17,15 +17,20 @@ elif sys.platform == "win32":
 else:
     from ._posix import *
 from ._facts import FileFacts, Identity
+from ._memory import Advice, Backing
 
 __all__ = [
     "CAN_MAP_PAST_END",
     "GRANULARITY",
     "PAGE_SIZE",
     "SYNC_NEEDS_FILE",
+    "Advice",
+    "Backing",
     "FileFacts",
     "Identity",
+    "advise",
     "allocate",
+    "backing",
     "copy_contents",
     "cover",
     "identify",
@@ -34,6 +39,7 @@ __all__ = [
     "map_file_at",
     "open_nameless",
     "publish_nameless",
+    "resident",
     "start_writeback",
     "sync",
     "sync_directory",

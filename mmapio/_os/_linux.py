@@ -1,6 +1,7 @@
 """System calls of Linux, where it has better ones than POSIX.
 
-Sources: statx(2), sync_file_range(2), open(2) on O_TMPFILE, ioctl_ficlone(2), lseek(2).
+Sources: statx(2), sync_file_range(2), open(2) on O_TMPFILE, ioctl_ficlone(2), lseek(2),
+proc_pid_maps(5), sysfs-class-bdi.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Final
 assert sys.platform == "linux"  # so that mypy passes over this file elsewhere
 
 from ._facts import FileFacts, facts_of_stat  # noqa: E402
+from ._memory import Backing  # noqa: E402
 from ._posix import (  # noqa: E402
     CAN_MAP_PAST_END,
     GRANULARITY,
@@ -25,11 +27,13 @@ from ._posix import (  # noqa: E402
     _copy_range,
     _libc,
     _raise_errno,
+    advise,
     allocate,
     cover,
     map_anonymous,
     map_file,
     map_file_at,
+    resident,
     sync,
     sync_directory,
     sync_file,
@@ -41,7 +45,9 @@ __all__ = [
     "GRANULARITY",
     "PAGE_SIZE",
     "SYNC_NEEDS_FILE",
+    "advise",
     "allocate",
+    "backing",
     "copy_contents",
     "cover",
     "identify",
@@ -50,6 +56,7 @@ __all__ = [
     "map_file_at",
     "open_nameless",
     "publish_nameless",
+    "resident",
     "start_writeback",
     "sync",
     "sync_directory",
@@ -92,6 +99,37 @@ def identify(fd: int) -> FileFacts:
     if _statx is None or _statx(fd, b"", _AT_EMPTY_PATH, _STATX_BASIC_AND_BIRTH, buffer):
         return facts_of_stat(fd)
     return FileFacts._make(_STATX_FIELDS(buffer))
+
+
+def backing(address: int, length: int) -> Backing:
+    """Return what lies behind a range."""
+    shared, device = [], ""
+    for area in _areas():
+        bounds, permissions, _, device_here, _ = area.split(maxsplit=4)
+        low, high = (int(bound, 16) for bound in bounds.split("-"))
+        if low < address + length and address < high:
+            shared.append(permissions.endswith("s"))
+            device = device_here
+    return Backing(bool(shared) and all(shared), _read_ahead(device) if device else 0)
+
+
+def _areas() -> list[str]:
+    """Return the lines that tell of this process's mappings; none where /proc is missing."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
+            return maps.readlines()
+    except OSError:
+        return []
+
+
+def _read_ahead(device: str) -> int:
+    """Return how far the system reads ahead on a device; 0 where it does not tell."""
+    numbers = ":".join(str(int(number, 16)) for number in device.split(":"))
+    try:
+        with open(f"/sys/class/bdi/{numbers}/read_ahead_kb") as setting:
+            return int(setting.read()) << 10
+    except OSError:
+        return 0
 
 
 def start_writeback(fd: int, offset: int, length: int) -> None:

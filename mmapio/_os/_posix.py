@@ -1,6 +1,7 @@
 """System calls of POSIX, with what macOS and the BSDs add; Linux takes most of them from here.
 
-Sources: POSIX.1-2017 mmap(2), msync(2), posix_fallocate(3); macOS fcntl(2).
+Sources: POSIX.1-2017 mmap(2), msync(2), posix_fallocate(3); macOS fcntl(2); madvise(2) and
+mincore(2) of Linux, macOS and FreeBSD.
 """
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ import struct
 import sys
 from typing import Final, NoReturn
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..flags import Access
 from ._facts import FileFacts, facts_of_stat
+from ._memory import Advice, Backing
 
 assert sys.platform != "win32"  # so that mypy passes over this file there
 
@@ -23,7 +28,9 @@ __all__ = [
     "GRANULARITY",
     "PAGE_SIZE",
     "SYNC_NEEDS_FILE",
+    "advise",
     "allocate",
+    "backing",
     "copy_contents",
     "cover",
     "identify",
@@ -32,6 +39,7 @@ __all__ = [
     "map_file_at",
     "open_nameless",
     "publish_nameless",
+    "resident",
     "start_writeback",
     "sync",
     "sync_directory",
@@ -59,6 +67,13 @@ _PROTECTION: Final = (
     mmap.PROT_READ | mmap.PROT_WRITE,
 )
 _FILE_FLAGS: Final = (_SHARED, _SHARED, _PRIVATE | _NORESERVE)
+# Only Linux has the others, or means by MADV_DONTNEED what Advice says.
+_ADVICE: Final[dict[Advice, int]] = {Advice.WILLNEED: 3}
+if sys.platform == "linux":
+    _ADVICE[Advice.DONTNEED] = 4
+    _ADVICE[Advice.PAGEOUT] = 21
+    _ADVICE[Advice.POPULATE_READ] = 22
+    _ADVICE[Advice.POPULATE_WRITE] = 23
 _F_PREALLOCATE: Final = 42  # of macOS; not in the fcntl module
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -76,6 +91,10 @@ _munmap: Final = _libc.munmap
 _munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _msync: Final = _libc.msync
 _msync.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+_madvise: Final = _libc.madvise
+_madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+_mincore: Final = _libc.mincore
+_mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
 
 _MAP_FAILED: Final = ctypes.c_void_p(-1).value
 
@@ -124,6 +143,31 @@ def sync(address: int, length: int) -> None:
     """Write the dirty pages of a mapped range to the drive and wait."""
     if _msync(address, length, _MS_SYNC):
         _raise_errno()
+
+
+def advise(address: int, length: int, advice: Advice) -> None:
+    """Tell the system what is to happen to a range that begins at a page; see madvise(2)."""
+    if advice not in _ADVICE:
+        raise OSError(errno.ENOTSUP, f"this system has no MADV_{advice.name}")
+    if _madvise(address, length, _ADVICE[advice]):
+        _raise_errno()
+
+
+def resident(address: int, length: int) -> NDArray[np.uint8]:
+    """Return 1 for each page of a range that is in memory, else 0; see mincore(2).
+
+    Linux says 1 of all pages of a file that this process neither owns nor may write to.
+    """
+    pages = ctypes.create_string_buffer(-(-length // PAGE_SIZE))
+    if _mincore(address, length, pages):
+        _raise_errno()
+    # The other bits mean something on some systems only.
+    return np.frombuffer(memoryview(pages), np.uint8) & np.uint8(1)
+
+
+def backing(address: int, length: int) -> Backing:
+    """Return what lies behind a range; POSIX does not tell."""
+    return Backing(shared=False, read_ahead_bytes=0)
 
 
 def sync_file(fd: int) -> None:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import mmap
 from typing import Final, NoReturn
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import UnsupportedError
 from ..flags import Access
 from ._facts import FileFacts
+from ._memory import Advice, Backing
 
 __all__ = [
     "CAN_MAP_PAST_END",
     "GRANULARITY",
     "PAGE_SIZE",
     "SYNC_NEEDS_FILE",
+    "advise",
     "allocate",
+    "backing",
     "copy_contents",
     "cover",
     "identify",
@@ -23,6 +29,7 @@ __all__ = [
     "map_file_at",
     "open_nameless",
     "publish_nameless",
+    "resident",
     "start_writeback",
     "sync",
     "sync_directory",
@@ -106,5 +113,20 @@ def publish_nameless(fd: int, path: str) -> None:
 
 
 def copy_contents(source: int, target: int, size: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def advise(address: int, length: int, advice: Advice) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def resident(address: int, length: int) -> NDArray[np.uint8]:
+    """Refuse."""
+    _refuse()
+
+
+def backing(address: int, length: int) -> Backing:
     """Refuse."""
     _refuse()

@@ -3,7 +3,8 @@
 Sources, by the names of Microsoft's pages: CreateFileMappingW, MapViewOfFileEx, UnmapViewOfFile,
 FlushViewOfFile, FlushFileBuffers, VirtualAlloc, VirtualFree, VirtualQuery,
 MEMORY_BASIC_INFORMATION, SetFileInformationByHandle, FILE_END_OF_FILE_INFO,
-GetFileInformationByHandleEx, FILE_STANDARD_INFO, "Memory Protection Constants".
+GetFileInformationByHandleEx, FILE_STANDARD_INFO, "Memory Protection Constants",
+PrefetchVirtualMemory, WIN32_MEMORY_RANGE_ENTRY.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ import sys
 from ctypes.wintypes import BOOL, DWORD, HANDLE, LPCWSTR, LPVOID
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..flags import Access
 from ._facts import FileFacts
+from ._memory import Advice, Backing
 
 assert sys.platform == "win32"  # so that mypy passes over this file elsewhere
 
@@ -27,7 +32,9 @@ __all__ = [
     "GRANULARITY",
     "PAGE_SIZE",
     "SYNC_NEEDS_FILE",
+    "advise",
     "allocate",
+    "backing",
     "copy_contents",
     "cover",
     "identify",
@@ -36,6 +43,7 @@ __all__ = [
     "map_file_at",
     "open_nameless",
     "publish_nameless",
+    "resident",
     "start_writeback",
     "sync",
     "sync_directory",
@@ -94,6 +102,7 @@ _get_information: Final = _function(
 _set_information: Final = _function(
     "SetFileInformationByHandle", BOOL, HANDLE, ctypes.c_int, LPVOID, DWORD
 )
+_prefetch: Final = _function("PrefetchVirtualMemory", BOOL, HANDLE, _SIZE, LPVOID, DWORD)
 _close_handle: Final = _function("CloseHandle", BOOL, HANDLE)
 
 
@@ -109,6 +118,15 @@ class _MemoryInformation(ctypes.Structure):
         ("protect", DWORD),
         ("type", DWORD),
     )
+
+
+class _MemoryRange(ctypes.Structure):
+    """WIN32_MEMORY_RANGE_ENTRY."""
+
+    _fields_ = (("address", LPVOID), ("size", _SIZE))
+
+
+_THIS_PROCESS: Final = HANDLE(-1)
 
 
 def _checked(result: Any) -> Any:
@@ -185,6 +203,25 @@ def unmap(address: int, length: int) -> None:
 def sync(address: int, length: int) -> None:
     """Hand the dirty pages of a mapped range to the drive; `sync_file` waits for it."""
     _checked(_flush_view(address, length))
+
+
+def advise(address: int, length: int, advice: Advice) -> None:
+    """Tell the system what is to happen to a range that begins at a page."""
+    if advice is not Advice.WILLNEED:
+        raise OSError(errno.ENOTSUP, f"Windows has nothing like MADV_{advice.name}")
+    memory = _MemoryRange(address, length)
+    _checked(_prefetch(_THIS_PROCESS, 1, ctypes.byref(memory), 0))
+
+
+def resident(address: int, length: int) -> NDArray[np.uint8]:
+    """Return 1 for each page of a range that is in memory, else 0."""
+    # QueryWorkingSetEx tells what is mapped, not what is in memory.
+    raise OSError(errno.ENOTSUP, "Windows does not tell which pages are in memory")
+
+
+def backing(address: int, length: int) -> Backing:
+    """Return what lies behind a range; Windows can neither unmap nor page out a part of it."""
+    return Backing(shared=False, read_ahead_bytes=0)
 
 
 def sync_file(fd: int) -> None:

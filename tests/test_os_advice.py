@@ -1,0 +1,248 @@
+"""What the system is told about memory, and what it tells: each piece of advice has its effect."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmapio import _os
+from mmapio._os import Advice
+from mmapio.flags import Access
+
+PAGE = _os.PAGE_SIZE
+PAGES = 256
+LENGTH = PAGES * PAGE
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes this advice")
+tells = pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell what is resident")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(LENGTH))
+    return path
+
+
+@pytest.fixture
+def map_file(path: Path) -> Iterator[Callable[[Access], int]]:
+    """Return a function that maps the file, which is unmapped at the end."""
+    fd = os.open(path, os.O_RDWR)
+    addresses = []
+
+    def map_file(access: Access) -> int:
+        addresses.append(_os.map_file(fd, 0, LENGTH, access))
+        return addresses[-1]
+
+    yield map_file
+    for address in addresses:
+        _os.unmap(address, LENGTH)
+    os.close(fd)
+
+
+@pytest.fixture
+def evict(path: Path) -> Callable[[], None]:
+    """Return a function that drops the file from the page cache, where that can be done."""
+
+    def evict() -> None:
+        fd = os.open(path, os.O_RDONLY)
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        address = _os.map_file(fd, 0, LENGTH, Access.READ)
+        left = _os.resident(address, LENGTH).sum()
+        _os.unmap(address, LENGTH)
+        os.close(fd)
+        if left:
+            pytest.skip("this file system keeps pages in memory when it is asked to drop them")
+
+    return evict
+
+
+def is_mapped(address: int) -> list[bool]:
+    """Tell for each page whether this process has it mapped: bit 63 in proc_pid_pagemap(5)."""
+    with open("/proc/self/pagemap", "rb") as pagemap:
+        pagemap.seek(address // PAGE * 8)
+        entries = np.frombuffer(pagemap.read(PAGES * 8), np.uint64)
+    return [bool(entry) for entry in entries >> np.uint64(63)]
+
+
+def error_of(call: Callable[[], Any]) -> int | None:
+    with pytest.raises(OSError) as caught:
+        call()
+    return caught.value.errno
+
+
+@tells
+def test_resident_tells_what_is_in_memory(
+    map_file: Callable[[Access], int], evict: Callable[[], None]
+) -> None:
+    evict()
+    address = map_file(Access.READ)
+    assert _os.resident(address, LENGTH).tolist() == [0] * PAGES
+    ctypes.string_at(address + 5 * PAGE, 1)
+    found = _os.resident(address, LENGTH)
+    assert found[5] == 1
+    assert found.dtype == np.uint8
+    assert set(found.tolist()) <= {0, 1}
+    ctypes.string_at(address, LENGTH)
+    assert _os.resident(address, LENGTH).tolist() == [1] * PAGES
+
+
+@tells
+@pytest.mark.parametrize(("length", "pages"), [(1, 1), (PAGE, 1), (PAGE + 1, 2)])
+def test_resident_rounds_up(map_file: Callable[[Access], int], length: int, pages: int) -> None:
+    assert _os.resident(map_file(Access.READ), length).shape == (pages,)
+
+
+@tells
+def test_resident_refuses_what_is_not_mapped() -> None:
+    address = _os.map_anonymous(PAGE)
+    _os.unmap(address, PAGE)
+    assert error_of(lambda: _os.resident(address, PAGE)) == errno.ENOMEM
+
+
+@linux
+def test_willneed_reads_in_without_mapping(
+    map_file: Callable[[Access], int], evict: Callable[[], None]
+) -> None:
+    evict()
+    address = map_file(Access.READ)
+    _os.advise(address, 16 * PAGE, Advice.WILLNEED)
+    until = time.monotonic() + 10
+    while not _os.resident(address, 16 * PAGE).all():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert not any(is_mapped(address))
+
+
+@linux
+@pytest.mark.parametrize("access", [Access.READ, Access.WRITE])
+def test_dontneed_unmaps_and_keeps_what_is_in_the_file(
+    map_file: Callable[[Access], int], access: Access
+) -> None:
+    address = map_file(access)
+    before = ctypes.string_at(address, LENGTH)
+    if access is Access.WRITE:
+        before = b"new" + before[3:]
+        ctypes.memmove(address, before, 3)
+    assert all(is_mapped(address))
+    _os.advise(address, LENGTH, Advice.DONTNEED)
+    assert not any(is_mapped(address))
+    assert _os.resident(address, LENGTH).all()
+    assert ctypes.string_at(address, LENGTH) == before
+
+
+@linux
+def test_dontneed_loses_what_is_private(map_file: Callable[[Access], int]) -> None:
+    """So whoever advises it asks `backing` first."""
+    address = map_file(Access.COPY)
+    before = ctypes.string_at(address, PAGE)
+    ctypes.memmove(address, b"new", 3)
+    _os.advise(address, LENGTH, Advice.DONTNEED)
+    assert ctypes.string_at(address, PAGE) == before
+
+
+@linux
+@pytest.mark.parametrize("access", [Access.READ, Access.WRITE, Access.COPY])
+def test_pageout_gives_memory_back_and_loses_nothing(
+    map_file: Callable[[Access], int], evict: Callable[[], None], access: Access
+) -> None:
+    evict()
+    address = map_file(access)
+    before = ctypes.string_at(address, LENGTH)
+    _os.advise(address, LENGTH, Advice.PAGEOUT)
+    assert not any(is_mapped(address))
+    assert not _os.resident(address, LENGTH).any()
+    if access is not Access.READ:
+        before = b"new" + before[3:]
+        ctypes.memmove(address, before, 3)
+        _os.advise(address, LENGTH, Advice.PAGEOUT)
+    assert ctypes.string_at(address, LENGTH) == before
+
+
+@linux
+@pytest.mark.parametrize("advice", [Advice.POPULATE_READ, Advice.POPULATE_WRITE])
+def test_populate_maps_and_changes_nothing(
+    map_file: Callable[[Access], int], path: Path, advice: Advice
+) -> None:
+    address = map_file(Access.WRITE)
+    assert not all(is_mapped(address))
+    _os.advise(address, LENGTH, advice)
+    assert all(is_mapped(address))
+    assert ctypes.string_at(address, LENGTH) == path.read_bytes()
+
+
+@linux
+def test_populate_refuses_to_write_what_is_read_only(map_file: Callable[[Access], int]) -> None:
+    address = map_file(Access.READ)
+    assert error_of(lambda: _os.advise(address, LENGTH, Advice.POPULATE_WRITE)) == errno.EINVAL
+
+
+@tells
+def test_advice_on_what_is_not_mapped_or_not_a_page(map_file: Callable[[Access], int]) -> None:
+    address = _os.map_anonymous(PAGE)
+    _os.unmap(address, PAGE)
+    assert error_of(lambda: _os.advise(address, PAGE, Advice.WILLNEED)) == errno.ENOMEM
+    mapped = map_file(Access.READ)
+    assert error_of(lambda: _os.advise(mapped + 1, PAGE, Advice.WILLNEED)) == errno.EINVAL
+
+
+@tells
+def test_advice_that_the_system_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mmapio._os import _posix
+
+    monkeypatch.delitem(_posix._ADVICE, Advice.WILLNEED)
+    assert error_of(lambda: _os.advise(0, PAGE, Advice.WILLNEED)) == errno.ENOTSUP
+
+
+@linux
+def test_backing_tells_shared_from_private(map_file: Callable[[Access], int]) -> None:
+    for access in Access:
+        address = map_file(access)
+        for start, length in ((0, LENGTH), (PAGE, 1), (LENGTH - 1, 1)):
+            assert _os.backing(address + start, length).shared == (access is not Access.COPY)
+    heap = np.zeros(1 << 20)
+    assert not _os.backing(heap.ctypes.data, heap.nbytes).shared
+    assert not _os.backing(0, PAGE).shared
+
+
+@linux
+def test_backing_of_a_range_that_is_private_in_part(map_file: Callable[[Access], int]) -> None:
+    """As it is where lost pages of a file were replaced by zeros."""
+    address = map_file(Access.READ)
+    _os.cover(address + 8 * PAGE, PAGE, Access.READ)
+    assert _os.backing(address, 8 * PAGE).shared
+    assert _os.backing(address + 9 * PAGE, PAGE).shared
+    assert not _os.backing(address, LENGTH).shared
+
+
+@linux
+def test_backing_tells_how_far_the_device_reads_ahead(
+    map_file: Callable[[Access], int], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = path.stat().st_dev
+    setting = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
+    expected = int(setting.read_text()) << 10 if setting.exists() else 0
+    address = map_file(Access.READ)
+    assert _os.backing(address, LENGTH).read_ahead_bytes == expected
+    memory = mmap.mmap(-1, PAGE)
+    start = np.frombuffer(memory, np.uint8).ctypes.data
+    assert _os.backing(start, PAGE) == (True, 0)
+
+    from mmapio._os import _linux
+
+    def refuse(*arguments: object, **keywords: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(_linux, "open", refuse, raising=False)
+    assert _os.backing(address, LENGTH) == (False, 0)
