@@ -239,6 +239,17 @@ def test_thread_count(monkeypatch: pytest.MonkeyPatch) -> None:
         thread_count()
 
 
+def test_cpus_are_looked_up_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MMAPIO_NUM_THREADS", raising=False)
+    found = iter([5, 7])
+    monkeypatch.setattr(_pool, "usable_cpus", lambda: next(found))
+    monkeypatch.setattr(_pool, "_cpus", (-1e9, 1))
+    assert [thread_count(), thread_count()] == [5, 5]
+    later = time.monotonic() + 1.1
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert [thread_count(), thread_count()] == [7, 7]
+
+
 @pytest.mark.parametrize(
     ("groups", "files", "cpus"),
     [

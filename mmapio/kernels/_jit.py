@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 import numba
+import numpy as np
 from numba.core import caching
-from numba.extending import register_jitable
+from numba.core.runtime import rtsys
+from numba.extending import overload, register_jitable
 
-__all__ = ["KERNELS", "Kernel", "compile_all", "jit", "part"]
+__all__ = ["KERNELS", "Kernel", "compile_all", "inside", "jit", "part", "piece_type"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -20,8 +22,10 @@ R = TypeVar("R")
 # Which parts of numba have types depends on its version.
 _IndexDataCacheFile: Any = caching.IndexDataCacheFile
 _FunctionCache: Any = caching.FunctionCache
+_runtime: Any = rtsys
 
-_DEFAULTS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+# What is not said here, a part would take over from a user's kernel that calls it.
+_DEFAULTS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False}
 
 
 Signatures = Callable[[], list[tuple[Any, ...]]]
@@ -51,7 +55,7 @@ def jit(
         Keep the compiled code on disk. A folder that cannot be written costs the compilation
         again in the next process, and raises nothing.
     **options
-        Options of `numba.njit`; they override ``nogil=True, error_model="numpy"``.
+        Options of `numba.njit`; they override ``nogil=True, error_model="numpy", fastmath=False``.
 
     Returns
     -------
@@ -86,7 +90,7 @@ def part(**options: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
     Parameters
     ----------
     **options
-        Options of `numba.njit`; they override ``error_model="numpy"``.
+        Options of `numba.njit`; they override ``error_model="numpy", fastmath=False``.
 
     Returns
     -------
@@ -105,6 +109,62 @@ def part(**options: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
     decorate: Callable[[Callable[P, R]], Callable[P, R]]
     decorate = register_jitable(**{**_DEFAULTS, **options})
     return decorate
+
+
+def inside(
+    function: Callable[..., object], **options: Any
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Tell numba what a call of a Python function means inside kernels.
+
+    Parameters
+    ----------
+    function : callable
+        What kernels call.
+    **options
+        As for `part`.
+
+    Returns
+    -------
+    callable
+        A decorator of the function that gets the types of the arguments, and returns what they
+        are to be passed to. An mmapio error that it raises reaches the user as it is.
+
+    Examples
+    --------
+    >>> from mmapio.kernels._jit import inside, jit
+    >>> def double(x):
+    ...     raise NotImplementedError
+    >>> @inside(double)
+    ... def _double(x):
+    ...     return lambda x: 2 * x
+    >>> jit(lambda: [], cache=False)(lambda x: double(x))(21)
+    42
+    """
+    decorate: Callable[[Callable[P, R]], Callable[P, R]]
+    decorate = overload(function, strict=False, jit_options={**_DEFAULTS, **options})
+    return decorate
+
+
+def piece_type(dtype: str) -> Any:
+    """Return numba's type of what kernels read: a native, contiguous, read-only row.
+
+    Parameters
+    ----------
+    dtype : str
+        The items, as numpy names them.
+
+    Returns
+    -------
+    numba.types.Array
+        For the signatures that `jit` takes.
+
+    Examples
+    --------
+    >>> from mmapio.kernels._jit import piece_type
+    >>> piece_type("f4").dtype, piece_type("f4").mutable
+    (float32, False)
+    """
+    return numba.types.Array(numba.from_dtype(np.dtype(dtype)), 1, "C", readonly=True)
 
 
 def compile_all() -> int:
@@ -162,12 +222,19 @@ class _Cache(_FunctionCache):  # type: ignore[misc]
 
     def __init__(self, function: Callable[..., object]) -> None:
         super().__init__(function)
-        stamp = (self._impl.locator.get_source_stamp(), _sources_stamp())
+        stamp = (self._impl.locator.get_source_stamp(), _STAMP)
         self._cache_file = _CacheFile(self._cache_path, self._impl.filename_base, stamp)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Load machine code, and nothing that is only needed to compile more of it.
+
+        Numba's own method starts with `refresh`, which imports all that numba can compile, scipy's
+        linear algebra among it: 10 times what is left. Compiling refreshes by itself. A kernel that
+        hashes would lack the seed, which comes with it; none does.
+        """
         try:
-            return super().load_overload(sig, target_context)
+            _runtime.initialize(target_context)
+            return self._load_overload(sig, target_context)
         except Exception:  # a torn or foreign pickle can raise anything
             return None
 
@@ -183,3 +250,6 @@ def _sources_stamp() -> tuple[tuple[str, int, int], ...]:
     entries = sorted(Path(__file__).parent.glob("*.py"))
     stats = [(path.name, os.stat(path)) for path in entries]
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+
+
+_STAMP = _sources_stamp()

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Pieces"]
+from mmapio.errors import ArgumentTypeError
+
+__all__ = ["Pieces", "numbers", "pieces_of"]
 
 _DIRECT_BYTES = 4 << 20
 _COPIED_ITEMS = 1 << 16
 
 
 class Pieces:
-    """Cuts an array into pieces in the order of its memory, which no statistic depends on.
+    """Cuts an array into pieces, by default in the order of its memory: most answers need no other.
 
     What lies in one native stretch is cut into views. Anything else is copied piece by piece
     into a buffer that stays in the cache, where the same kernels read it.
@@ -24,6 +27,15 @@ class Pieces:
     ----------
     array : numpy.ndarray
         Of any shape, strides, alignment and byte order.
+    dtype : dtype, optional
+        What the pieces are converted to, if it is not the array's own.
+    ordered : bool
+        Cut in the order of indices, the last fastest, as ``array.flat`` goes.
+    unit : int
+        Every piece but the last has a multiple of so many items, if these lie in one stretch or
+        `unit` is a multiple of the items behind the first index.
+    extra : int
+        How many of the items that follow a piece are taken with it, as far as there are so many.
 
     Examples
     --------
@@ -34,23 +46,41 @@ class Pieces:
     (1, array([0, 1, 2, 3, 4, 5], dtype=int32))
     """
 
-    def __init__(self, array: NDArray[Any]) -> None:
-        array = _by_memory(np.asarray(array))
-        self.dtype = array.dtype.newbyteorder("=")
-        self.direct = bool(
-            array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative
+    def __init__(
+        self,
+        array: NDArray[Any],
+        *,
+        dtype: Any = None,
+        ordered: bool = False,
+        unit: int = 1,
+        extra: int = 0,
+    ) -> None:
+        self._extra = extra
+        self.nbytes = array.nbytes
+        array = np.atleast_1d(array) if ordered else _by_memory(np.asarray(array))
+        self.dtype = np.dtype(dtype or array.dtype).newbyteorder("=")
+        self.direct = array.dtype == self.dtype and bool(
+            array.flags.c_contiguous and array.flags.aligned
         )
         if self.direct:
             array = array.reshape(-1)
         self._array = array
-        self.items = max(1, _DIRECT_BYTES // array.itemsize) if self.direct else _COPIED_ITEMS
+        items = max(1, _DIRECT_BYTES // array.itemsize)
+        items = items if self.direct else min(items, _COPIED_ITEMS)
+        self.items = max(1, items // unit) * unit
         self._axis, self._rows = _cut(array.shape, self.items)
-        self._per_axis = -(-array.shape[self._axis] // self._rows)
+        self._per_axis = -(-int(array.shape[self._axis]) // self._rows)
 
     def __len__(self) -> int:
         if not self._array.size:
             return 0
         return int(math.prod(self._array.shape[: self._axis]) * self._per_axis)
+
+    def start(self, number: int) -> int:
+        """Return how many items lie before a piece."""
+        outer, part = divmod(number, self._per_axis)
+        length, *rest = map(int, self._array.shape[self._axis :])
+        return (outer * length + part * self._rows) * math.prod(rest)
 
     def buffer(self) -> NDArray[Any]:
         """Return what `take` copies into; each thread needs its own."""
@@ -58,16 +88,51 @@ class Pieces:
 
     def take(self, number: int, buffer: NDArray[Any]) -> NDArray[Any]:
         """Return a piece, read-only: kernels are compiled for that one kind of array."""
-        outer, part = divmod(number, self._per_axis)
-        where = np.unravel_index(outer, self._array.shape[: self._axis]) if self._axis else ()
-        piece = self._array[where][part * self._rows : (part + 1) * self._rows]
-        if not self.direct:
-            flat = buffer[: piece.size]
-            np.copyto(flat.reshape(piece.shape), piece)
-            piece = flat
+        if self.direct:
+            start = number * self.items
+            piece = self._array[start : start + self.items + self._extra]
+        elif self._extra:
+            piece = np.concatenate([*self._with_followers(number, buffer)])
+            piece = piece[: self.start(number + 1) - self.start(number) + self._extra]
+        else:
+            piece = self._copy(number, buffer)
         piece = piece.view()
         piece.flags.writeable = False
         return piece
+
+    def _copy(self, number: int, buffer: NDArray[Any]) -> NDArray[Any]:
+        """Copy a piece into the beginning of the buffer."""
+        outer, part = divmod(number, self._per_axis)
+        where = np.unravel_index(outer, self._array.shape[: self._axis]) if self._axis else ()
+        piece = self._array[where][part * self._rows : (part + 1) * self._rows]
+        flat = buffer[: piece.size]
+        np.copyto(flat.reshape(piece.shape), piece)
+        return flat
+
+    def _with_followers(self, number: int, buffer: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        """Yield copies of a piece and of as many as hold what shall follow it."""
+        stop = self.start(number + 1) + self._extra
+        while number < len(self) and self.start(number) < stop:
+            yield self._copy(number, buffer).copy()
+            number += 1
+
+
+def numbers(function: str, a: Any) -> NDArray[Any]:
+    """Return `a` as an array of numbers that kernels can read, or refuse its type."""
+    array = np.asarray(a)
+    if array.dtype.kind not in "biuf" or array.itemsize > 8:
+        raise ArgumentTypeError(
+            f"{function} needs bool, integers or floats of at most 64 bits, got {array.dtype}"
+        )
+    return array
+
+
+def pieces_of(array: NDArray[Any], *, ordered: bool = False, unit: int = 1) -> Pieces:
+    """Cut an array of numbers into pieces of types that there are kernels for."""
+    if array.dtype.kind == "b":
+        array = array.view(np.uint8)
+    dtype = np.float32 if array.dtype.kind == "f" and array.itemsize == 2 else None
+    return Pieces(array, dtype=dtype, ordered=ordered, unit=unit)
 
 
 def _by_memory(array: NDArray[Any]) -> NDArray[Any]:

@@ -6,9 +6,11 @@ Numba's ``parallel=True`` is not used: its workqueue layer aborts when two Pytho
 from __future__ import annotations
 
 import contextlib
+import math
 import operator
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 
@@ -22,6 +24,7 @@ Body = Callable[[int, int], None]
 Advance = Callable[[int, int], object]
 
 _VARIABLE = "MMAPIO_NUM_THREADS"
+_cpus = -math.inf, 1  # when it was looked up, and what was found
 
 
 def thread_count(threads: int | None = None) -> int:
@@ -54,7 +57,16 @@ def thread_count(threads: int | None = None) -> int:
     if threads is not None:
         return _positive(threads, "threads")
     setting = os.environ.get(_VARIABLE)
-    return _positive(setting, _VARIABLE) if setting else usable_cpus()
+    return _positive(setting, _VARIABLE) if setting else _recent_cpus()
+
+
+def _recent_cpus() -> int:
+    """Look at most once a second: reading quotas takes as long as scanning a few megabytes."""
+    global _cpus
+    now = time.monotonic()
+    if now - _cpus[0] > 1:
+        _cpus = now, usable_cpus()
+    return _cpus[1]
 
 
 def run_chunks(

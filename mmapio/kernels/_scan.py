@@ -12,17 +12,15 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mmapio.kernels._jit import jit, part
+from mmapio.kernels._jit import jit, part, piece_type
+from mmapio.kernels._sums import BLOCK, REASSOCIATE, RUN, merge, plain_sum, two_sum
 from mmapio.kernels.bytescan import add_bytes, byte_tables
 
 __all__ = ["State", "scan_floats", "scan_ints", "state_of"]
 
-BLOCK = 4096
-_RUN = 256
 _VANISHING = -1e-30
 _WIDE = 2.0**62
 _typeof: Any = numba.typeof  # typed or not, as numba's version has it
-_REASSOCIATE = {"reassoc", "nsz"}
 
 
 class State(NamedTuple):
@@ -62,18 +60,14 @@ def state_of(key: np.dtype[Any], value: np.dtype[Any], limits: tuple[int, int]) 
     )
 
 
-def _piece(dtype: str) -> Any:
-    return numba.types.Array(numba.from_dtype(np.dtype(dtype)), 1, "C", readonly=True)
-
-
 def _float_signature(dtype: str, key: str) -> tuple[Any, ...]:
     state = _typeof(state_of(np.dtype(key), np.dtype(dtype), (0, 0)))
-    return _piece(dtype), _piece(key), numba.float64[::1], state
+    return piece_type(dtype), piece_type(key), numba.float64[::1], state
 
 
 def _int_signature(dtype: str) -> tuple[Any, ...]:
     state = _typeof(state_of(np.dtype(dtype), np.dtype(dtype), (0, 0)))
-    return _piece(dtype), numba.int64[::1], numba.float64[::1], state
+    return piece_type(dtype), numba.int64[::1], numba.float64[::1], state
 
 
 @jit(lambda: [_float_signature("f4", "i4"), _float_signature("f8", "i8")])
@@ -98,7 +92,7 @@ def scan_floats(x: NDArray[Any], keys: NDArray[Any], row: NDArray[np.float64], s
         if values.size:
             total = _compensated_sum(values, row)
             squares = _float_squares(values, total / values.size)
-            _merge(row, values.size, total, squares)
+            merge(row, values.size, total, squares)
             _encode_floats(values, state.grid[0], state.grid[1], state.codes)
             _count_codes(values.size, state)
     return x.size
@@ -126,7 +120,7 @@ def scan_ints(
         wrapped[0] += low_bits
         row[3] += total
         squares = _int_squares(block, flip, base, far, total / block.size)
-        _merge(row, block.size, total, squares)
+        merge(row, block.size, total, squares)
         _encode_ints(block, state.limits[0], scale, state.codes)
         _count_codes(block.size, state)
     return x.size
@@ -194,42 +188,18 @@ def _covered(lo: Any, hi: Any, state: State) -> bool:
 
 
 @part()
-def _merge(row: NDArray[np.float64], count: int, total: float, squares: float) -> None:
-    """Add a block to count, mean and squared deviations (Chan, Golub and LeVeque, 1979)."""
-    before, after = row[0], row[0] + count
-    step = total / count - row[1]
-    row[0] = after
-    row[1] += step * (count / after)
-    row[2] += squares + (step * step * (before * count / after) if before else 0.0)
-
-
-@part()
 def _compensated_sum(x: NDArray[Any], row: NDArray[np.float64]) -> float:
-    """Add a block to sum and rounding error, and return its own plain sum.
-
-    Vector instructions add short runs, and Neumaier's compensation the runs: fewer roundings lie
-    on the way of any number than in numpy's pairwise sum.
-    """
+    """Add a block to sum and rounding error, and return its own plain sum."""
     total = 0.0
-    for start in range(0, x.size, _RUN):
-        run = _plain_sum(x[start : start + _RUN])
+    for start in range(0, x.size, RUN):
+        run = plain_sum(x[start : start + RUN])
         total += run
-        rounded = row[3] + run
-        shadow = rounded - row[3]
-        row[4] += (row[3] - (rounded - shadow)) + (run - shadow)
-        row[3] = rounded
+        row[3], slip = two_sum(row[3], run)
+        row[4] += slip
     return total
 
 
-@part(fastmath=_REASSOCIATE)
-def _plain_sum(x: NDArray[Any]) -> float:
-    total = 0.0
-    for i in range(x.size):
-        total += x[i]
-    return total
-
-
-@part(fastmath=_REASSOCIATE)
+@part(fastmath=REASSOCIATE)
 def _float_squares(x: NDArray[Any], centre: float) -> float:
     total = 0.0
     for i in range(x.size):
@@ -237,7 +207,7 @@ def _float_squares(x: NDArray[Any], centre: float) -> float:
     return total
 
 
-@part(fastmath=_REASSOCIATE)
+@part(fastmath=REASSOCIATE)
 def _int_sums(x: NDArray[Any], flip: Any, base: Any, shift: Any) -> tuple[Any, float]:
     """Return the sum of keys modulo 2**64, and the rounded sum of differences from the base."""
     wrapped, total = np.int64(0), 0.0
@@ -248,7 +218,7 @@ def _int_sums(x: NDArray[Any], flip: Any, base: Any, shift: Any) -> tuple[Any, f
     return wrapped, total * (1 + shift)
 
 
-@part(fastmath=_REASSOCIATE)
+@part(fastmath=REASSOCIATE)
 def _int_squares(x: NDArray[Any], flip: Any, base: Any, shift: Any, centre: float) -> float:
     """Return the squared differences from `centre`, itself a difference from the base."""
     total = 0.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from mmapio.kernels._bins import Bins, Number, bins_for
 from mmapio.kernels._layout import Pieces
 from mmapio.kernels._scan import State, scan_floats, scan_ints, state_of
+from mmapio.kernels._sums import rounded_sum, variance
 
 __all__ = ["Rows", "Worker", "worker_for"]
 
@@ -26,16 +26,12 @@ class Rows:
         self.wrapped = np.zeros((pieces, 1), np.int64)  # integers: sum of keys modulo 2**64
 
     def var(self) -> float:
-        """Return the variance (Chan, Golub and LeVeque, 1979)."""
-        counts, means, squares = self.moments[:, :3].T
-        with np.errstate(all="ignore"):
-            mean = _sum(counts * means) / counts.sum()
-            return float(_sum(squares + counts * (means - mean) ** 2) / counts.sum())
+        """Return the variance."""
+        return variance(self.moments[:, :3])
 
     def sum(self) -> float:
         """Return the sum of floats, with its rounding errors unless it overflowed."""
-        total = _sum(self.moments[:, 3])
-        return _sum(self.moments[:, 3:].ravel()) if math.isfinite(total) else total
+        return rounded_sum(self.moments[:, 3].tolist(), self.moments[:, 4].tolist())
 
     def exact_sum(self, base: int, offset: int) -> int:
         """Return the sum of integers: its low bits are known, and so is its size, rounded."""
@@ -46,15 +42,6 @@ class Rows:
             near = int(differences) + (base - offset) * int(count)
             total += low_bits + round((near - low_bits) / _WRAP) * _WRAP + int(count) * offset
         return total
-
-
-def _sum(values: NDArray[np.float64]) -> float:
-    """Add exactly and round once, unless the sum overflows."""
-    try:
-        return math.fsum(values.tolist())
-    except (OverflowError, ValueError):
-        with np.errstate(all="ignore"):
-            return float(values.sum())
 
 
 class Worker:

@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmapio.errors import ArgumentTypeError
-from mmapio.kernels._jit import jit, part
+from mmapio.kernels._jit import jit, part, piece_type
 from mmapio.kernels._layout import Pieces
 from mmapio.kernels._pool import run_chunks, thread_count
 
 __all__ = ["add_bytes", "byte_counts", "byte_tables", "pattern_counts"]
 
-_WORDS = numba.types.Array(numba.uint64, 1, "C", readonly=True)
-_PAIRS = numba.types.Array(numba.uint16, 1, "C", readonly=True)
 _TABLES = numba.uint32[:, ::1]
 
 _ONE = np.uint32(1)
@@ -139,12 +137,12 @@ def add_bytes(words: NDArray[np.uint64], tables: NDArray[np.uint32]) -> None:
         t3[word >> _56] += _ONE
 
 
-@jit(lambda: [(_WORDS, _TABLES)])
+@jit(lambda: [(piece_type("u8"), _TABLES)])
 def _add_words(words: NDArray[np.uint64], tables: NDArray[np.uint32]) -> None:
     add_bytes(words, tables)
 
 
-@jit(lambda: [(_PAIRS, _TABLES)])
+@jit(lambda: [(piece_type("u2"), _TABLES)])
 def _add_pairs(items: NDArray[np.uint16], tables: NDArray[np.uint32]) -> None:
     """Count 16-bit items in two tables in turn, which both fit into the L2 cache."""
     t0, t1 = tables[0], tables[1]

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mmapio.errors import ArgumentError, ArgumentTypeError
+from mmapio.errors import ArgumentError
 from mmapio.kernels._bins import MAX_BINS, MIN_BINS, Number, bins_for
-from mmapio.kernels._layout import Pieces
+from mmapio.kernels._layout import Pieces, numbers
 from mmapio.kernels._pool import run_chunks, thread_count
 from mmapio.kernels._workers import Rows, Worker, worker_for
 from mmapio.kernels.bytescan import pattern_counts
@@ -115,13 +115,9 @@ def describe(
     >>> d.counts, d.edges[:3]
     (array([128, 128, 128, 128, 128, 128, 128, 104]), array([  0., 128., 256.]))
     """
-    array = np.asarray(a)
+    array = numbers("describe", a)
     if not MIN_BINS <= bins <= MAX_BINS:
         raise ArgumentError(f"bins must be from {MIN_BINS} to {MAX_BINS}, got {bins!r}")
-    if array.dtype.kind not in "biuf" or array.itemsize > 8:
-        raise ArgumentTypeError(
-            f"describe needs bool, integers or floats of at most 64 bits, got {array.dtype}"
-        )
     if array.itemsize <= 2:
         return _describe_small(array, bins, threads, progress)
     return _describe_large(array, bins, threads, progress)

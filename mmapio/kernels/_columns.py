@@ -1,0 +1,265 @@
+"""Reductions along the first axis: rows are read as they lie, and columns side by side.
+
+Several rows of a narrow array are taken as one, so that it fills vectors as a wide one does.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from mmapio.errors import ArgumentError
+from mmapio.kernels._jit import jit, piece_type
+from mmapio.kernels._layout import Pieces, pieces_of
+from mmapio.kernels._sums import FLOATS, INTEGERS, two_sum
+from mmapio.kernels._visits import visit_pieces
+
+__all__ = ["by_columns", "column_extremes", "column_means", "column_sums", "column_variances"]
+
+_LANES = 512
+_RUN = 64  # rows whose sum of 16-bit items fits into 32 bits
+_ROWS = 8  # of wide arrays: fewer in a piece would cost more to combine than to add
+
+
+def by_columns(array: NDArray[Any], axis: int | None) -> bool:
+    """Check `axis`; along the only axis there is, it is the whole array that is reduced."""
+    if axis is not None and axis != 0:
+        raise ArgumentError(f"axis must be None or 0, got {axis!r}")
+    return axis == 0 and array.ndim > 1
+
+
+class _Table(NamedTuple):
+    """An array as pieces of whole rows, and its number of columns, also counted side by side."""
+
+    pieces: Pieces
+    shape: tuple[int, ...]
+    width: int
+    lanes: int
+
+
+def _table(array: NDArray[Any]) -> _Table:
+    width = math.prod(array.shape[1:])
+    pieces = pieces_of(array, ordered=True, unit=max(1, width) * _ROWS)
+    return _Table(pieces, array.shape[1:], width, width * max(1, _LANES // max(1, width)))
+
+
+# Kernels ----------------------------------------------------------------------------------------
+
+
+def _sum_signatures() -> list[tuple[Any, ...]]:
+    runs = {"i1": "i4", "i2": "i4", "u1": "i4", "u2": "i4", "i4": "i8", "u4": "i8", "i8": "i8"}
+    wholes = [(item, run, "i8") for item, run in runs.items()]
+    floats = [(item, "f8", "f8") for item in (*FLOATS, "i8", "u8")]
+    return [
+        (piece_type(item), _row(run), _row(total), _row(total), numba.int64)
+        for item, run, total in wholes + floats
+    ]
+
+
+def _row(dtype: str) -> Any:
+    return numba.from_dtype(np.dtype(dtype))[::1]
+
+
+@jit(_sum_signatures)
+def _add_columns(
+    x: NDArray[Any], run: NDArray[Any], total: NDArray[Any], error: NDArray[Any], width: int
+) -> None:
+    """Add rows to the sums of `width` columns: runs of rows plainly, and the runs compensated."""
+    cast = run.dtype.type  # numba widens the results of integer operators to 64 bits
+    lanes = run.size
+    for start in range(0, x.size, _RUN * lanes):
+        run[:] = cast(0)
+        for at in range(start, min(start + _RUN * lanes, x.size), lanes):
+            row = x[at : at + lanes]
+            for j in range(row.size):
+                run[j] = cast(run[j] + cast(row[j]))
+        for j in range(lanes):
+            total[j], slip = two_sum(total[j], total.dtype.type(run[j]))
+            error[j] += slip
+    for j in range(width, lanes):
+        total[j % width], slip = two_sum(total[j % width], total[j])
+        error[j % width] += error[j] + slip
+
+
+@jit(
+    lambda: [(piece_type(item), _row("f8"), _row("f8"), numba.int64) for item in INTEGERS + FLOATS]
+)
+def _add_squares(
+    x: NDArray[Any], means: NDArray[np.float64], squares: NDArray[np.float64], width: int
+) -> None:
+    """Add squared deviations from the means of the columns."""
+    lanes = squares.size
+    for at in range(0, x.size, lanes):
+        row = x[at : at + lanes]
+        for j in range(row.size):
+            step = np.float64(row[j]) - means[j]
+            squares[j] += step * step
+    for j in range(width, lanes):
+        squares[j % width] += squares[j]
+
+
+@jit(
+    lambda: [(piece_type(item), _row(item), _row(item), numba.int64) for item in INTEGERS + FLOATS]
+)
+def _widen(x: NDArray[Any], least: NDArray[Any], greatest: NDArray[Any], width: int) -> None:
+    """Extend the ranges of columns; a NaN compares false, so it enters and stays."""
+    lanes = least.size
+    for at in range(0, x.size, lanes):
+        row = x[at : at + lanes]
+        for j in range(row.size):
+            value, lo, hi = row[j], least[j], greatest[j]
+            least[j] = lo if (lo <= value) | (lo != lo) else value
+            greatest[j] = hi if (hi >= value) | (hi != hi) else value
+    for j in range(width, lanes):
+        lo, hi = least[j], greatest[j]
+        least[j % width] = lo if (lo < least[j % width]) | (lo != lo) else least[j % width]
+        greatest[j % width] = hi if (hi > greatest[j % width]) | (hi != hi) else greatest[j % width]
+
+
+# Combining pieces -------------------------------------------------------------------------------
+
+
+class _InOrder:
+    """Hands on results in the order of their numbers, and keeps those that came too early.
+
+    Rounding then does not depend on threads, and few results are in memory at a time.
+    """
+
+    def __init__(self, combine: Callable[..., object]) -> None:
+        self._combine = combine
+        self._early: dict[int, tuple[Any, ...]] = {}
+        self._next = 0
+        self._lock = threading.Lock()
+
+    def add(self, number: int, *result: Any) -> None:
+        """Take the result of a piece."""
+        with self._lock, np.errstate(all="ignore"):
+            self._early[number] = result
+            while self._next in self._early:
+                self._combine(*self._early.pop(self._next))
+                self._next += 1
+
+
+class _Sums:
+    """Sums of columns, and their rounding errors."""
+
+    def __init__(self, width: int, dtype: type[np.generic]) -> None:
+        self.total, self.error = np.zeros((2, width), dtype)
+
+    def add(self, total: NDArray[Any], error: NDArray[Any]) -> None:
+        self.total, slip = two_sum(self.total, total)
+        self.error += error + slip
+
+
+class _Moments:
+    """Counts, means and squared deviations of columns (Chan, Golub and LeVeque, 1979)."""
+
+    def __init__(self, width: int) -> None:
+        self.count = 0
+        self.mean, self.squares = np.zeros((2, width))
+
+    def add(self, count: int, mean: NDArray[Any], squares: NDArray[Any]) -> None:
+        before, self.count = self.count, self.count + count
+        step = mean - self.mean
+        self.mean += step * (count / self.count)
+        self.squares += squares + (step * step * (before * count / self.count) if before else 0)
+
+
+def _piece_sums(piece: NDArray[Any], table: _Table, exact: bool) -> tuple[Any, Any]:
+    """Return the sums of the columns of a piece and their errors, as int64 if `exact`."""
+    narrow = np.int32 if piece.itemsize <= 2 else np.int64
+    run = np.empty(table.lanes, narrow if exact else np.float64)
+    total, error = np.zeros((2, table.lanes), np.int64 if exact else np.float64)
+    _add_columns(piece, run, total, error, table.width)
+    return total[: table.width], error[: table.width]
+
+
+def column_sums(array: NDArray[Any], *how: Any) -> NDArray[Any]:
+    """Return the sums of columns: rounded once, or of integers in 64 bits, where they wrap."""
+    if array.dtype.kind == "f":
+        return _totals(array, False, *how)
+    if array.dtype.kind == "u":
+        same_bits = array.view(array.dtype.str.replace("u8", "i8"))
+        return _totals(same_bits, True, *how).view(np.uint64)
+    return _totals(array, True, *how)
+
+
+def column_means(array: NDArray[Any], *how: Any) -> NDArray[np.float64]:
+    """Return the means of columns."""
+    with np.errstate(all="ignore"):
+        return np.asarray(_totals(array, _is_exact(array), *how) / np.float64(array.shape[0]))
+
+
+def _is_exact(array: NDArray[Any]) -> bool:
+    """Whether no sum of the items wraps in 64 bits, as long as memory is finite."""
+    return array.dtype.kind != "f" and array.itemsize < 8
+
+
+def _totals(array: NDArray[Any], exact: bool, *how: Any) -> NDArray[Any]:
+    """Return the sums of columns in int64 if `exact`, else in float64."""
+    table = _table(array)
+    sums = _Sums(table.width, np.int64 if exact else np.float64)
+    in_order = _InOrder(sums.add)
+
+    def visit(number: int, piece: NDArray[Any]) -> None:
+        in_order.add(number, *_piece_sums(piece, table, exact))
+
+    visit_pieces(visit, table.pieces, *how)
+    return (sums.total if exact else _rounded(sums.total, sums.error)).reshape(table.shape)
+
+
+def _rounded(total: NDArray[Any], error: NDArray[Any]) -> NDArray[Any]:
+    """Add errors to sums, unless these overflowed or are none: then errors are no numbers."""
+    with np.errstate(all="ignore"):
+        return np.where(np.isfinite(total), total + error, total)
+
+
+def column_variances(array: NDArray[Any], ddof: int, *how: Any) -> NDArray[np.float64]:
+    """Return the variances of columns: each piece is read a second time, around its own mean."""
+    table = _table(array)
+    found = _Moments(table.width)
+    in_order = _InOrder(found.add)
+    exact = _is_exact(array)
+
+    def visit(number: int, piece: NDArray[Any]) -> None:
+        total, error = _piece_sums(piece, table, exact)
+        rows = piece.size // table.width
+        means = _rounded(total, error) / rows
+        squares = np.zeros(table.lanes)
+        _add_squares(piece, np.tile(means, table.lanes // table.width), squares, table.width)
+        in_order.add(number, rows, means, squares[: table.width])
+
+    visit_pieces(visit, table.pieces, *how)
+    with np.errstate(all="ignore"):
+        count = np.float64(max(array.shape[0] - ddof, 0))
+        return np.asarray(found.squares / count).reshape(table.shape)
+
+
+def column_extremes(array: NDArray[Any], *how: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the least and greatest values of columns that are not empty; a NaN outdoes all."""
+    table = _table(array)
+    found: list[NDArray[Any]] = []
+
+    def add(least: NDArray[Any], greatest: NDArray[Any]) -> None:
+        if found:
+            np.minimum(found[0], least, out=least)
+            np.maximum(found[1], greatest, out=greatest)
+        found[:] = least, greatest
+
+    in_order = _InOrder(add)
+
+    def visit(number: int, piece: NDArray[Any]) -> None:
+        least = np.tile(piece[: table.width], table.lanes // table.width)
+        greatest = least.copy()
+        _widen(piece, least, greatest, table.width)
+        in_order.add(number, least[: table.width], greatest[: table.width])
+
+    visit_pieces(visit, table.pieces, *how)
+    least, greatest = found or np.zeros((2, table.width), table.pieces.dtype)
+    return least.reshape(table.shape), greatest.reshape(table.shape)

@@ -1,0 +1,116 @@
+"""The cores of least and greatest values, and of where they are first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from mmapio.kernels._jit import jit, part, piece_type
+from mmapio.kernels._keys import equal_key, is_nan_key, key_of, value_of
+from mmapio.kernels._sums import FLOATS, INTEGERS
+
+__all__ = [
+    "Where",
+    "combined",
+    "find_extremes",
+    "first",
+    "minmax_of",
+    "piece_extremes",
+    "where_extremes",
+]
+
+Where = tuple[float, int, float, int, int]
+
+_BLOCK = 2048
+
+
+@part()
+def key_range(x: NDArray[Any]) -> tuple[Any, Any]:
+    """Return the least and the greatest key."""
+    lo = hi = key_of(x[0])
+    for i in range(x.size):
+        key = key_of(x[i])
+        lo = key if key < lo else lo
+        hi = key if key > hi else hi
+    return lo, hi
+
+
+@part()
+def minmax_of(x: NDArray[Any]) -> tuple[Any, Any]:
+    """Return the least and the greatest value of a row that is not empty; or NaN, if it has any."""
+    lo, hi = key_range(x)
+    if is_nan_key(lo, x[0]):
+        hi = lo
+    elif is_nan_key(hi, x[0]):
+        lo = hi
+    return value_of(lo, x[0]), value_of(hi, x[0])
+
+
+@part()
+def where_extremes(x: NDArray[Any]) -> tuple[Any, int, Any, int, int]:
+    """Return the least key and where it is first, the same of the greatest, and the first NaN.
+
+    If there is a NaN, the search ends there; otherwise its place is -1.
+    """
+    lo = hi = equal_key(key_of(x[0]), x[0])
+    lo_at = hi_at = 0
+    for start in range(0, x.size, _BLOCK):
+        block = x[start : start + _BLOCK]
+        least, greatest = key_range(block)
+        if is_nan_key(least, x[0]) or is_nan_key(greatest, x[0]):
+            return lo, 0, hi, 0, start + _first_nan(block)
+        least, greatest = equal_key(least, x[0]), equal_key(greatest, x[0])
+        if least < lo:
+            lo, lo_at = least, start
+        if greatest > hi:
+            hi, hi_at = greatest, start
+    return lo, _first_key(x, lo, lo_at), hi, _first_key(x, hi, hi_at), -1
+
+
+@part()
+def _first_nan(x: NDArray[Any]) -> int:
+    i = 0
+    while not is_nan_key(key_of(x[i]), x[i]):
+        i += 1
+    return i
+
+
+@part()
+def _first_key(x: NDArray[Any], key: Any, start: int) -> int:
+    """Return the first place, from the block that is known to have it."""
+    while equal_key(key_of(x[start]), x[start]) != key:
+        start += 1
+    return start
+
+
+@jit(lambda: [(piece_type(dtype),) for dtype in INTEGERS + FLOATS])
+def piece_extremes(x: NDArray[Any]) -> tuple[Any, Any]:
+    """Do for a piece what `minmax_of` does."""
+    return minmax_of(x)
+
+
+@jit(lambda: [(piece_type(dtype),) for dtype in INTEGERS + FLOATS])
+def find_extremes(x: NDArray[Any]) -> Where:
+    """Do for a piece what `where_extremes` does, with values instead of keys."""
+    lo, lo_at, hi, hi_at, nan_at = where_extremes(x)
+    return value_of(lo, x[0]), lo_at, value_of(hi, x[0]), hi_at, nan_at
+
+
+def combined(ranges: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
+    """Return the least and the greatest value of all pieces; a NaN outdoes all."""
+    for lo, hi in ranges:
+        if lo != lo:
+            return lo, hi
+    return min(lo for lo, _ in ranges), max(hi for _, hi in ranges)
+
+
+def first(found: Sequence[Where], starts: Sequence[int], greatest: bool) -> int:
+    """Return where the wanted extreme of all pieces is first; the first NaN, if there is any."""
+    for (*_, nan_at), start in zip(found, starts, strict=True):
+        if nan_at >= 0:
+            return start + nan_at
+    pick, value = (max, 2) if greatest else (min, 0)
+    number = pick(range(len(found)), key=lambda piece: found[piece][value])
+    return starts[number] + int(found[number][value + 1])

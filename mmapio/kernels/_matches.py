@@ -1,0 +1,214 @@
+"""The cores of counting and finding values, and patterns of bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from mmapio.kernels._jit import jit, part, piece_type
+
+__all__ = [
+    "all_matches",
+    "border_table",
+    "borders",
+    "count_equal",
+    "count_matches",
+    "fill_matches",
+    "find_match",
+    "find_pattern",
+    "first_equal",
+    "pattern_matches",
+    "positions",
+]
+
+_BLOCK = 1024
+_WINDOW = 128
+_PATIENCE = 8  # bytes compared in vain for each byte passed
+_MATCHED = ("u1", "u2", "u4", "u8", "f4", "f8")  # signed integers are equal if their bits are
+
+
+def _signatures(*others: Any) -> list[tuple[Any, ...]]:
+    items = [(piece_type(dtype), numba.from_dtype(np.dtype(dtype))) for dtype in _MATCHED]
+    return [(*item, *others) for item in items]
+
+
+# Values -----------------------------------------------------------------------------------------
+
+
+@part()
+def _count_in_block(x: NDArray[Any], value: Any) -> Any:
+    """Count in 32 bits: with 64, half as many items fit into a vector."""
+    count = np.uint32(0)
+    for i in range(x.size):
+        count = np.uint32(count + np.uint32(x[i] == value))
+    return count
+
+
+@part()
+def count_equal(x: NDArray[Any], value: Any) -> int:
+    """Return how many items equal a value."""
+    count = 0
+    for start in range(0, x.size, _BLOCK):
+        count += int(_count_in_block(x[start : start + _BLOCK], value))
+    return count
+
+
+@part()
+def first_equal(x: NDArray[Any], value: Any) -> int:
+    """Return the index of the first item that equals a value, or -1."""
+    for start in range(0, x.size, _BLOCK):
+        if _count_in_block(x[start : start + _BLOCK], value):
+            while x[start] != value:
+                start += 1
+            return start
+    return -1
+
+
+@part()
+def positions(x: NDArray[Any], value: Any, out: NDArray[np.int64]) -> None:
+    """Write the indices of all items that equal a value; `out` has room for one more.
+
+    Every index is written, and stays if the item does equal it: there is no branch to mispredict.
+    """
+    found = 0
+    for start in range(0, x.size, _BLOCK):
+        stop = min(start + _BLOCK, x.size)
+        if _count_in_block(x[start:stop], value):
+            for i in range(start, stop):
+                out[found] = i
+                found += x[i] == value
+
+
+@jit(_signatures)
+def count_matches(x: NDArray[Any], value: Any) -> int:
+    """Do for a piece what `count_equal` does."""
+    return count_equal(x, value)
+
+
+@jit(_signatures)
+def find_match(x: NDArray[Any], value: Any) -> int:
+    """Do for a piece what `first_equal` does."""
+    return first_equal(x, value)
+
+
+@jit(lambda: _signatures(numba.int64[::1]))
+def fill_matches(x: NDArray[Any], value: Any, out: NDArray[np.int64]) -> None:
+    """Do for a piece what `positions` does."""
+    positions(x, value, out)
+
+
+# Patterns ---------------------------------------------------------------------------------------
+
+
+@part()
+def _may_match(starts: NDArray[Any], ends: NDArray[Any], head: Any, tail: Any) -> Any:
+    """Say whether some place has the first and the last byte of the pattern."""
+    found = np.uint8(0)
+    for i in range(starts.size):
+        found = np.uint8(found | np.uint8(starts[i] == head) & np.uint8(ends[i] == tail))
+    return found
+
+
+@part()
+def borders(pattern: NDArray[Any]) -> NDArray[np.int64]:
+    """Return, for each beginning of a pattern, how long an end of it is a beginning as well."""
+    table = np.zeros(pattern.size, np.int64)
+    matched = 0
+    for i in range(1, pattern.size):
+        while matched and pattern[i] != pattern[matched]:
+            matched = table[matched - 1]
+        if pattern[i] == pattern[matched]:
+            matched += 1
+        table[i] = matched
+    return table
+
+
+@part()
+def pattern_matches(
+    x: NDArray[Any], pattern: NDArray[Any], table: NDArray[Any], at: int, out: NDArray[np.int64]
+) -> tuple[int, int]:
+    """Write where a pattern occurs from `at` on, until `out` is full; occurrences may overlap.
+
+    Returns how many there are and where to go on. Vector instructions look for the first and
+    the last byte of the pattern. Where too many places have both, each byte is looked at once
+    instead, so that no text takes more than linear time.
+    """
+    size, found, wasted = pattern.size, 0, at * _PATIENCE
+    end = x.size - size + 1
+    while at < end:
+        stop = min(at + _WINDOW, end)
+        if _may_match(x[at:stop], x[at + size - 1 : stop + size - 1], pattern[0], pattern[-1]):
+            for i in range(at, stop):
+                if x[i] != pattern[0] or x[i + size - 1] != pattern[-1]:
+                    continue
+                equal = 1
+                while equal < size and x[i + equal] == pattern[equal]:
+                    equal += 1
+                wasted += equal
+                if equal == size:
+                    out[found] = i
+                    found += 1
+                    if found == out.size:
+                        return found, i + 1
+                if wasted > i * _PATIENCE + 2 * size + _BLOCK:
+                    return _linear_matches(x, pattern, table, i + 1, out, found)
+        at = stop
+    return found, x.size
+
+
+@part()
+def _linear_matches(
+    x: NDArray[Any],
+    pattern: NDArray[Any],
+    table: NDArray[Any],
+    at: int,
+    out: NDArray[np.int64],
+    found: int,
+) -> tuple[int, int]:
+    """Do the same by Knuth, Morris and Pratt, "Fast pattern matching in strings", 1977."""
+    matched = 0
+    for i in range(at, x.size):
+        while matched and (matched == pattern.size or x[i] != pattern[matched]):
+            matched = table[matched - 1]
+        if x[i] == pattern[matched]:
+            matched += 1
+        if matched == pattern.size:
+            out[found] = i - matched + 1
+            found += 1
+            if found == out.size:
+                return found, i - matched + 2
+    return found, x.size
+
+
+@part()
+def all_matches(x: NDArray[Any], pattern: NDArray[Any]) -> NDArray[np.int64]:
+    """Return all places of a pattern."""
+    table, out = borders(pattern), np.empty(_BLOCK, np.int64)
+    at, places = 0, out[:0]
+    while at < x.size:
+        found, at = pattern_matches(x, pattern, table, at, out)
+        places, out = np.concatenate((places, out[:found])), np.empty(2 * out.size, np.int64)
+    return places
+
+
+@jit(lambda: [(piece_type("u1"),)])
+def border_table(pattern: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Do for a pattern of bytes what `borders` does."""
+    return borders(pattern)
+
+
+@jit(
+    lambda: [(piece_type("u1"), piece_type("u1"), numba.int64[::1], numba.int64, numba.int64[::1])]
+)
+def find_pattern(
+    x: NDArray[np.uint8],
+    pattern: NDArray[np.uint8],
+    table: NDArray[np.int64],
+    at: int,
+    out: NDArray[np.int64],
+) -> tuple[int, int]:
+    """Do for bytes what `pattern_matches` does."""
+    return pattern_matches(x, pattern, table, at, out)

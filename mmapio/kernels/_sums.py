@@ -1,0 +1,229 @@
+"""The cores of sums and moments: short loops without branches, which become vector instructions.
+
+Every core takes a row of items of any number type, so users' kernels can call it as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from mmapio.kernels._jit import inside, jit, part, piece_type
+
+__all__ = [
+    "BLOCK",
+    "FLOATS",
+    "INTEGERS",
+    "REASSOCIATE",
+    "RUN",
+    "add_moments",
+    "compensated_sum",
+    "exact_sum",
+    "float_sum",
+    "int_sum",
+    "merge",
+    "moments",
+    "plain_sum",
+    "rounded_sum",
+    "split_int_sum",
+    "split_sum",
+    "two_sum",
+    "variance",
+]
+
+INTEGERS = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
+FLOATS = ("f4", "f8")
+BLOCK = 4096
+RUN = 256
+_SMALL_RUN = 1 << 15  # items of at most 16 bits whose sum fits into 32 bits
+REASSOCIATE = {"reassoc", "nsz"}
+_WORD = 1 << 32
+_LOW = _WORD - 1
+
+
+# Sums -------------------------------------------------------------------------------------------
+
+
+@part()
+def two_sum(total: Any, term: Any) -> tuple[Any, Any]:
+    """Add, and return the rounding error as well (Knuth, TAOCP 4.2.2)."""
+    rounded = total + term
+    shadow = rounded - total
+    return rounded, (total - (rounded - shadow)) + (term - shadow)
+
+
+@part(fastmath=REASSOCIATE)
+def plain_sum(x: NDArray[Any]) -> float:
+    """Add as many items at a time as fit into vectors."""
+    total = 0.0
+    for i in range(x.size):
+        total += x[i]
+    return total
+
+
+@part()
+def float_sum(x: NDArray[Any]) -> tuple[float, float]:
+    """Return a sum and its rounding error.
+
+    Vector instructions add short runs, and a compensated sum the runs: fewer roundings lie on
+    the way of any number than in numpy's pairwise sum.
+    """
+    total, error = 0.0, 0.0
+    for start in range(0, x.size, RUN):
+        total, slip = two_sum(total, plain_sum(x[start : start + RUN]))
+        error += slip
+    return total, error
+
+
+@part()
+def compensated_sum(x: NDArray[Any]) -> float:
+    """Add the error to the sum, unless that overflowed or is none: then the error is no number."""
+    total, error = float_sum(x)
+    return total + error if np.isfinite(total) else total
+
+
+@part()
+def split_int_sum(x: NDArray[Any]) -> tuple[Any, Any]:
+    """Return the exact sum in two parts: how often 2**32, and what is left.
+
+    Small integers are added in 32 bits as far as they fit, twice as many at a time.
+    """
+    high, low = np.int64(0), np.int64(0)
+    if x.itemsize == 8:
+        for i in range(x.size):
+            high += np.int64(x[i] >> x.dtype.type(32))
+            low += np.int64(x[i] & x.dtype.type(_LOW))
+    elif x.itemsize == 4:
+        for i in range(x.size):
+            low += np.int64(x[i])
+    else:
+        for start in range(0, x.size, _SMALL_RUN):
+            low += np.int64(_small_sum(x[start : start + _SMALL_RUN]))
+    return high, low
+
+
+@part()
+def _small_sum(x: NDArray[Any]) -> Any:
+    total = np.int32(0)
+    for i in range(x.size):
+        total = np.int32(total + np.int32(x[i]))
+    return total
+
+
+@jit(lambda: [(piece_type(dtype),) for dtype in FLOATS])
+def split_sum(x: NDArray[Any]) -> tuple[float, float]:
+    """Do for a piece of floats what `float_sum` does."""
+    return float_sum(x)
+
+
+@jit(lambda: [(piece_type(dtype),) for dtype in INTEGERS])
+def int_sum(x: NDArray[Any]) -> tuple[int, int]:
+    """Do for a piece of integers what `split_int_sum` does."""
+    return split_int_sum(x)
+
+
+def exact_sum(parts: Iterable[tuple[int, int]]) -> int:
+    """Return the sum of what `int_sum` returned."""
+    return sum(high * _WORD + low for high, low in parts)
+
+
+def rounded_sum(totals: Iterable[float], errors: Iterable[float] = ()) -> float:
+    """Add exactly and round once. Errors are no numbers where a total overflowed or is none."""
+    totals = list(totals)
+    total = _fsum(totals)
+    return _fsum([*totals, *errors]) if math.isfinite(total) else total
+
+
+def _fsum(values: Sequence[float]) -> float:
+    """Let numpy find what a sum becomes that `math.fsum` refuses: infinite, or NaN."""
+    try:
+        return math.fsum(values)
+    except (OverflowError, ValueError):
+        with np.errstate(all="ignore"):
+            return float(np.sum(values))
+
+
+# Moments ----------------------------------------------------------------------------------------
+
+
+def _step(value: Any, base: Any) -> Any:
+    """Return ``value - base`` in float64, rounded once; for kernels only."""
+    raise NotImplementedError
+
+
+@inside(_step)
+def _step_of(value: Any, base: Any) -> Callable[..., Any]:
+    if not isinstance(value, types.Integer):
+        return lambda value, base: np.float64(value) - np.float64(base)
+    if value.bitwidth < 64:
+        return lambda value, base: np.float64(np.int64(value) - np.int64(base))
+    word, low = (np.int64 if value.signed else np.uint64), _LOW
+
+    def impl(value: Any, base: Any) -> Any:
+        over = np.int64(value >> word(32)) - np.int64(base >> word(32))
+        rest = np.int64(value & word(low)) - np.int64(base & word(low))
+        return np.float64(over) * _WORD + np.float64(rest)
+
+    return impl
+
+
+@part(fastmath=REASSOCIATE)
+def _steps(x: NDArray[Any], base: Any) -> float:
+    total = 0.0
+    for i in range(x.size):
+        total += _step(x[i], base)
+    return total
+
+
+@part(fastmath=REASSOCIATE)
+def _squares(x: NDArray[Any], base: Any, centre: float) -> float:
+    total = 0.0
+    for i in range(x.size):
+        step = _step(x[i], base) - centre
+        total += step * step
+    return total
+
+
+@part()
+def merge(row: NDArray[np.float64], count: int, total: float, squares: float) -> None:
+    """Add a block to count, mean and squared deviations (Chan, Golub and LeVeque, 1979)."""
+    before, after = row[0], row[0] + count
+    step = total / count - row[1]
+    row[0] = after
+    row[1] += step * (count / after)
+    row[2] += squares + (step * step * (before * count / after) if before else 0.0)
+
+
+@part()
+def add_moments(x: NDArray[Any], base: Any, row: NDArray[np.float64]) -> None:
+    """Add items to count, mean and squared deviations; the mean is a difference from `base`."""
+    for start in range(0, x.size, BLOCK):
+        block = x[start : start + BLOCK]
+        total = _steps(block, base)
+        merge(row, block.size, total, _squares(block, base, total / block.size))
+
+
+@jit(
+    lambda: [
+        (piece_type(dtype), numba.from_dtype(np.dtype(dtype)), numba.float64[::1])
+        for dtype in INTEGERS + FLOATS
+    ]
+)
+def moments(x: NDArray[Any], base: Any, row: NDArray[np.float64]) -> None:
+    """Do for a piece what `add_moments` does."""
+    add_moments(x, base, row)
+
+
+def variance(rows: NDArray[np.float64], ddof: int = 0) -> float:
+    """Combine counts, means and squared deviations (Chan, Golub and LeVeque, 1979)."""
+    counts, means, squares = rows.T
+    with np.errstate(all="ignore"):
+        mean = rounded_sum(counts * means) / counts.sum()
+        deviations = rounded_sum(squares + counts * (means - mean) ** 2)
+        return float(deviations / np.maximum(counts.sum() - ddof, 0))

@@ -1,0 +1,92 @@
+"""CRC-32 in threads: checksums of pieces, combined into that of the whole."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from mmapio.errors import ArgumentTypeError
+from mmapio.kernels._folding import crc32
+from mmapio.kernels._layout import Pieces
+from mmapio.kernels._visits import map_pieces
+
+__all__ = ["checksum"]
+
+_POLYNOMIAL = 0xEDB88320
+_ONE = 1 << 31  # the coefficient of x ** 0 is the highest bit
+
+
+def checksum(a: Any, *, threads: int | None = None, progress: bool = False) -> int:
+    """Return the CRC-32 of the bytes of an array, as gzip, zip and PNG files carry it.
+
+    Parameters
+    ----------
+    a : array_like
+        Of any dtype but object, in any shape and layout. Its bytes are taken as they are, in the
+        order of indices: other byte orders or types have other checksums, other layouts have not.
+    threads : int, optional
+        By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use.
+    progress : bool
+        Show a progress bar on a terminal (needs tqdm).
+
+    Returns
+    -------
+    int
+        From 0 to 2**32 - 1: what ``zlib.crc32(a.tobytes())`` returns.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If the items are objects.
+    ArgumentError
+        If `threads` is out of range.
+
+    Examples
+    --------
+    >>> import zlib
+    >>> import numpy as np
+    >>> from mmapio import kernels
+    >>> kernels.checksum(np.frombuffer(b"123456789", "u1")) == zlib.crc32(b"123456789")
+    True
+    """
+    array = np.asarray(a)
+    if array.dtype.hasobject:
+        raise ArgumentTypeError(f"objects have no bytes of their own, got {array.dtype}")
+    if not array.nbytes:
+        return 0
+    pieces = Pieces(array.view(f"V{array.itemsize}"), ordered=True)
+    parts = map_pieces(
+        lambda piece: (crc32(piece.view(np.uint8)), piece.nbytes), pieces, threads, progress
+    )
+    return functools.reduce(_combined, parts, (0, 0))[0]
+
+
+def _combined(before: tuple[int, int], after: tuple[int, int]) -> tuple[int, int]:
+    """Return the checksum and the length of two stretches of bytes (zlib's crc32_combine)."""
+    (crc, length), (more, size) = before, after
+    return _times(_power(size), crc) ^ more, length + size
+
+
+@functools.lru_cache
+def _power(nbytes: int) -> int:
+    """Return ``x ** (8 * nbytes)``, which takes a checksum past so many bytes."""
+    power, square = _ONE, _ONE >> 8
+    while nbytes:
+        if nbytes & 1:
+            power = _times(power, square)
+        square = _times(square, square)
+        nbytes >>= 1
+    return power
+
+
+def _times(a: int, b: int) -> int:
+    """Multiply two polynomials over GF(2), modulo that of CRC-32."""
+    product = 0
+    while a:
+        if a & _ONE:
+            product ^= b
+        a = a << 1 & 2 * _ONE - 1
+        b = b >> 1 ^ (_POLYNOMIAL if b & 1 else 0)
+    return product

@@ -1,0 +1,301 @@
+"""Least and greatest items of an array, and where they are; numpy's rules for NaNs.
+
+Every function also works inside the user's own `@njit` code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from mmapio.errors import ArgumentError
+from mmapio.kernels._columns import by_columns, column_extremes
+from mmapio.kernels._extremes import (
+    combined,
+    find_extremes,
+    first,
+    minmax_of,
+    piece_extremes,
+    where_extremes,
+)
+from mmapio.kernels._inside import item_type, row_of, unordered_row_of
+from mmapio.kernels._jit import inside
+from mmapio.kernels._layout import numbers, pieces_of
+from mmapio.kernels._visits import map_pieces
+
+__all__ = ["argmax", "argmin", "max", "min", "minmax"]
+
+
+def minmax(
+    a: Any, axis: int | None = None, *, threads: int | None = None, progress: bool = False
+) -> tuple[Any, Any]:
+    """Return the least and the greatest item of an array, in one pass.
+
+    Parameters
+    ----------
+    a : array_like
+        Of bool, integers or floats of at most 64 bits, in any shape, layout and byte order.
+    axis, threads, progress
+        As for `sum`.
+
+    Returns
+    -------
+    tuple of two bool, int, float or numpy.ndarray
+        Both are NaN if any item is, as numpy's `min` and `max` are (`describe` leaves NaNs out).
+        With ``axis=0``, arrays of the array's own type.
+
+    Raises
+    ------
+    ArgumentError
+        If there are no items, or `axis` or `threads` is out of range.
+    ArgumentTypeError
+        If the dtype is none of these.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmapio import kernels
+    >>> kernels.minmax(np.array([[3, 1], [2, 9]], ">i4"))
+    (1, 9)
+    >>> kernels.minmax([[3.0, 1.0], [2.0, 9.0]], axis=0)
+    (array([2., 1.]), array([3., 9.]))
+    >>> import numba
+    >>> @numba.njit
+    ... def scaled(a):
+    ...     lo, hi = kernels.minmax(a)
+    ...     return (a - lo) / (hi - lo)
+    >>> scaled(np.array([1.0, 2.0, 5.0]))
+    array([0.  , 0.25, 1.  ])
+    """
+    return _minmax("minmax", a, axis, threads, progress)
+
+
+def min(
+    a: Any, axis: int | None = None, *, threads: int | None = None, progress: bool = False
+) -> Any:
+    """Return the least item of an array.
+
+    Parameters
+    ----------
+    a, axis, threads, progress
+        As for `minmax`.
+
+    Returns
+    -------
+    bool, int, float or numpy.ndarray
+        As for `minmax`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        As for `minmax`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmapio import kernels
+    >>> kernels.min(np.array([3.0, -1.0])), kernels.min(np.array([3.0, np.nan]))
+    (-1.0, nan)
+    >>> import numba
+    >>> @numba.njit
+    ... def all_positive(a):
+    ...     return kernels.min(a) > 0
+    >>> all_positive(np.arange(3))
+    False
+    """
+    return _minmax("min", a, axis, threads, progress)[0]
+
+
+def max(
+    a: Any, axis: int | None = None, *, threads: int | None = None, progress: bool = False
+) -> Any:
+    """Return the greatest item of an array.
+
+    Parameters
+    ----------
+    a, axis, threads, progress
+        As for `minmax`.
+
+    Returns
+    -------
+    bool, int, float or numpy.ndarray
+        As for `minmax`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        As for `minmax`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmapio import kernels
+    >>> kernels.max(np.array([[3, 1], [2, 9]]), axis=0)
+    array([3, 9])
+    >>> import numba
+    >>> @numba.njit
+    ... def normed(a):
+    ...     return a / kernels.max(np.abs(a))
+    >>> normed(np.array([1.0, -2.0]))
+    array([ 0.5, -1. ])
+    """
+    return _minmax("max", a, axis, threads, progress)[1]
+
+
+def argmin(a: Any, *, threads: int | None = None, progress: bool = False) -> int:
+    """Return where the least item of an array is first.
+
+    Parameters
+    ----------
+    a, threads, progress
+        As for `minmax`.
+
+    Returns
+    -------
+    int
+        An index into ``a.flat``, as numpy's `argmin` returns; that of the first NaN, if there is
+        any. An array that is not C-ordered is searched in the order of its indices, so it is
+        copied through the cache piece by piece.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        As for `minmax`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmapio import kernels
+    >>> kernels.argmin(np.array([[3, 1], [1, 9]]))
+    1
+    >>> import numba
+    >>> @numba.njit
+    ... def nearest(a, value):
+    ...     return kernels.argmin(np.abs(a - value))
+    >>> nearest(np.arange(5.0), 3.3)
+    3
+    """
+    return _where("argmin", a, threads, progress)
+
+
+def argmax(a: Any, *, threads: int | None = None, progress: bool = False) -> int:
+    """Return where the greatest item of an array is first.
+
+    Parameters
+    ----------
+    a, threads, progress
+        As for `minmax`.
+
+    Returns
+    -------
+    int
+        As for `argmin`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        As for `minmax`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmapio import kernels
+    >>> kernels.argmax(np.array([[3, 1], [1, 9]])), kernels.argmax([1.0, np.nan, 2.0])
+    (3, 1)
+    >>> import numba
+    >>> @numba.njit
+    ... def peak(rows):
+    ...     return [kernels.argmax(row) for row in rows]
+    >>> peak(np.eye(3))
+    [0, 1, 2]
+    """
+    return _where("argmax", a, threads, progress)
+
+
+def _minmax(
+    function: str, a: Any, axis: int | None, threads: int | None, progress: bool
+) -> tuple[Any, Any]:
+    """Find both: at memory speed, the second costs nothing."""
+    array = _filled(function, a, axis)
+    dtype = array.dtype.newbyteorder("=")
+    if by_columns(array, axis):
+        lo, hi = column_extremes(array, threads, progress)
+        return lo.astype(dtype), hi.astype(dtype)
+    lo, hi = combined(map_pieces(piece_extremes, pieces_of(array), threads, progress))
+    return (bool(lo), bool(hi)) if dtype.kind == "b" else (lo, hi)
+
+
+def _where(function: str, a: Any, threads: int | None, progress: bool) -> int:
+    pieces = pieces_of(_filled(function, a), ordered=True)
+    found = map_pieces(find_extremes, pieces, threads, progress)
+    return first(found, [pieces.start(piece) for piece in range(len(pieces))], function == "argmax")
+
+
+def _filled(function: str, a: Any, axis: int | None = None) -> NDArray[Any]:
+    """Refuse what has no extremes."""
+    array = numbers(function, a)
+    if not (len(array) if by_columns(array, axis) else array.size):
+        raise ArgumentError(f"{function} of an array without items, of shape {array.shape}")
+    return array
+
+
+# Inside kernels ---------------------------------------------------------------------------------
+
+
+@inside(minmax)
+def _minmax_inside(a: Any) -> Callable[..., Any]:
+    is_bool = isinstance(item_type("minmax", a), types.Boolean)
+
+    def impl(a: Any) -> Any:
+        if not a.size:
+            raise ArgumentError("minmax of an array without items")
+        lo, hi = minmax_of(unordered_row_of(a))
+        return lo, hi
+
+    def impl_bool(a: Any) -> Any:
+        lo, hi = minmax(a.view(np.uint8))
+        return lo != 0, hi != 0
+
+    return impl_bool if is_bool else impl
+
+
+@inside(min)
+def _min_inside(a: Any) -> Callable[..., Any]:
+    item_type("min", a)
+    return lambda a: minmax(a)[0]
+
+
+@inside(max)
+def _max_inside(a: Any) -> Callable[..., Any]:
+    item_type("max", a)
+    return lambda a: minmax(a)[1]
+
+
+@inside(argmin)
+def _argmin_inside(a: Any) -> Callable[..., Any]:
+    item_type("argmin", a)
+
+    def impl(a: Any) -> int:
+        if not a.size:
+            raise ArgumentError("argmin of an array without items")
+        _, at, _, _, nan_at = where_extremes(row_of(a))
+        return nan_at if nan_at >= 0 else at
+
+    return impl
+
+
+@inside(argmax)
+def _argmax_inside(a: Any) -> Callable[..., Any]:
+    item_type("argmax", a)
+
+    def impl(a: Any) -> int:
+        if not a.size:
+            raise ArgumentError("argmax of an array without items")
+        _, _, _, at, nan_at = where_extremes(row_of(a))
+        return nan_at if nan_at >= 0 else at
+
+    return impl

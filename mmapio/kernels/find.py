@@ -1,0 +1,347 @@
+"""Counting and finding values, and patterns of bytes.
+
+Every function also works inside the user's own `@njit` code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import numbers as abstract
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from mmapio.errors import ArgumentError, ArgumentTypeError
+from mmapio.kernels._inside import check_bytes, item_type, pattern_of, row_of, unordered_row_of
+from mmapio.kernels._jit import inside
+from mmapio.kernels._layout import Pieces, numbers, pieces_of
+from mmapio.kernels._matches import (
+    all_matches,
+    border_table,
+    borders,
+    count_equal,
+    count_matches,
+    fill_matches,
+    find_match,
+    find_pattern,
+    first_equal,
+    pattern_matches,
+    positions,
+)
+from mmapio.kernels._visits import map_pieces, visit_pieces
+
+__all__ = ["count", "count_nonzero", "find", "find_all"]
+
+_ROOM = 1 << 16
+_PIECES = 16  # lengths of the pattern in a piece, at least
+
+
+def count(a: Any, value: Any, *, threads: int | None = None, progress: bool = False) -> int:
+    """Count the items that equal a value.
+
+    Parameters
+    ----------
+    a : array_like
+        Of bool, integers or floats of at most 64 bits, in any shape, layout and byte order.
+    value : number
+        Compared as numpy does: a Python float is first rounded to the array's own precision, a
+        numpy scalar is not (nor anything inside kernels, where ``==`` decides). A NaN equals
+        nothing, and the two zeros are equal.
+    threads : int, optional
+        By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use.
+    progress : bool
+        Show a progress bar on a terminal (needs tqdm).
+
+    Returns
+    -------
+    int
+        What ``np.count_nonzero(a == value)`` returns, without an array of bool in between.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If the dtype is none of these, or `value` is no real number.
+    ArgumentError
+        If `threads` is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmapio import kernels
+    >>> kernels.count(np.array([[3, 1], [3, 9]], dtype=">i2"), 3)
+    2
+    >>> import numba
+    >>> @numba.njit
+    ... def share(a, value):
+    ...     return kernels.count(a, value) / a.size
+    >>> share(np.array([1.0, 2.0]), 2)
+    0.5
+    """
+    array, item = _matchable("count", a, value)
+    if item is None:
+        return 0
+    pieces = pieces_of(array)
+    return sum(map_pieces(lambda piece: count_matches(piece, item), pieces, threads, progress))
+
+
+def count_nonzero(a: Any, *, threads: int | None = None, progress: bool = False) -> int:
+    """Count the items that are not zero.
+
+    Parameters
+    ----------
+    a, threads, progress
+        As for `count`.
+
+    Returns
+    -------
+    int
+        What numpy's `count_nonzero` returns; a NaN is not zero.
+
+    Raises
+    ------
+    ArgumentTypeError, ArgumentError
+        As for `count`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmapio import kernels
+    >>> kernels.count_nonzero(np.array([0.0, -0.0, 3.0, np.nan]))
+    2
+    >>> import numba
+    >>> @numba.njit
+    ... def is_sparse(a):
+    ...     return 10 * kernels.count_nonzero(a) < a.size
+    >>> is_sparse(np.zeros(10, "u1"))
+    True
+    """
+    array = numbers("count_nonzero", a)
+    return int(array.size) - count(array, 0, threads=threads, progress=progress)
+
+
+def find(a: Any, value_or_bytes: Any, *, threads: int | None = None, progress: bool = False) -> int:
+    """Return where a value, or a pattern of bytes, is first.
+
+    Parameters
+    ----------
+    a : array_like
+        As for `count`; of bytes (uint8 or int8) if a pattern is looked for.
+    value_or_bytes : number, bytes, bytearray or memoryview
+        A number is compared as by `count`; a pattern, of any length, matches as many items in
+        a row, also across the ends of rows. Inside kernels, an array of uint8 is one as well.
+    threads, progress
+        As for `count`.
+
+    Returns
+    -------
+    int
+        An index into ``a.flat``, or -1 if there is none. The search ends there. An array that
+        is not C-ordered is searched in the order of its indices, so it is copied through the
+        cache piece by piece.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If the dtype is not one that can be searched, or the value is none of these.
+    ArgumentError
+        If the pattern is empty, or `threads` is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmapio import kernels
+    >>> text = np.frombuffer(b"to be or not to be", "u1")
+    >>> kernels.find(text, b"be"), kernels.find(text, b"bee"), kernels.find(text, ord("r"))
+    (3, -1, 7)
+    >>> import numba
+    >>> @numba.njit
+    ... def first_word(text):
+    ...     return text[:kernels.find(text, b" ")]
+    >>> first_word(text).tobytes()
+    b'to'
+    """
+    sought = _sought("find", a, value_or_bytes)
+    found: list[int] = []
+
+    def visit(number: int, piece: NDArray[Any]) -> None:
+        at = sought.first(piece)
+        if at >= 0:
+            found.append(sought.pieces.start(number) + at)
+            raise _Found
+
+    with contextlib.suppress(_Found):
+        visit_pieces(visit, sought.pieces, threads, progress)
+    return min(found, default=-1)
+
+
+def find_all(
+    a: Any, value_or_bytes: Any, *, threads: int | None = None, progress: bool = False
+) -> NDArray[np.int64]:
+    """Return all places of a value, or of a pattern of bytes.
+
+    Parameters
+    ----------
+    a, value_or_bytes, threads, progress
+        As for `find`.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64, ascending: what ``np.flatnonzero(a == value)`` returns. Occurrences of a pattern
+        may overlap, and each is listed.
+
+    Raises
+    ------
+    ArgumentTypeError, ArgumentError
+        As for `find`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmapio import kernels
+    >>> text = np.frombuffer(b"banana", "u1")
+    >>> kernels.find_all(text, b"ana"), kernels.find_all(text, ord("n"))
+    (array([1, 3]), array([2, 4]))
+    >>> import numba
+    >>> @numba.njit
+    ... def gaps(a, value):
+    ...     return np.diff(kernels.find_all(a, value))
+    >>> gaps(np.array([5, 0, 0, 5, 5]), 5)
+    array([3, 1])
+    """
+    sought = _sought("find_all", a, value_or_bytes)
+    found = map_pieces(sought.all, sought.pieces, threads, progress)
+    none = np.zeros(0, np.int64)
+    return np.concatenate([none, *(at + sought.pieces.start(i) for i, at in enumerate(found))])
+
+
+class _Found(Exception):  # noqa: N818  # it is good news
+    """Ends a search: pieces before that of an occurrence are being searched, or were."""
+
+
+class _Sought(NamedTuple):
+    """Where to look, and how to look into a piece for the first place or for all of them."""
+
+    pieces: Pieces
+    first: Callable[[NDArray[Any]], int]
+    all: Callable[[NDArray[Any]], NDArray[np.int64]]
+
+
+def _sought(function: str, a: Any, value_or_bytes: Any) -> _Sought:
+    if isinstance(value_or_bytes, bytes | bytearray | memoryview):
+        return _sought_bytes(function, a, np.frombuffer(bytes(value_or_bytes), np.uint8))
+    return _sought_value(function, a, value_or_bytes)
+
+
+def _sought_value(function: str, a: Any, value: Any) -> _Sought:
+    array, item = _matchable(function, a, value)
+
+    def all_places(piece: NDArray[Any]) -> NDArray[np.int64]:
+        count = count_matches(piece, item)
+        places = np.empty(count + 1 if count else 0, np.int64)
+        if count:
+            fill_matches(piece, item, places)
+        return places[:count]
+
+    pieces = Pieces(np.zeros(0)) if item is None else pieces_of(array, ordered=True)
+    return _Sought(pieces, lambda piece: find_match(piece, item), all_places)
+
+
+def _sought_bytes(function: str, a: Any, pattern: NDArray[np.uint8]) -> _Sought:
+    """Cut pieces far longer than the pattern, so that little is read twice at their ends."""
+    array = numbers(function, a)
+    if array.dtype.kind not in "iu" or array.itemsize > 1:
+        raise ArgumentTypeError(
+            f"bytes are found in arrays of uint8 or int8, got {array.dtype}; take a view of it"
+        )
+    if not pattern.size:
+        raise ArgumentError("the pattern to find is empty")
+    table = border_table(pattern)
+
+    def places(piece: NDArray[np.uint8], room: int) -> Iterator[NDArray[np.int64]]:
+        at, out = 0, np.empty(room, np.int64)
+        while at < piece.size:
+            found, at = find_pattern(piece, pattern, table, at, out)
+            yield out[:found].copy()
+
+    def first_place(piece: NDArray[np.uint8]) -> int:
+        return next((int(found[0]) for found in places(piece, 1) if found.size), -1)
+
+    def all_places(piece: NDArray[np.uint8]) -> NDArray[np.int64]:
+        return np.concatenate([*places(piece, _ROOM)])
+
+    unit, extra = _PIECES * pattern.size, pattern.size - 1
+    pieces = Pieces(array.view(np.uint8), ordered=True, unit=unit, extra=extra)
+    return _Sought(pieces, first_place, all_places)
+
+
+def _matchable(function: str, a: Any, value: Any) -> tuple[NDArray[Any], Any]:
+    """Return an array, and the one item that equals a value, or None, as kernels compare them."""
+    array = numbers(function, a)
+    item = _item(array.dtype.newbyteorder("="), value)
+    if array.dtype.kind == "f":
+        return array, item if item is None or item.itemsize > 2 else np.float32(item)
+    bits = f"u{array.itemsize}"
+    return array.view(array.dtype.str[0] + bits), None if item is None else item.view(bits)
+
+
+def _item(dtype: np.dtype[Any], value: Any) -> Any:
+    """Return the one item that equals a value, or None."""
+    if not isinstance(value, abstract.Real | np.bool):
+        raise ArgumentTypeError(f"a value must be a real number, got {value!r}")
+    try:
+        with np.errstate(all="ignore"):
+            item = dtype.type(value)
+            return item if item == value else None
+    except (OverflowError, ValueError):
+        return None
+
+
+# Inside kernels ---------------------------------------------------------------------------------
+
+
+@inside(count)
+def _count_inside(a: Any, value: Any) -> Callable[..., Any]:
+    item_type("count", a)
+    return lambda a, value: count_equal(unordered_row_of(a), value)
+
+
+@inside(count_nonzero)
+def _count_nonzero_inside(a: Any) -> Callable[..., Any]:
+    item_type("count_nonzero", a)
+    return lambda a: a.size - count_equal(unordered_row_of(a), 0)
+
+
+@inside(find)
+def _find_inside(a: Any, value_or_bytes: Any) -> Callable[..., Any]:
+    if not isinstance(value_or_bytes, types.Buffer):
+        item_type("find", a)
+        return lambda a, value_or_bytes: first_equal(row_of(a), value_or_bytes)
+    check_bytes("find", a, value_or_bytes)
+
+    def impl(a: Any, value_or_bytes: Any) -> Any:
+        pattern, out = pattern_of(value_or_bytes), np.empty(1, np.int64)
+        found, _ = pattern_matches(row_of(a), pattern, borders(pattern), 0, out)
+        return out[0] if found else -1
+
+    return impl
+
+
+@inside(find_all)
+def _find_all_inside(a: Any, value_or_bytes: Any) -> Callable[..., Any]:
+    if isinstance(value_or_bytes, types.Buffer):
+        check_bytes("find_all", a, value_or_bytes)
+        return lambda a, value_or_bytes: all_matches(row_of(a), pattern_of(value_or_bytes))
+    item_type("find_all", a)
+
+    def impl(a: Any, value_or_bytes: Any) -> Any:
+        row = row_of(a)
+        count = count_equal(row, value_or_bytes)
+        out = np.empty(count + 1, np.int64)
+        positions(row, value_or_bytes, out)
+        return out[:count]
+
+    return impl

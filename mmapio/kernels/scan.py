@@ -1,0 +1,278 @@
+"""Sums, means and variances of an array, or of the columns of a tall one.
+
+Every function also works inside the user's own `@njit` code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from mmapio.kernels._columns import by_columns, column_means, column_sums, column_variances
+from mmapio.kernels._inside import item_type, unordered_row_of
+from mmapio.kernels._jit import inside
+from mmapio.kernels._layout import numbers, pieces_of
+from mmapio.kernels._sums import (
+    add_moments,
+    compensated_sum,
+    exact_sum,
+    int_sum,
+    moments,
+    rounded_sum,
+    split_int_sum,
+    split_sum,
+    variance,
+)
+from mmapio.kernels._visits import map_pieces, visit_pieces
+
+__all__ = ["mean", "sum", "var"]
+
+_HALF = 1 << 63
+
+
+def sum(
+    a: Any, axis: int | None = None, *, threads: int | None = None, progress: bool = False
+) -> Any:
+    """Add the items of an array.
+
+    Parameters
+    ----------
+    a : array_like
+        Of bool, integers, floats of at most 64 bits, or complex numbers made of these; in any
+        shape, layout and byte order.
+    axis : {None, 0}
+        0: add along the first axis only; this is at memory speed if rows lie one after another.
+    threads : int, optional
+        By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use. The result
+        does not depend on it.
+    progress : bool
+        Show a progress bar on a terminal (needs tqdm).
+
+    Returns
+    -------
+    int, float, complex or numpy.ndarray
+        The sum of integers is exact modulo 2**64, like numpy's: it wraps into the range of
+        uint64 if they are unsigned, and of int64 otherwise (`describe` and `mean` do not wrap).
+        Floats are added in float64, whatever their size, by compensated summation: at least as
+        close to the true sum as numpy's. A NaN makes the sum NaN. With ``axis=0``, an array of
+        int64, uint64, float64 or complex128. 0 if there are no items.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If the dtype is none of these.
+    ArgumentError
+        If `axis` or `threads` is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmapio import kernels
+    >>> kernels.sum(np.arange(6, dtype=">u2"))
+    15
+    >>> kernels.sum(np.arange(6.0).reshape(3, 2), axis=0)
+    array([6., 9.])
+
+    Inside a kernel of one's own, in one thread:
+
+    >>> import numba
+    >>> @numba.njit
+    ... def share(a, i):
+    ...     return a[i] / kernels.sum(a)
+    >>> share(np.arange(5.0), 4)
+    0.4
+    """
+    array = np.asarray(a)
+    if array.dtype.kind == "c":
+        return _complex(sum, array, axis, threads, progress)
+    numbers("sum", array)
+    if by_columns(array, axis):
+        return column_sums(array, threads, progress)
+    if array.dtype.kind == "f":
+        return _float_sum(array, threads, progress)
+    total = _exact_sum(array, threads, progress)
+    low = 0 if array.dtype.kind == "u" else -_HALF
+    return (total - low) % (2 * _HALF) + low
+
+
+def mean(
+    a: Any, axis: int | None = None, *, threads: int | None = None, progress: bool = False
+) -> Any:
+    """Average the items of an array.
+
+    Parameters
+    ----------
+    a, axis, threads, progress
+        As for `sum`.
+
+    Returns
+    -------
+    float, complex or numpy.ndarray
+        The exact sum of integers, or the sum of floats as of `sum`, divided by their number and
+        rounded. With ``axis=0``, an array of float64 or complex128; integers of 64 bits are then
+        added as floats. NaN if there are no items, or if any is NaN.
+
+    Raises
+    ------
+    ArgumentTypeError, ArgumentError
+        As for `sum`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmapio import kernels
+    >>> kernels.mean(np.full(1000, 2**63 - 1))
+    9.223372036854776e+18
+    >>> import numba
+    >>> @numba.njit
+    ... def centre(a):
+    ...     return a - kernels.mean(a)
+    >>> centre(np.arange(3.0))
+    array([-1.,  0.,  1.])
+    """
+    array = np.asarray(a)
+    if array.dtype.kind == "c":
+        return _complex(mean, array, axis, threads, progress)
+    numbers("mean", array)
+    if by_columns(array, axis):
+        return column_means(array, threads, progress)
+    add = _float_sum if array.dtype.kind == "f" else _exact_sum
+    return add(array, threads, progress) / array.size if array.size else math.nan
+
+
+def var(
+    a: Any,
+    axis: int | None = None,
+    *,
+    ddof: int = 0,
+    threads: int | None = None,
+    progress: bool = False,
+) -> Any:
+    """Return the variance of the items of an array, in one pass over its memory.
+
+    Parameters
+    ----------
+    a : array_like
+        Of bool, integers or floats of at most 64 bits, in any shape, layout and byte order.
+    axis, threads, progress
+        As for `sum`.
+    ddof : int
+        What is subtracted from the number of items before squared deviations are divided by it.
+
+    Returns
+    -------
+    float or numpy.ndarray
+        Computed in float64; with ``axis=0``, an array of it. NaN if there are no items, or if
+        any is NaN or infinite.
+
+    Raises
+    ------
+    ArgumentTypeError, ArgumentError
+        As for `sum`.
+
+    Notes
+    -----
+    Blocks that stay in the cache are read twice, around their own mean, and merged as in Chan,
+    Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+    variances", 1979.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmapio import kernels
+    >>> kernels.var(np.arange(7)), kernels.var(np.arange(7), ddof=1)
+    (4.0, 4.666666666666667)
+    >>> import numba
+    >>> @numba.njit
+    ... def spread(a):
+    ...     return np.sqrt(kernels.var(a))
+    >>> spread(np.arange(7))
+    2.0
+    """
+    array = numbers("var", a)
+    if by_columns(array, axis):
+        return column_variances(array, ddof, threads, progress)
+    pieces = pieces_of(array)
+    rows = np.zeros((len(pieces), 3))
+    base = pieces.dtype.type(array[(0,) * array.ndim] if array.size and _is_int(array) else 0)
+
+    def visit(number: int, piece: NDArray[Any]) -> None:
+        moments(piece, base, rows[number])
+
+    visit_pieces(visit, pieces, threads, progress)
+    return variance(rows, ddof)
+
+
+def _is_int(array: NDArray[Any]) -> bool:
+    return array.dtype.kind in "iu"
+
+
+def _float_sum(array: NDArray[Any], threads: int | None, progress: bool) -> float:
+    parts = map_pieces(split_sum, pieces_of(array), threads, progress)
+    return rounded_sum([total for total, _ in parts], [error for _, error in parts])
+
+
+def _exact_sum(array: NDArray[Any], threads: int | None, progress: bool) -> int:
+    return exact_sum(map_pieces(int_sum, pieces_of(array), threads, progress))
+
+
+def _complex(
+    function: Callable[..., Any],
+    array: NDArray[Any],
+    axis: int | None,
+    threads: int | None,
+    progress: bool,
+) -> Any:
+    """Reduce real and imaginary parts by themselves; a product with 1j would spoil infinities."""
+    real = np.asarray(function(array.real, axis, threads=threads, progress=progress))
+    out = real.astype(np.complex128)
+    out.imag = function(array.imag, axis, threads=threads, progress=progress)
+    return out if out.ndim else out.item()
+
+
+# Inside kernels ---------------------------------------------------------------------------------
+
+
+@inside(sum)
+def _sum_inside(a: Any) -> Callable[..., Any]:
+    item = item_type("sum", a)
+    if isinstance(item, types.Float):
+        return lambda a: compensated_sum(unordered_row_of(a))
+    word = np.int64 if getattr(item, "signed", True) else np.uint64
+
+    def impl(a: Any) -> Any:
+        high, low = split_int_sum(unordered_row_of(a))
+        return word((high << 32) + low)
+
+    return impl
+
+
+@inside(mean)
+def _mean_inside(a: Any) -> Callable[..., Any]:
+    if isinstance(item_type("mean", a), types.Float):
+        return lambda a: compensated_sum(unordered_row_of(a)) / a.size
+
+    def impl(a: Any) -> Any:
+        high, low = split_int_sum(unordered_row_of(a))
+        return (high * 2.0**32 + low) / a.size
+
+    return impl
+
+
+@inside(var)
+def _var_inside(a: Any, ddof: Any = 0) -> Callable[..., Any]:
+    is_float = isinstance(item_type("var", a), types.Float)
+
+    def impl(a: Any, ddof: Any = 0) -> Any:
+        row = np.zeros(3)
+        items = unordered_row_of(a)
+        if items.size:
+            add_moments(items, items[0] * 0 if is_float else items[0], row)
+        return row[2] / max(items.size - ddof, 0)
+
+    return impl
