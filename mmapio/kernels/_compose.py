@@ -1,0 +1,168 @@
+"""A user's kernel and the loop around it, compiled together: a chunk then costs nanoseconds.
+
+The compiled code is kept in memory for as long as it is among the last used, and not on disk: the
+functions are the user's, and so is the question of when their code is stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numba.core.registry import cpu_target
+from numpy.typing import NDArray
+
+from mmapio.errors import KernelError
+from mmapio.kernels._explain import explained, name_of, result_type, type_of
+from mmapio.kernels._records import NO_RECORDS, RECORDS
+
+__all__ = ["Compiled", "call_types", "compiled", "kept", "kind_of", "reduction"]
+
+Compiled = Callable[..., Any]
+Args = tuple[Any, ...]
+
+_KEPT = 256
+_FLAGS = 0x503  # C and F order, aligned, writeable: what the numba type of an array depends on
+_LEAST, _GREATEST = -(2**63), 2**63 - 1
+_SCALARS = types.Number, types.Boolean, types.NPDatetime, types.NPTimedelta
+_found: dict[Any, Any] = {}
+
+
+def reduction(
+    kernel: Any, combine: Any, a: NDArray[Any], init: Any, args: Args, by_records: bool
+) -> tuple[Compiled, Compiled]:
+    """Return the loop over spans of chunks, and what combines its results.
+
+    The loop is ``run(a, chunk, span, first, last, mark, started, acc, args)`` and returns
+    ``(started, acc)``; an accumulator that is not `started` lends its type only.
+    """
+    key = kernel, combine, kind_of(a), kind_of(init), kind_of(args), by_records
+    found: tuple[Compiled, Compiled] = kept(key) or kept(
+        key, _reduction(kernel, combine, a, init, args, by_records)
+    )
+    return found
+
+
+def kept(key: Any, compiled: Any = None) -> Any:
+    """Return what was compiled for a key, or keep it, in place of what was kept first."""
+    if compiled is None:
+        return _found.get(key)
+    if len(_found) >= _KEPT:
+        _found.pop(next(iter(_found)), None)
+    _found[key] = compiled
+    return compiled
+
+
+def kind_of(value: Any) -> Any:
+    """Return what stands for a value's numba type, which itself takes microseconds to find."""
+    kind = type(value)
+    if kind is np.ndarray:
+        return value.dtype, value.ndim, value.flags.num & _FLAGS
+    if kind is tuple:
+        return tuple(map(kind_of, value))
+    if kind in (float, bool, complex) or (kind is int and _LEAST <= value <= _GREATEST):
+        return kind
+    return value.dtype if isinstance(value, np.generic) else type_of(value, "an argument")
+
+
+def call_types(kernel: Any, a: NDArray[Any], args: Args) -> tuple[Any, Any, Any]:
+    """Return the numba types of a chunk, of `args`, and of what the kernel makes of them."""
+    array = type_of(a, "an array")
+    # Read-only, so that no accumulator can be a part of the file that it would then write to.
+    chunk = types.Array(
+        array.dtype,
+        array.ndim,
+        "C" if array.layout == "C" else "A",
+        readonly=True,
+        aligned=array.aligned,
+    )
+    rest = [type_of(value, f"args[{number}]") for number, value in enumerate(args)]
+    result = result_type(kernel, "kernel", (chunk, *rest))
+    if not _is_value(result):
+        raise KernelError(
+            f"{name_of(kernel, 'kernel')} returns {result}; it must return a number, a new array, "
+            "or a tuple of these"
+        )
+    return chunk, types.BaseTuple.from_types(tuple(rest)), result
+
+
+def compiled(function: Callable[..., Any], signature: Args) -> Compiled:
+    """Return what runs a function that was put together from the user's, without the GIL."""
+    try:
+        run: Compiled = numba.njit(nogil=True, error_model="numpy")(function).compile(signature)
+    except Exception as error:  # numba lets any exception out
+        raise explained(error, "the kernel compiles alone, but not in the loop") from None
+    return run
+
+
+def _is_value(kind: Any) -> bool:
+    """Tell whether results can be of a type: numbers, arrays of their own, tuples of those."""
+    if isinstance(kind, types.BaseTuple):
+        return all(map(_is_value, kind))
+    return isinstance(kind, _SCALARS) or (isinstance(kind, types.Array) and kind.mutable)
+
+
+def _reduction(
+    kernel: Any, combine: Any, a: NDArray[Any], init: Any, args: Args, by_records: bool
+) -> tuple[Compiled, Compiled]:
+    chunk, rest, value = call_types(kernel, a, args)
+    wanted = type_of(init, "init")
+    if not _is_value(wanted):
+        raise KernelError(f"init must be a number, an array or a tuple of these, got {wanted}")
+    unify = cpu_target.typing_context.unify_types
+    acc = unify(wanted, value)
+    if acc is None or _any_order(acc) != _any_order(wanted):
+        raise KernelError(f"{name_of(kernel, 'kernel')} returns {value}, but init is {wanted}")
+    for right in (value, acc):
+        result = result_type(combine, "combine", (acc, right))
+        if unify(acc, result) != acc:
+            raise KernelError(
+                f"{name_of(combine, 'combine')} of {acc} and {right} returns {result}, "
+                f"but init is {wanted}"
+            )
+    limits = RECORDS if by_records else NO_RECORDS
+    numbers = (types.int64,) * 4
+    signature = (chunk, *numbers, types.uint8, types.boolean, acc, rest)
+    run = compiled(_loop(kernel, combine, *limits), signature)
+    return run, compiled(lambda left, right: combine(left, right), (acc, acc))
+
+
+def _any_order(kind: Any) -> Any:
+    """Return the type without the order in which arrays lie, which init does not decide."""
+    if isinstance(kind, types.BaseTuple):
+        return tuple(map(_any_order, kind))
+    return kind.copy(layout="A") if isinstance(kind, types.Array) else kind
+
+
+def _loop(kernel: Any, combine: Any, start_of: Any, stop_of: Any) -> Compiled:
+    """Return the loop of `reduction`. What it finds in a span does not depend on other spans."""
+
+    def run(
+        a: NDArray[Any],
+        chunk: int,
+        span: int,
+        first: int,
+        last: int,
+        mark: int,
+        started: bool,
+        acc: Any,
+        args: Args,
+    ) -> tuple[bool, Any]:
+        for number in range(first, last):
+            end = min((number + 1) * span, len(a))
+            start = start_of(a, number * span, end, mark)
+            part, fresh = acc, True
+            while start < end:
+                stop = stop_of(a, min(start + chunk, end), mark)
+                value = kernel(a[start:stop], *args)
+                part = value if fresh else combine(part, value)
+                start, fresh = stop, False
+            if not fresh:
+                acc = combine(acc, part) if started else part
+                started = True
+        return started, acc
+
+    return run

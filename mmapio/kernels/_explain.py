@@ -1,0 +1,90 @@
+"""What is wrong with a user's kernel, in one sentence: numba takes a page for it."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numba
+from numba.core.registry import cpu_target
+from numba.core.types import unliteral
+from numba.extending import is_jitted
+
+from mmapio.errors import KernelError
+
+__all__ = ["explained", "name_of", "result_type", "type_of"]
+
+_NUMBA = os.path.dirname(numba.__file__)
+_PLACES = re.compile(r'(?:File "| at )([^"\n(<]+)(?:", line | \()(\d+)')
+_CAUSE = re.compile(r"raised a specific error:\s+\w+: ([^\n]+)")
+_CALL = re.compile(r"found for signature:\s+>>> ([^\n]+)")
+
+
+def result_type(function: Any, role: str, arguments: Sequence[Any]) -> Any:
+    """Return the numba type of what a user's function returns; it is compiled for that."""
+    if not is_jitted(function):
+        kind = getattr(function, "__name__", type(function).__name__)
+        raise KernelError(f"{role} must be compiled with numba.njit, and {kind!r} is not")
+    name = name_of(function, role)
+    try:
+        inspect.signature(function.py_func).bind(*arguments)
+    except TypeError as error:
+        raise KernelError(f"{name} is called with {len(arguments)} arguments: {error}") from None
+    types = ", ".join(map(str, arguments))
+    try:
+        context = cpu_target.typing_context
+        context.refresh()
+        signature = context.resolve_function_type(numba.typeof(function), tuple(arguments), {})
+    except Exception as error:  # numba lets any exception out
+        raise explained(error, f"{name} does not compile for ({types})") from None
+    if signature is None:
+        raise KernelError(f"{name} was compiled for other types than ({types})")
+    return unliteral(signature.return_type)
+
+
+def name_of(function: Any, role: str) -> str:
+    """Return what to call a user's function in a message."""
+    return f"{role} {function.py_func.__name__}()"
+
+
+def type_of(value: Any, name: str) -> Any:
+    """Return the numba type of an argument."""
+    try:
+        return numba.typeof(value)
+    except Exception as error:
+        what = f"{name} of type {type(value).__name__!r} cannot be handed to a kernel"
+        raise explained(error, what) from None
+
+
+def explained(error: Exception, what: str) -> KernelError:
+    """Return an error that tells what went wrong in which of the user's lines."""
+    place = _place(error)
+    return KernelError(f"{what}: {_reason(str(error))}{f', at {place}' if place else ''}")
+
+
+def _reason(text: str) -> str:
+    """Return the sentence that matters of all that numba says."""
+    cause, call = _CAUSE.search(text), _CALL.search(text)
+    if cause:
+        return cause[1]
+    if call:
+        return f"no implementation of {call[1]}"
+    lines = [line for line in text.splitlines() if line and not line.startswith("Failed in")]
+    return lines[0] if lines else text
+
+
+def _place(error: Exception) -> str:
+    """Return where in the user's code it happened: the innermost line that is not numba's."""
+    found = [(file, int(line)) for file, line in _PLACES.findall(str(error))]
+    loc = getattr(error, "loc", None)
+    if loc is not None:
+        found.append((loc.filename, loc.line))
+    for file, line in found:
+        source = linecache.getline(os.path.abspath(file), line).strip()
+        if source and not os.path.abspath(file).startswith(_NUMBA):
+            return f"{os.path.basename(file)}:{line}: {source}"
+    return ""

@@ -1,0 +1,89 @@
+"""The memory of arrays as pages: where it lies, what of it is resident, and hints about it.
+
+Hints are hints: where the system knows no such advice, or refuses it, nothing happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+from numpy.typing import NDArray
+
+from mmapio import _os
+from mmapio._os import Advice
+from mmapio._ranges import round_down, round_up
+from mmapio.errors import UnsupportedError
+
+__all__ = ["hint", "is_resident", "memory_of", "missing_runs", "prefetch", "what_backs"]
+
+# One call on a larger range can end early: Linux reads no further than the device's largest
+# request or its readahead, whichever is more, and the latter is 128 KiB by default.
+_PREFETCH_BYTES = 128 << 10
+
+
+class _Span:
+    """A range of memory as numpy wants it described; it keeps the owner alive."""
+
+    def __init__(self, owner: NDArray[Any], start: int, stop: int) -> None:
+        self.owner = owner
+        self.__array_interface__ = {
+            "version": 3,
+            "data": (start, not owner.flags.writeable),
+            "shape": (stop - start,),
+            "typestr": "|u1",
+        }
+
+
+def memory_of(a: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the memory of an array of any layout, from its lowest byte to its highest."""
+    if a.flags.c_contiguous and not a.dtype.hasobject:
+        flat = a if a.ndim == 1 else a.reshape(-1)
+        return flat.view(np.uint8)
+    start, stop = byte_bounds(a)
+    return np.asarray(_Span(a, start, stop if a.size else start))
+
+
+def hint(start: int, stop: int, advice: Advice) -> bool:
+    """Give advice on the pages of a range of addresses; tell whether the system took it."""
+    start = round_down(start, _os.PAGE_SIZE)
+    try:
+        _os.advise(start, round_up(stop - start, _os.PAGE_SIZE), advice)
+    except (OSError, UnsupportedError):
+        return False
+    return True
+
+
+def prefetch(start: int, stop: int) -> None:
+    """Start to read a range of addresses in."""
+    for at in range(start, stop, _PREFETCH_BYTES):
+        hint(at, min(at + _PREFETCH_BYTES, stop), Advice.WILLNEED)
+
+
+def is_resident(address: int) -> bool:
+    """Tell whether the page of an address is in memory; yes, where the system does not tell."""
+    try:
+        return bool(_os.resident(round_down(address, _os.PAGE_SIZE), 1)[0])
+    except (OSError, UnsupportedError):
+        return True
+
+
+def missing_runs(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Yield where the pages of a range of addresses begin and end to be missing from memory."""
+    start = round_down(start, _os.PAGE_SIZE)
+    try:
+        pages = _os.resident(start, stop - start)
+    except (OSError, UnsupportedError):
+        return
+    edges = np.flatnonzero(np.diff(pages, prepend=1, append=1)) * _os.PAGE_SIZE + start
+    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+
+
+def what_backs(start: int, stop: int) -> _os.Backing:
+    """Return what lies behind a range of addresses; nothing, where the system does not tell."""
+    try:
+        return _os.backing(start, stop - start)
+    except UnsupportedError:
+        return _os.Backing(shared=False, read_ahead_bytes=0)
