@@ -121,6 +121,41 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         mapping, start, length = self._span()
         mapping.flush(start, length, wait)
 
+    def touch_pages(self, *, write: bool = False, threads: int | None = None) -> int:
+        """Map every page that the array spans, reading in what is missing.
+
+        Parameters
+        ----------
+        write, threads
+            As for `kernels.touch_pages`.
+
+        Returns
+        -------
+        int
+            How many pages the array lies on.
+
+        Raises
+        ------
+        ReadOnlyError
+            If `write` is asked of a read-only array.
+        ClosedError
+            If the mapping was closed.
+        UnsupportedError
+            If the array is a copy, which has no file.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> a = mmapio.anonymous((100, 100), "u1")
+        >>> a[:10].touch_pages()
+        1
+        """
+        from .kernels import touch_pages
+
+        if self._mapped_region().source.closed:
+            raise ClosedError("the array's mapping is closed")
+        return touch_pages(self.ndarray, write=write, threads=threads)
+
     def chunks(self, rows: int) -> Iterator[npt.NDArray[Any]]:
         """Iterate over the array, some rows at a time; the last piece may be short.
 

@@ -317,6 +317,49 @@ class MappedFile(ResizableContent):
         except OSError as error:
             raise file_error(error, f"flush {count} bytes at {start}", source.path) from error
 
+    def touch_pages(
+        self,
+        offset: int = 0,
+        length: int | None = None,
+        *,
+        write: bool = False,
+        threads: int | None = None,
+    ) -> int:
+        """Map every page of a range, reading in what is missing; see `kernels.touch_pages`.
+
+        Parameters
+        ----------
+        offset : int, default 0
+            First byte; need not be a multiple of anything.
+        length : int, optional
+            Length in bytes; up to the end if left out.
+        write, threads
+            As for `kernels.touch_pages`.
+
+        Returns
+        -------
+        int
+            How many pages the range lies on.
+
+        Raises
+        ------
+        OutOfBoundsError
+            If the range does not lie within the mapping.
+        ReadOnlyError
+            If `write` is asked of a read-only mapping.
+        ClosedError
+            If the mapping is closed.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> mmapio.MappedFile.anonymous(100).touch_pages()
+        1
+        """
+        from .kernels import touch_pages
+
+        return touch_pages(self.view(offset, length), write=write, threads=threads)
+
     def close(self, force: bool = False) -> None:
         """Give the memory back; a second time does nothing.
 

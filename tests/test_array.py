@@ -794,3 +794,19 @@ def test_the_module_keeps_out_of_the_way_of_numpy() -> None:
     assert "__array_finalize__" not in vars(MappedArray)
     assert sys.getsizeof(x[1:]) <= sys.getsizeof(x.ndarray[1:]) + 16
     assert not hasattr(x[1:], "__dict__")
+
+
+def test_touch_pages_of_a_slice_and_of_what_has_none(tmp_path: Path) -> None:
+    a = mmapio.create(tmp_path / "a.npy", (4, 4096), "u1")
+    before = bytes(a)
+    assert a[1:2].touch_pages(write=True) in (1, 2)
+    assert bytes(a) == before
+    assert a[:0].touch_pages() == 0
+    with pytest.raises(mmapio.UnsupportedError, match="copy"):
+        a[[0, 1]].touch_pages()
+    with pytest.raises(mmapio.ReadOnlyError):
+        mmapio.open(tmp_path / "a.npy").touch_pages(write=True)
+    with a:
+        pass
+    with pytest.raises(mmapio.ClosedError):
+        a.touch_pages()

@@ -710,3 +710,17 @@ def test_what_has_no_path_to_it_is_not_pickled(path: Path, kind: str) -> None:
         }[kind]()
     with pytest.raises(UnsupportedError, match="cannot be pickled: another process finds no such"):
         pickle.dumps(m)
+
+
+def test_touch_pages_counts_the_pages_of_a_range(tmp_path: Path) -> None:
+    m = MappedFile.open(tmp_path / "m.bin", "x+", size=3 * _os.PAGE_SIZE + 1)
+    assert m.touch_pages() == 4
+    assert m.touch_pages(1, _os.PAGE_SIZE, write=True) == 2
+    assert m.touch_pages(_os.PAGE_SIZE, 0) == 0
+    with pytest.raises(OutOfBoundsError):
+        m.touch_pages(0, 4 * _os.PAGE_SIZE)
+    m.close()
+    with pytest.raises(ClosedError):
+        m.touch_pages()
+    with pytest.raises(ReadOnlyError):
+        MappedFile.open(tmp_path / "m.bin").touch_pages(write=True)

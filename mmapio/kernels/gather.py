@@ -1,0 +1,331 @@
+"""`gather` and `scatter`: rows of an array by their numbers, from memory or from the disk."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmapio import _os
+from mmapio._ranges import LARGEST
+from mmapio.errors import ArgumentError, ArgumentTypeError, OutOfBoundsError, ReadOnlyError
+from mmapio.kernels._pages import is_resident, prefetch
+from mmapio.kernels._pool import run_chunks, thread_count
+from mmapio.kernels._rows import move_rows, normalize
+
+__all__ = ["gather", "scatter"]
+
+Numbers = NDArray[np.int64]
+
+_PIECE_BYTES = 1 << 20
+_PIECE_ROWS = 1 << 16
+# One row in so many is looked at, but never many of them: it takes as long as to copy some.
+_SAMPLED_ROWS = 1024
+_MOST_SAMPLES = 16
+# How much is read in before it is copied: pages that come much earlier might be gone again.
+_GROUP_BYTES = 256 << 20
+_ADVISED_RUNS = 256
+_BLOCK_BYTES = 32 << 20
+_IN_ORDER: Numbers = np.zeros(0, np.int64)
+
+
+class _Rows(NamedTuple):
+    """Rows in memory: of the first, its address, and how far it is to the next."""
+
+    address: int
+    step: int
+    total: int
+    nbytes: int
+
+
+class _Move(NamedTuple):
+    """Which rows are to be copied where."""
+
+    source: _Rows
+    source_numbers: Numbers
+    target: _Rows
+    target_numbers: Numbers
+
+    def run(self, first: int, last: int, low: int, high: int) -> None:
+        """Make the copies from `first` to `last` that go to rows from `low` to `high`."""
+        move_rows(
+            self.source.address,
+            self.source.step,
+            self.source_numbers,
+            self.target.address,
+            self.target.step,
+            self.target_numbers,
+            first,
+            last,
+            low,
+            high,
+            self.source.nbytes,
+        )
+
+
+def gather(
+    a: NDArray[Any],
+    indices: Any,
+    out: NDArray[Any] | None = None,
+    *,
+    threads: int | None = None,
+) -> NDArray[Any]:
+    """Copy rows of an array by their numbers, as `numpy.take` does along the first axis.
+
+    Parameters
+    ----------
+    a : numpy.ndarray
+        Of one or more axes and any dtype without objects. Each ``a[i]`` must lie in one piece.
+    indices : array_like of integers
+        Of any shape and integer dtype. Negative ones count from the end; duplicates are allowed.
+    out : numpy.ndarray, optional
+        Takes the rows: in C order, of the dtype of `a` and of shape
+        ``indices.shape + a.shape[1:]``. It must not overlap `a`.
+    threads : int, optional
+        By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use.
+
+    Returns
+    -------
+    numpy.ndarray
+        `out`, or a new array.
+
+    Raises
+    ------
+    OutOfBoundsError
+        If an index is out of bounds; nothing is written then.
+    ReadOnlyError
+        If `out` is read-only.
+    ArgumentError, ArgumentTypeError
+        If `a` or `out` does not lie as it must, or `indices` are no integers.
+
+    Notes
+    -----
+    If rows are missing from memory, by a sample of them, all are read in together, in the order in
+    which they lie in the file, and then copied.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmapio import kernels
+    >>> a = np.arange(12).reshape(4, 3)
+    >>> kernels.gather(a, [3, 0, -1])
+    array([[ 9, 10, 11],
+           [ 0,  1,  2],
+           [ 9, 10, 11]])
+    """
+    array = np.asarray(a)
+    source = _rows_of(array, "a")
+    numbers, shape = _numbers(indices, len(array))
+    if out is None:
+        out = np.empty(shape + array.shape[1:], array.dtype)
+    else:
+        _check_out(out, array, shape)
+    target = _rows_of(np.asarray(out).reshape(numbers.size, *array.shape[1:]), "out")
+    if not numbers.size or not source.nbytes:
+        return out
+    if _looks_cold(source, numbers):
+        order = np.argsort(numbers)
+        numbers = numbers[order]
+        _from_disk(_Move(source, numbers, target, order), source, numbers, threads)
+    else:
+        _in_pieces(_Move(source, numbers, target, _IN_ORDER), 0, numbers.size, threads)
+    return out
+
+
+def scatter(a: NDArray[Any], indices: Any, values: Any, *, threads: int | None = None) -> None:
+    """Store rows into an array by their numbers, as ``a[indices] = values`` does.
+
+    Parameters
+    ----------
+    a : numpy.ndarray
+        Of one or more axes and any dtype without objects. Each ``a[i]`` must lie in one piece.
+    indices : array_like of integers
+        Of any shape and integer dtype. Negative ones count from the end. Of rows for the same
+        index, the last one stays.
+    values : array_like
+        What can be broadcast to shape ``indices.shape + a.shape[1:]`` and converted to the dtype
+        of `a`.
+    threads : int, optional
+        By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use. The result does
+        not depend on it.
+
+    Raises
+    ------
+    OutOfBoundsError
+        If an index is out of bounds; nothing is written then.
+    ReadOnlyError
+        If `a` is read-only.
+    ArgumentError, ArgumentTypeError
+        If `a` does not lie as it must, `indices` are no integers, or `values` do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmapio import kernels
+    >>> a = np.zeros((4, 2), int)
+    >>> kernels.scatter(a, [0, -1, 0], [[1, 1], [2, 2], [3, 3]])
+    >>> a
+    array([[3, 3],
+           [0, 0],
+           [0, 0],
+           [2, 2]])
+    """
+    if not isinstance(a, np.ndarray):
+        raise ArgumentTypeError(f"a must be an array, got {type(a).__name__!r}")
+    if not a.flags.writeable:
+        raise ReadOnlyError("cannot store into a, which is read-only")
+    array = np.asarray(a)
+    target = _rows_of(array, "a")
+    if target.total > 1 and abs(target.step) < target.nbytes:
+        raise ArgumentError("the rows of a overlap, so that their order would decide what stays")
+    numbers, shape = _numbers(indices, len(array))
+    rows = _values(values, array, shape)
+    if not numbers.size or not target.nbytes:
+        return
+    source = _rows_of(rows, "values")
+    if _looks_cold(target, numbers):
+        order = np.argsort(numbers, kind="stable")
+        numbers = numbers[order]
+        stays = np.append(numbers[1:] != numbers[:-1], True)
+        order, numbers = order[stays], numbers[stays]
+        _from_disk(_Move(source, order, target, numbers), target, numbers, threads)
+    else:
+        _in_order(_Move(source, _IN_ORDER, target, numbers), numbers.size, threads)
+
+
+def _rows_of(array: NDArray[Any], name: str) -> _Rows:
+    """Describe the rows of an array, each of which must lie in one piece."""
+    if array.dtype.hasobject:
+        raise ArgumentTypeError(f"{name} holds Python objects, which have no bytes of their own")
+    if not array.ndim:
+        raise ArgumentError(f"{name} must have one or more axes, got a 0-d array")
+    if not array[:1].flags.c_contiguous:
+        raise ArgumentError(
+            f"each row of {name} must lie in one piece; with shape {array.shape} and strides "
+            f"{array.strides} it does not: copy it to C order, or use numpy.take"
+        )
+    nbytes = array.nbytes // max(1, len(array))
+    return _Rows(array.ctypes.data, array.strides[0], len(array), nbytes)
+
+
+def _numbers(indices: Any, rows: int) -> tuple[Numbers, tuple[int, ...]]:
+    """Return the numbers of rows that indices mean, in one line, and the shape of the indices."""
+    found = np.asarray(indices)
+    if found.dtype.kind == "b":
+        raise ArgumentTypeError(
+            "indices must be integers, got a boolean mask; numpy.flatnonzero(mask) are its indices"
+        )
+    if not found.size and not isinstance(indices, np.ndarray | np.generic):
+        found = found.astype(np.int64)  # numpy makes floats of an empty list
+    if found.dtype.kind not in "iu":
+        raise ArgumentTypeError(f"indices must be integers, got {found.dtype}")
+    if found.dtype.kind == "u" and found.itemsize == 8:
+        found = np.minimum(found, np.uint64(LARGEST))
+    flat = np.ascontiguousarray(found, np.int64).reshape(-1)
+    numbers = np.empty_like(flat)
+    good = normalize(flat, rows, numbers)
+    if good < flat.size:
+        raise OutOfBoundsError(f"index {flat[good]} is out of bounds for axis 0 with size {rows}")
+    return numbers, found.shape
+
+
+def _check_out(out: Any, array: NDArray[Any], shape: tuple[int, ...]) -> None:
+    wanted = shape + array.shape[1:]
+    if not isinstance(out, np.ndarray) or out.dtype != array.dtype:
+        kind = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
+        raise ArgumentTypeError(f"out must be an array of {array.dtype}, got {kind}")
+    if out.shape != wanted or not out.flags.c_contiguous:
+        raise ArgumentError(
+            f"out must have shape {wanted} in C order, got {out.shape} with strides {out.strides}"
+        )
+    if not out.flags.writeable:
+        raise ReadOnlyError("cannot gather into out, which is read-only")
+    if np.may_share_memory(out, array):
+        raise ArgumentError("out must not overlap the array that rows are taken from")
+
+
+def _values(values: Any, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return values as rows of the array's dtype, which share no memory with it."""
+    given = np.asarray(values, array.dtype)
+    if np.may_share_memory(given, array):
+        given = given.copy()
+    row_shape = array.shape[1:]
+    rows = (math.prod(shape), *row_shape)
+    if given.shape == row_shape:
+        return np.broadcast_to(np.ascontiguousarray(given).reshape(row_shape), rows)
+    try:
+        return np.ascontiguousarray(np.broadcast_to(given, shape + row_shape)).reshape(rows)
+    except ValueError:
+        raise ArgumentError(
+            f"values of shape {given.shape} cannot be broadcast to {shape + row_shape}"
+        ) from None
+
+
+def _looks_cold(rows: _Rows, numbers: Numbers) -> bool:
+    step = max(_SAMPLED_ROWS, -(-numbers.size // _MOST_SAMPLES))
+    return not all(is_resident(rows.address + n * rows.step) for n in numbers[::step].tolist())
+
+
+def _in_pieces(move: _Move, first: int, last: int, threads: int | None) -> None:
+    """Make the copies from `first` to `last`, no two of them to the same place."""
+    rows = max(1, min(_PIECE_ROWS, _PIECE_BYTES // move.source.nbytes))
+
+    def work(piece: int, worker: int) -> None:
+        start = first + piece * rows
+        move.run(start, min(start + rows, last), 0, move.target.total)
+
+    if last - first <= rows:
+        work(0, 0)
+    else:
+        run_chunks(-(-(last - first) // rows), work, threads=threads)
+
+
+def _in_order(move: _Move, size: int, threads: int | None) -> None:
+    """Make the first `size` copies, of which the last one to a place stays.
+
+    Each thread looks at all of them, and makes those to its own part of the target.
+    """
+    count = move.target.total
+    parts = thread_count(threads) if size * move.source.nbytes > 2 * _PIECE_BYTES else 1
+    rows = max(1, _BLOCK_BYTES // move.source.nbytes)
+
+    def store(first: int) -> None:
+        def work(part: int, worker: int) -> None:
+            low, high = count * part // parts, count * (part + 1) // parts
+            move.run(first, min(first + rows, size), low, high)
+
+        run_chunks(parts, work, threads=threads)
+
+    for first in range(0, size, rows):
+        store(first)
+
+
+def _from_disk(move: _Move, cold: _Rows, numbers: Numbers, threads: int | None) -> None:
+    """Make all copies, between them and the disk being rows whose `numbers` ascend."""
+    rows = max(1, _GROUP_BYTES // max(_os.PAGE_SIZE, cold.nbytes))
+    for first in range(0, numbers.size, rows):
+        group = numbers[first : first + rows]
+        _read_in(cold, group, threads)
+        _in_pieces(move, first, first + group.size, threads)
+
+
+def _read_in(rows: _Rows, numbers: Numbers, threads: int | None) -> None:
+    """Start to read rows in, those on neighbouring pages together."""
+    page = _os.PAGE_SIZE
+    addresses = rows.address + numbers * rows.step
+    if rows.step < 0:
+        addresses = addresses[::-1]
+    starts = addresses // page * page
+    stops = (addresses + rows.nbytes - 1) // page * page + page
+    breaks = np.flatnonzero(starts[1:] > stops[:-1])
+    starts = starts[np.append(0, breaks + 1)]
+    stops = stops[np.append(breaks, numbers.size - 1)]
+
+    def advise(piece: int, worker: int) -> None:
+        runs = slice(piece * _ADVISED_RUNS, (piece + 1) * _ADVISED_RUNS)
+        for start, stop in zip(starts[runs].tolist(), stops[runs].tolist(), strict=True):
+            prefetch(start, stop)
+
+    run_chunks(-(-starts.size // _ADVISED_RUNS), advise, threads=threads)

@@ -1,0 +1,225 @@
+"""`histogram` against numpy's: not nearly, but exactly the same counts and edges."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from mmapio import kernels
+from mmapio.errors import ArgumentError, ArgumentTypeError
+from mmapio.kernels import _layout, histogram
+
+DTYPES = [
+    np.dtype(order + name)
+    for order, name in itertools.product(
+        "<>", ["f2", "f4", "f8", "i2", "i4", "i8", "u2", "u4", "u8"]
+    )
+] + [np.dtype(name) for name in ("i1", "u1", "?")]
+LAYOUTS = {
+    "C": lambda a: a,
+    "F": lambda a: np.asfortranarray(a),
+    "strided": lambda a: np.repeat(np.repeat(a, 2, 0), 3, 1)[::2, ::3],
+    "reversed": lambda a: a[::-1, ::-1].copy()[::-1, ::-1],
+    "turned": lambda a: a.T[:, ::-1],
+}
+BINS: list[Any] = [
+    1,
+    3,
+    10,
+    255,
+    5000,
+    [0, 1, 2, 3],
+    np.linspace(-1, 1, 50),
+    [0.0, 0.5, 0.5, 7],
+    [0.0, 7.0, 7.0],
+    np.array([1, 5, 9], "u8"),
+    np.array([-3, 0, 4], "f4"),
+    [3],
+    [],
+]
+RANGES: list[Any] = [
+    None,
+    (-1, 1),
+    (0.1, 0.7),
+    (5, 5),
+    (np.float64(-0.3), 2),
+    (-1e9, 1e9),
+    (0, 1 << 70),
+    (-(1 << 70), -(1 << 65)),
+]
+
+
+def sample(dtype: np.dtype[Any], scale: float, shape: tuple[int, ...] = (67, 31)) -> NDArray[Any]:
+    values = np.random.default_rng(0).normal(size=shape) * scale
+    with np.errstate(all="ignore"):
+        return values.astype(dtype.newbyteorder("=")).astype(dtype)
+
+
+def theirs(a: NDArray[Any], bins: Any, span: Any) -> Any:
+    """Return what numpy says, or the error that it raises."""
+    plain = a.view("u1") if a.dtype == bool else a  # which numpy does as well, with a warning
+    with np.errstate(all="ignore"):
+        try:
+            return np.histogram(plain, bins, span)
+        except (ValueError, TypeError) as error:
+            return error
+        except IndexError:  # a flaw of numpy's, for ranges that are infinite in float16
+            return ValueError()
+
+
+def check(a: NDArray[Any], bins: Any, span: Any, **options: Any) -> None:
+    expected = theirs(a, bins, span)
+    if isinstance(expected, Exception):
+        with pytest.raises(type(expected), match=r"\w"):
+            kernels.histogram(a, bins, span, **options)
+        return
+    counts, edges = kernels.histogram(a, bins, span, **options)
+    assert counts.dtype == np.int64
+    assert counts.tolist() == expected[0].tolist()
+    assert edges.dtype == expected[1].dtype
+    assert edges.tolist() == expected[1].tolist()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("scale", [1, 1000])
+def test_any_dtype_bins_and_range(dtype: np.dtype[Any], scale: float) -> None:
+    a = sample(dtype, scale)
+    for bins, span in itertools.product(BINS, RANGES):
+        check(a, bins, span)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "u8", "u1", ">f4", ">i2"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_layout(dtype: str, layout: str) -> None:
+    for bins in (10, [-1, 0, 0.5, 3]):
+        check(LAYOUTS[layout](sample(np.dtype(dtype), 10)), bins, None)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0), (1,), (2, 3, 5)])
+@pytest.mark.parametrize("dtype", ["f8", "i4", "u1"])
+def test_any_shape(shape: tuple[int, ...], dtype: str) -> None:
+    for bins in (7, [0, 1, 2]):
+        check(sample(np.dtype(dtype), 3, shape), bins, None)
+
+
+@settings(max_examples=400)
+@given(
+    st.sampled_from(DTYPES).flatmap(
+        lambda dtype: hnp.arrays(
+            dtype,
+            st.integers(0, 60),
+            elements=(
+                st.floats(-65504, 65504, width=16) | st.just(math.nan)
+                if dtype.kind == "f"
+                else None
+            ),
+        )
+    ),
+    st.integers(1, 70) | st.lists(st.floats(-300, 300), min_size=2, max_size=9).map(sorted),
+    st.none() | st.tuples(st.floats(-300, 300), st.floats(0, 300)).map(sorted),
+    st.integers(1, 20),
+    st.integers(1, 4),
+)
+def test_any_values_in_pieces_of_any_size(
+    a: NDArray[Any], bins: Any, span: Any, items: int, threads: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_layout, "_DIRECT_BYTES", items * a.itemsize)
+        patch.setattr(_layout, "_COPIED_ITEMS", items)
+        check(a, bins, span, threads=threads)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("bins", [1, 3, 10, 49, 1000, 100_000])
+def test_values_on_and_next_to_edges(dtype: str, bins: int) -> None:
+    """Rounding decides here: half of these are in another bin by the plain formula."""
+    for span in ((0, 1), (-0.1, 0.3), (1e6, 1e6 + 7), (1e-6, 1e6)):
+        edges = np.linspace(*span, bins + 1).astype(dtype)
+        values = [edges, np.nextafter(edges, -np.inf), np.nextafter(edges, np.inf)]
+        check(np.concatenate(values), bins, span)
+
+
+@pytest.mark.parametrize("dtype", ["i4", "u4", "i8", "u8"])
+def test_integers_on_edges(dtype: str) -> None:
+    a = np.arange(10_000).astype(dtype)
+    for bins in (1, 7, 10, 100, 9999, 10_000):
+        check(a, bins, None)
+        check(a, bins, (0, 10_000))
+    check(a, [0, 10, 100, 9999], None)
+
+
+@pytest.mark.parametrize("dtype", ["i8", "u8"])
+def test_integers_that_floats_cannot_tell_apart(dtype: str) -> None:
+    top = np.iinfo(dtype).max
+    a = np.array([top - i for i in range(50)] + [1 << 53, (1 << 53) + 1, 0], dtype)
+    for bins in (1, 10, np.array([0, (1 << 53) + 1, top - 7, top], dtype)):
+        check(a, bins, None)
+    check(a, 3, (a.min(), a.max()))
+    check(a, 3, (5, 1 << 53))
+
+
+def test_nans_are_left_out_where_the_range_is_known() -> None:
+    a = np.array([math.nan, 0.0, 1.0, math.inf, -math.inf, -math.nan])
+    check(a, 10, (0, 1))
+    check(a, [0, 0.5, 1], None)
+    check(a, 10, None)
+    with pytest.raises(ArgumentError, match="is not finite"):
+        kernels.histogram(a)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "u1"])
+def test_threads_do_not_change_the_answer(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_layout, "_DIRECT_BYTES", 1 << 12)
+    a = sample(np.dtype(dtype), 100, (30_000,))
+    for threads in (1, 2, 3, 4):
+        check(a, 77, None, threads=threads)
+        check(a, [-5, 0, 100], None, threads=threads)
+
+
+def test_tables_are_emptied_before_they_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    home = __import__("sys").modules["mmapio.kernels.histogram"]
+    monkeypatch.setattr(home, "_FULL", 1)
+    monkeypatch.setattr(_layout, "_DIRECT_BYTES", 1 << 12)
+    check(sample(np.dtype("f8"), 1, (20_000,)), 10, None)
+
+
+@pytest.mark.parametrize(
+    ("bins", "span", "message"),
+    [
+        (0, None, "must be positive"),
+        (-1, None, "must be positive"),
+        ([3, 1], None, "must increase"),
+        ([[1, 2]], None, "must be 1d"),
+        (10, (3, 1), "larger than min"),
+        (10, (0, math.inf), "not finite"),
+        (10, (1,), "unpack"),
+    ],
+)
+def test_bins_and_ranges_that_cannot_be(bins: Any, span: Any, message: str) -> None:
+    for dtype in ("f8", "u1"):
+        with pytest.raises(ArgumentError, match=message):
+            kernels.histogram(np.arange(5, dtype=dtype), bins, span)
+
+
+@pytest.mark.parametrize("bins", [1.5, "auto", None, [1j, 2j]])
+def test_bins_of_wrong_types(bins: Any) -> None:
+    with pytest.raises(ArgumentTypeError, match=r"bins|edges"):
+        kernels.histogram(np.arange(5.0), bins)
+
+
+@pytest.mark.parametrize("dtype", ["c8", "g", "S3", "M8[s]", "O", "f8,i4"])
+def test_what_is_no_real_number_is_refused(dtype: str) -> None:
+    with pytest.raises(ArgumentTypeError, match="histogram needs"):
+        kernels.histogram(np.zeros(3, dtype))
+
+
+def test_the_function_outlives_the_import_of_its_module() -> None:
+    assert callable(histogram)

@@ -1,0 +1,685 @@
+"""`reduce_chunks` and `map_chunks`: what a plain Python loop over the chunks would give."""
+
+from __future__ import annotations
+
+import functools
+import math
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import mmapio
+from mmapio.errors import ArgumentError, ArgumentTypeError, KernelError, ReadOnlyError
+from mmapio.kernels import _compose, _spans
+from mmapio.kernels.reduce import map_chunks, reduce_chunks
+
+njit = functools.partial(numba.njit, nogil=True)
+
+
+@njit
+def add(x: Any, y: Any) -> Any:
+    return x + y
+
+
+@njit
+def first(chunk: Any) -> Any:
+    return chunk[0]
+
+
+@njit
+def total(chunk: Any) -> float:
+    return float(chunk.sum())
+
+
+@njit
+def counts(chunk: Any) -> Any:
+    found = np.zeros(256, np.int64)
+    for value in chunk:
+        found[value] += 1
+    return found
+
+
+@njit
+def add_into(x: Any, y: Any) -> Any:
+    x += y
+    return x
+
+
+@njit
+def ends(chunk: Any) -> Any:
+    """With `join`: a result that shows every chunk and their order."""
+    return np.int64(1), np.int64(chunk[0]), np.int64(chunk[-1]), True
+
+
+@njit
+def join(x: Any, y: Any) -> Any:
+    """Associative, and not commutative."""
+    return x[0] + y[0], x[1], y[2], x[3] and y[3] and x[2] + 1 == y[1]
+
+
+@njit
+def words(chunk: Any) -> int:
+    """Words in a chunk that neither begins nor ends in one."""
+    found, inside = 0, False
+    for byte in chunk:
+        blank = byte == 10 or byte == 32
+        found += inside and blank
+        inside = not blank
+    return found + inside
+
+
+@njit
+def scaled(chunk: Any, factor: Any) -> Any:
+    return chunk * factor
+
+
+@njit
+def extremes(chunk: Any) -> Any:
+    return chunk.min(), chunk.max()
+
+
+@pytest.fixture(autouse=True)
+def many_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut small arrays into many spans, and hand them to the pool."""
+    monkeypatch.setattr(_spans, "_SPAN_BYTES", 64)
+    monkeypatch.setattr(_spans, "_FEW_SPANS", 0)
+
+
+@pytest.fixture(params=["alone", 1, 2, 4])
+def threads(
+    request: pytest.FixtureRequest, many_spans: None, monkeypatch: pytest.MonkeyPatch
+) -> int:
+    """Return a number of threads; alone, one does all spans in two calls."""
+    if request.param == "alone":
+        monkeypatch.setattr(_spans, "_FEW_SPANS", 1 << 60)
+        monkeypatch.setattr(_spans, "_SHORT_NS", 1 << 60)
+        return 1
+    return int(request.param)
+
+
+def chunks_of(a: NDArray[Any], chunk: int) -> Iterator[NDArray[Any]]:
+    return (a[i : i + chunk] for i in range(0, len(a), chunk))
+
+
+def sample(dtype: str, size: int, seed: int = 0) -> NDArray[Any]:
+    return np.random.default_rng(seed).integers(0, 120, size).astype(dtype)
+
+
+# Results ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u4", "i8", "f4", "f8", "?"])
+def test_numbers(dtype: str, threads: int) -> None:
+    a = sample(dtype, 1003)
+    for chunk in (1, 7, 64, 2000):
+        expected = sum(part[0].item() for part in chunks_of(a, chunk))
+        init = 0.0 if a.dtype.kind == "f" else 0
+        found = reduce_chunks(a, first, add, init, chunk=chunk, threads=threads)
+        assert found == expected
+        assert type(found) is type(init)
+
+
+def test_chunks_come_once_and_are_combined_in_order(threads: int) -> None:
+    a = np.arange(10_007)
+    init = (0, 0, -1, True)
+    for chunk in (1, 3, 100, 10_007):
+        found = reduce_chunks(a, ends, join, init, chunk=chunk, threads=threads)
+        assert found == (-(-a.size // chunk), 0, a.size - 1, True)
+
+
+def test_arrays_and_an_init_that_stays_as_it_was(threads: int) -> None:
+    a = sample("u1", 5000)
+    for combine in (add, add_into):
+        init = np.ones(256, np.int64)
+        found = reduce_chunks(a, counts, combine, init, chunk=33, threads=threads)
+        np.testing.assert_array_equal(found, np.bincount(a, minlength=256) + 1)
+        assert init.tolist() == [1] * 256
+
+
+def test_tuples_of_numbers_and_arrays(threads: int) -> None:
+    @njit
+    def both(chunk: Any) -> Any:
+        return len(chunk), counts(chunk)
+
+    @njit
+    def add_both(x: Any, y: Any) -> Any:
+        return x[0] + y[0], add_into(x[1], y[1])
+
+    a = sample("u1", 1000)
+    init = (5, np.zeros(256, np.int64))
+    size, table = reduce_chunks(a, both, add_both, init, chunk=9, threads=threads)
+    assert size == 1005
+    np.testing.assert_array_equal(table, np.bincount(a, minlength=256))
+    assert not init[1].any()
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (0,), (2, 3, 4)])
+def test_arrays_of_any_shape(shape: tuple[int, ...]) -> None:
+    a = np.random.default_rng(0).integers(0, 9, (50, *shape)).astype("f8")
+
+    @njit
+    def sums(chunk: Any) -> Any:
+        return chunk.sum(axis=0)
+
+    found = reduce_chunks(a, sums, add, np.zeros(shape), chunk=7)
+    np.testing.assert_array_equal(found, a.sum(axis=0))
+
+
+@pytest.mark.parametrize(
+    "init", [np.float32(0), np.complex128(1j), np.uint64(3), np.timedelta64(5, "s")]
+)
+def test_types_of_init(init: Any) -> None:
+    a = np.ones(50, init.dtype)
+
+    found = reduce_chunks(a, first, add, init, chunk=5)
+    assert found == init + a[::5].sum()
+
+
+def test_no_rows(threads: int) -> None:
+    assert reduce_chunks(np.zeros(0), total, add, 3.0, threads=threads) == 3.0
+    init = np.arange(256)
+    found = reduce_chunks(np.zeros(0, "u1"), counts, add, init)
+    np.testing.assert_array_equal(found, init)
+    assert not np.may_share_memory(found, init)
+    out = np.zeros(0)
+    map_chunks(np.zeros(0), scaled, out, args=(2.0,))
+
+
+LAYOUTS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "C": lambda a: a,
+    "F": np.asfortranarray,
+    "strided": lambda a: np.repeat(a, 2, 0)[::2],
+    "columns": lambda a: np.repeat(a, 2, 1)[:, ::2],
+    "reversed": lambda a: a[::-1].copy()[::-1],
+    "broadcast": lambda a: np.broadcast_to(a[0], a.shape),
+    "unaligned": lambda a: (
+        np.frombuffer(b"x" + a.tobytes(), "u1")[1:].view(a.dtype).reshape(a.shape)
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(layout: str, threads: int) -> None:
+    a = LAYOUTS[layout](sample("f8", 600).reshape(100, 6))
+    found = reduce_chunks(a, total, add, 0.0, chunk=7, threads=threads)
+    assert found == a.sum()
+    out = np.empty_like(a, subok=False)
+    map_chunks(a, scaled, out, chunk=7, args=(2.0,), threads=threads)
+    np.testing.assert_array_equal(out, a * 2)
+
+
+def test_records() -> None:
+    a = np.zeros(100, [("x", "i4"), ("y", "f8")])
+    a["x"] = np.arange(100)
+
+    @njit
+    def xs(chunk: Any) -> int:
+        return chunk["x"].sum()
+
+    assert reduce_chunks(a, xs, add, 0, chunk=11) == 4950
+
+
+def test_mapped_arrays(tmp_path: Any) -> None:
+    a = mmapio.create(tmp_path / "a.npy", 1000, "f8")
+    a[:] = np.arange(1000)
+    assert reduce_chunks(a, total, add, 0.0, chunk=10) == a.sum()
+    map_chunks(a, scaled, a, chunk=10, args=(-1.0,))
+    np.testing.assert_array_equal(a, -np.arange(1000.0))
+
+
+def test_float_results_do_not_depend_on_threads() -> None:
+    a = np.random.default_rng(0).normal(size=50_000) * 10.0 ** (np.arange(50_000) % 7)
+    found = {reduce_chunks(a, total, add, 0.1, chunk=13, threads=n) for n in (1, 2, 3, 8)}
+    assert len(found) == 1
+
+
+def test_arguments_of_the_kernel() -> None:
+    @njit
+    def inside(chunk: Any, low: Any, table: Any, pair: Any, extra: int = 5) -> int:
+        return low + table[1] + pair[1] + extra
+
+    a = np.zeros(10)
+    args = (1, np.array([10, 20]), (True, 300))
+    assert reduce_chunks(a, inside, add, 0, chunk=10, args=args) == 326
+    assert reduce_chunks(a, inside, add, 0, chunk=10, args=(*args, 4000)) == 4321
+    assert reduce_chunks(a, inside, add, 0, chunk=10, args=[*args, 4000]) == 4321  # type: ignore[arg-type]
+
+
+def test_default_chunks() -> None:
+    a = np.zeros((300, 1 << 14), "u1")
+
+    @njit
+    def rows(chunk: Any) -> int:
+        return np.array([len(chunk), 1])
+
+    found = reduce_chunks(a, rows, add, np.zeros(2, np.int64))
+    assert found.tolist() == [300, 5]
+
+
+def test_an_exception_of_the_kernel_is_passed_on(threads: int) -> None:
+    @njit
+    def fails(chunk: Any) -> int:
+        if chunk[0] > 500:
+            raise ZeroDivisionError("too large")
+        return 1
+
+    with pytest.raises(ZeroDivisionError, match="too large"):
+        reduce_chunks(np.arange(1000), fails, add, 0, chunk=3, threads=threads)
+
+
+# Records ----------------------------------------------------------------------------------------
+
+
+@njit
+def whole(chunk: Any) -> Any:
+    """Size, whether all but the last end in a newline, and how many do."""
+    return np.array([1, len(chunk), chunk[-1] != 10, np.count_nonzero(chunk == 10)])
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(st.integers(0, 70) | st.integers(0, 3), min_size=1, max_size=60),
+    st.integers(1, 50),
+    st.integers(1, 80),
+    st.integers(1, 3),
+)
+def test_records_are_never_cut(sizes: list[int], chunk: int, span: int, threads: int) -> None:
+    text = "\n".join("x" * size for size in sizes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_spans, "_SPAN_BYTES", span)
+        data = np.frombuffer(text.encode(), "u1")
+        init = np.zeros(4, np.int64)
+        found = reduce_chunks(data, whole, add, init, chunk=chunk, threads=threads, delimiter=b"\n")
+    pieces, size, unended, newlines = found.tolist()
+    assert size == len(text)
+    assert newlines == text.count("\n")
+    assert unended == (text != "" and text[-1] != "\n")
+    assert pieces <= text.count("\n") + 1
+
+
+def test_words_by_lines(threads: int) -> None:
+    lines = [" ".join("w" * (i % 5) for i in range(n % 17)) for n in range(500)]
+    text = "\n".join(lines)
+    a = np.frombuffer(text.encode(), "S1")
+    found = reduce_chunks(a, words, add, 0, chunk=100, threads=threads, delimiter=b"\n")
+    assert found == len(text.split())
+
+
+def test_other_delimiters() -> None:
+    a = np.frombuffer(b"one\xfftwo\xffthree", "u1")
+    init = np.zeros(4, np.int64)
+    assert reduce_chunks(a, whole, add, init, chunk=1, delimiter=b"\xff")[0] == 3
+
+
+def test_one_record_as_long_as_the_file_is_read_twice_at_most() -> None:
+    """Looked through by every span, it would be read thousands of times."""
+    a = np.zeros(1 << 23, "u1")
+    start = time.process_time()
+    found = reduce_chunks(a, total, add, 1.0, chunk=64, delimiter=b"\n")
+    assert found == 1
+    assert time.process_time() - start < 20
+
+
+@pytest.mark.parametrize("delimiter", [b"", b"\r\n", "\n", 10])
+def test_delimiters_that_are_no_byte(delimiter: Any) -> None:
+    with pytest.raises(ArgumentError, match="one byte"):
+        reduce_chunks(np.zeros(3, "u1"), first, add, 0, delimiter=delimiter)
+
+
+@pytest.mark.parametrize("a", [np.zeros(3), np.zeros((2, 2), "u1")])
+def test_delimiters_are_for_bytes(a: NDArray[Any]) -> None:
+    with pytest.raises(ArgumentError, match="arrays of bytes"):
+        reduce_chunks(a, first, add, 0, delimiter=b"\n")
+
+
+# Maps -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64, 5000])
+def test_a_row_for_each_row(chunk: int, threads: int) -> None:
+    a = sample("f8", 1003)
+    for out in (np.empty(1003), np.empty(1003, "f4"), np.empty((1003, 2))[:, 0]):
+        map_chunks(a, scaled, out, chunk=chunk, args=(0.5,), threads=threads)
+        np.testing.assert_array_equal(out, a * 0.5)
+
+
+def test_a_row_for_each_chunk(threads: int) -> None:
+    a = sample("u1", 1003)
+    parts = list(chunks_of(a, 10))
+    out = np.empty((101, 256), np.int64)
+    map_chunks(a, counts, out, chunk=10, threads=threads)
+    np.testing.assert_array_equal(out, [np.bincount(part, minlength=256) for part in parts])
+    numbers = np.empty(101, "i4")
+    map_chunks(a, first, numbers, chunk=10, threads=threads)
+    np.testing.assert_array_equal(numbers, a[::10])
+
+
+def test_a_row_for_each_of_one_row_chunks() -> None:
+    """As many chunks as rows: what tells them apart is the number of axes."""
+    a = sample("f8", 20).reshape(10, 2)
+    out = np.empty((10, 1, 2))
+    map_chunks(a, scaled, out, chunk=1, args=(2.0,))
+    np.testing.assert_array_equal(out[:, 0], a * 2)
+
+
+def test_tuples_go_to_tuples(threads: int) -> None:
+    @njit
+    def three(chunk: Any) -> Any:
+        return chunk[0], chunk + 1, counts(chunk)
+
+    a = sample("u1", 1000)
+    outs = np.empty(100, "f8"), np.empty(1000, "i4"), np.empty((100, 256), "i8")
+    map_chunks(a, three, outs, chunk=10, threads=threads)
+    np.testing.assert_array_equal(outs[0], a[::10])
+    np.testing.assert_array_equal(outs[1], a + 1)
+    np.testing.assert_array_equal(outs[2].sum(axis=0), np.bincount(a, minlength=256))
+    lows, highs = np.empty(100, "u1"), np.empty(100, "u1")
+    map_chunks(a, extremes, (lows, highs), chunk=10, threads=threads)
+    np.testing.assert_array_equal(lows, a.reshape(-1, 10).min(axis=1))
+    np.testing.assert_array_equal(highs, a.reshape(-1, 10).max(axis=1))
+
+
+def test_in_place_and_views_of_the_chunk(threads: int) -> None:
+    a = sample("f8", 1000)
+    expected = a * 3
+    map_chunks(a, scaled, a, chunk=7, args=(3.0,), threads=threads)
+    np.testing.assert_array_equal(a, expected)
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        (np.empty(9), "out has 9 rows, but there are 10 rows"),
+        (np.empty((9, 10)), "out has 9 rows, but there are 2 chunks"),
+        (np.empty((2, 4)), r"shape \(5,\) for chunk 0, which does not fit into out, of .*\(2, 4\)"),
+        (np.empty((2, 1)), r"shape \(5,\)"),
+        (np.empty(()), "must have 2 dimensions, one row for each chunk, or 1, one row for each"),
+        (np.empty((2, 5, 1)), "must have 2 dimensions"),
+        (np.empty(10, "i8"), "out, of int64, cannot hold"),
+        ((np.empty(10),), r"returns array\(float64, 1d, C\), but out is a tuple of 1 arrays"),
+    ],
+)
+def test_an_out_that_does_not_fit(out: Any, said: str) -> None:
+    with pytest.raises(KernelError, match=said):
+        map_chunks(np.zeros(10), scaled, out, chunk=5, args=(1.0,))
+
+
+def test_results_that_do_not_fit_together() -> None:
+    @njit
+    def shorter(chunk: Any) -> Any:
+        return chunk[1:] + 0
+
+    with pytest.raises(KernelError, match=r"kernel shorter\(\) returned shape \(4,\) for chunk 0"):
+        map_chunks(np.zeros(10), shorter, np.empty(10), chunk=5)
+    with pytest.raises(KernelError, match="but out is one array"):
+        map_chunks(np.zeros(10), extremes, np.empty(2), chunk=5)
+    with pytest.raises(KernelError, match="must have 1 dimensions, one row for each chunk; it"):
+        map_chunks(np.zeros(10), first, np.empty((2, 1)), chunk=5)
+
+
+def test_outs_that_are_refused() -> None:
+    a = np.zeros(10)
+    fixed = np.zeros(10)
+    fixed.flags.writeable = False
+    with pytest.raises(ReadOnlyError):
+        map_chunks(a, scaled, fixed, args=(1.0,))
+    with pytest.raises(ArgumentTypeError, match="array or a tuple of arrays"):
+        map_chunks(a, scaled, [0.0] * 10, args=(1.0,))  # type: ignore[arg-type]
+    for out in (a[::-1], np.lib.stride_tricks.as_strided(a, (10,), (0,))):
+        with pytest.raises(ArgumentError, match="overlap"):
+            map_chunks(a, scaled, out, args=(1.0,))
+    both = np.zeros(11)
+    with pytest.raises(ArgumentError, match="overlap"):
+        map_chunks(both[1:], scaled, both[:-1], args=(1.0,))
+
+
+# What is wrong with a kernel ----------------------------------------------------------------------
+
+
+@njit
+def with_text(chunk: Any) -> Any:
+    return chunk[0] + "text"
+
+
+@njit
+def with_attribute(chunk: Any) -> Any:
+    return chunk.nonsense
+
+
+@njit
+def with_name(chunk: Any) -> Any:
+    return undefined + 1  # type: ignore[name-defined]  # noqa: F821
+
+
+@njit
+def that_stores(chunk: Any) -> Any:
+    chunk[0] = 1
+    return 1
+
+
+@njit
+def that_calls(chunk: Any) -> Any:
+    return with_attribute(chunk)
+
+
+@njit
+def that_returns_both(chunk: Any) -> Any:
+    if chunk[0]:
+        return 1
+    return "text"
+
+
+@njit
+def that_opens(chunk: Any) -> Any:
+    with open("file"):
+        return 1
+
+
+@njit
+def of_a_view(chunk: Any) -> Any:
+    return chunk[:1]
+
+
+@njit
+def of_nothing(chunk: Any) -> None:
+    pass
+
+
+@numba.njit("int64(int64)")
+def of_a_number(chunk: Any) -> Any:
+    return chunk
+
+
+@pytest.mark.parametrize(
+    ("kernel", "said"),
+    [
+        (with_text, [r"no implementation of add(uint8, ", 'return chunk[0] + "text"']),
+        (with_attribute, ["Unknown attribute 'nonsense'", "return chunk.nonsense"]),
+        (with_name, ["'undefined' is not defined", "return undefined + 1"]),
+        (that_stores, ["Cannot modify readonly array", ": chunk[0] = 1"]),
+        (that_calls, ["kernel that_calls()", "Unknown attribute", "return chunk.nonsense"]),
+        (that_returns_both, ["Can't unify return type", "test_kernels_reduce.py:", ": return"]),
+        (that_opens, ["kernel that_opens() does not compile", "context manager"]),
+        (of_a_view, ["returns readonly array(uint8, 1d, C); it must return"]),
+        (of_nothing, ["returns none; it must return a number"]),
+        (of_a_number, ["of_a_number() was compiled for other types than (readonly array(uint8"]),
+        (total, ["kernel total() returns float64, but init is int64"]),
+        (extremes, ["kernel extremes() returns UniTuple(uint8 x 2), but init is int64"]),
+        (scaled, ["kernel scaled() is called with 1 arguments: missing", "'factor'"]),
+        (len, ["kernel must be compiled with numba.njit, and 'len' is not"]),
+        (3, ["kernel must be compiled with numba.njit, and 'int' is not"]),
+    ],
+)
+def test_the_users_error_is_said_in_a_line(kernel: Any, said: list[str]) -> None:
+    with pytest.raises(KernelError) as caught:
+        reduce_chunks(np.zeros(5, "u1"), kernel, add, 0)
+    message = str(caught.value)
+    for part in said:
+        assert part in message
+    assert "\n" not in message
+    assert len(message) < 300
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
+
+
+def test_a_kernel_without_a_file_to_point_into() -> None:
+    names: dict[str, Any] = {}
+    exec("def typed_in(chunk):\n    return chunk.nonsense", names)
+    with pytest.raises(KernelError, match=r"Unknown attribute 'nonsense' of type [^:]*\)$"):
+        reduce_chunks(np.zeros(5, "u1"), njit(names["typed_in"]), add, 0)
+
+
+@pytest.mark.parametrize(
+    ("combine", "init", "said"),
+    [
+        (max, 0, "combine must be compiled with numba.njit, and 'max' is not"),
+        (first, 0, "combine first() is called with 2 arguments: too many"),
+        (scaled, "text", "init must be a number, an array or a tuple of these, got unicode_type"),
+        (scaled, [1], "init must be a number"),
+        (add, np.uint8(0), "combine add() of uint8 and uint8 returns uint64, but init is uint8"),
+        (add, (1, 2), "kernel first() returns uint8, but init is UniTuple(int64 x 2)"),
+        (add, np.zeros(3), "kernel first() returns uint8, but init is array(float64, 1d, C)"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*reflected list")
+def test_what_is_wrong_with_combine_or_init(combine: Any, init: Any, said: str) -> None:
+    with pytest.raises(KernelError) as caught:
+        reduce_chunks(np.zeros(5, "u1"), first, combine, init)
+    assert said in str(caught.value)
+
+
+def test_what_is_wrong_with_args() -> None:
+    a = np.zeros(5)
+    with pytest.raises(KernelError, match="called with 2 arguments: too many positional"):
+        reduce_chunks(a, first, add, 0.0, args=(1,))
+    with pytest.raises(KernelError, match="of type 'dict' cannot be handed to a kernel"):
+        reduce_chunks(a, scaled, add, 0.0, args=({},))
+    with pytest.raises(KernelError, match="of type 'dict' cannot be handed to a kernel"):
+        map_chunks(a, scaled, np.empty(5), args=({},))
+
+
+def test_what_is_wrong_with_the_array() -> None:
+    with pytest.raises(ArgumentTypeError, match="native byte order only, got >f8"):
+        reduce_chunks(np.zeros(5, ">f8"), first, add, 0.0)
+    with pytest.raises(ArgumentTypeError, match="kernels take no Python objects, got object"):
+        reduce_chunks(np.array([None]), first, add, 0.0)
+    with pytest.raises(ArgumentError, match="0-d array"):
+        reduce_chunks(np.zeros(()), total, add, 0.0)
+
+
+@pytest.mark.parametrize("chunk", [0, -1])
+def test_chunks_of_no_rows(chunk: int) -> None:
+    with pytest.raises(ArgumentError, match=f"got {chunk}"):
+        reduce_chunks(np.zeros(5), first, add, 0.0, chunk=chunk)
+    with pytest.raises(ArgumentTypeError, match="chunk must be an integer"):
+        reduce_chunks(np.zeros(5), first, add, 0.0, chunk=1.5)  # type: ignore[arg-type]
+
+
+# What is kept -------------------------------------------------------------------------------------
+
+
+def test_a_second_call_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    a = np.zeros(50, "i2")
+    reduce_chunks(a, first, add, 0, chunk=3)
+    out = np.empty(17)
+    map_chunks(a, first, out, chunk=3)
+    monkeypatch.setattr(_compose, "compiled", None)
+    assert reduce_chunks(a[::-1].copy(), first, add, 7, chunk=5) == 7
+    assert reduce_chunks(a[:7], first, add, 0) == 0
+    map_chunks(a, first, out, chunk=3)
+    with pytest.raises(TypeError):
+        reduce_chunks(a[::2], first, add, 0)
+
+
+def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_compose, "_found", {})
+    monkeypatch.setattr(_compose, "_KEPT", 3)
+    for number in range(7):
+        _compose.kept(number, (number,))
+    assert list(_compose._found.values()) == [(4,), (5,), (6,)]
+
+
+def test_types_that_differ_are_compiled_apart() -> None:
+    a = np.full(9, 200, "u1")
+    assert reduce_chunks(a, first, add, 0, chunk=3) == 600
+    assert reduce_chunks(a.view("i1"), first, add, 0, chunk=3) == -168
+    assert reduce_chunks(a, first, add, 0.5, chunk=3) == 600.5
+    assert reduce_chunks(a, first, add, np.float32(0.5), chunk=3) == 600.5
+    assert reduce_chunks(a, scaled, add, np.zeros(3), chunk=3, args=(0.5,)).tolist() == [300] * 3
+    with pytest.raises(KernelError):
+        reduce_chunks(a, scaled, add, np.zeros(3, "i8"), chunk=3, args=(0.5,))
+    assert (
+        reduce_chunks(a, scaled, add, np.zeros(3, "i8"), chunk=3, args=(2,)).tolist() == [1200] * 3
+    )
+
+
+# Progress, interruption ---------------------------------------------------------------------------
+
+
+def test_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    tqdm = pytest.importorskip("tqdm")
+    seen = []
+
+    class Bar(tqdm.tqdm):  # type: ignore[misc]
+        def close(self) -> None:
+            seen.append(self.total)
+            super().close()
+
+    monkeypatch.setattr(tqdm, "tqdm", Bar)
+    a = np.zeros(1000)
+    assert reduce_chunks(a, total, add, 0.5, chunk=10, progress=True) == 0.5
+    map_chunks(a, scaled, a, chunk=10, args=(1.0,), progress=True)
+    assert set(seen) == {a.nbytes}
+    assert len(seen) >= 2
+
+
+def test_ctrl_c_stops_a_slow_scan(run_python: Callable[..., str]) -> None:
+    code = """
+        import signal, threading, time
+        import numba, numpy as np
+        from mmapio.kernels.reduce import reduce_chunks
+
+        @numba.njit
+        def slow(chunk):
+            s = 0.0
+            for i in range(300_000):
+                s += np.sin(s + chunk[0])
+            return s
+
+        @numba.njit
+        def add(x, y):
+            return x + y
+
+        a = np.zeros(1 << 26)
+        reduce_chunks(a[:10], slow, add, 0.0)
+        sent = []
+
+        def interrupt():
+            sent.append(time.monotonic())
+            signal.raise_signal(signal.SIGINT)
+
+        threading.Timer(0.3, interrupt).start()
+        try:
+            reduce_chunks(a, slow, add, 0.0, chunk=1 << 18, threads=2)
+        except KeyboardInterrupt:
+            print(time.monotonic() - sent[0] < 1)
+    """
+    assert run_python(textwrap.dedent(code)) == "True\n"
+
+
+def test_python_threads_reduce_at_once() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    arrays = [np.full(1000, float(i)) for i in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(
+            pool.map(lambda a: reduce_chunks(a, total, add, 0.0, chunk=9, threads=2), arrays)
+        )
+    assert found == [math.fsum(a) for a in arrays]

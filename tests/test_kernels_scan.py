@@ -1,0 +1,492 @@
+"""Sums, moments and extremes against numpy, `math.fsum` and exact arithmetic."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+import mmapio
+from mmapio import kernels
+from mmapio.errors import ArgumentError, ArgumentTypeError
+from mmapio.kernels import _columns, _layout
+
+FLOATS = ["f2", "f4", "f8"]
+DTYPES = [
+    np.dtype(order + name)
+    for order, name in itertools.product("<>", [*FLOATS, "i2", "i4", "i8", "u2", "u4", "u8"])
+] + [np.dtype(name) for name in ("i1", "u1", "?")]
+LAYOUTS = {
+    "C": lambda a: a,
+    "F": lambda a: np.asfortranarray(a),
+    "strided": lambda a: np.repeat(np.repeat(a, 2, 0), 3, 1)[::2, ::3],
+    "reversed": lambda a: a[::-1, ::-1].copy()[::-1, ::-1],
+    "turned": lambda a: a.T[:, ::-1],
+    "broadcast": lambda a: np.broadcast_to(a[:1], a.shape),
+    "unaligned": lambda a: _unaligned(a),
+    "read-only": lambda a: _read_only(a),
+}
+BOTH = {"sum": (kernels.sum, np.sum), "mean": (kernels.mean, np.mean), "var": (kernels.var, np.var)}
+
+
+def _unaligned(a: NDArray[Any]) -> NDArray[Any]:
+    room = np.zeros(a.nbytes + 1, "u1")
+    out = room[1:].view(a.dtype).reshape(a.shape)
+    out[...] = a
+    return out
+
+
+def _read_only(a: NDArray[Any]) -> NDArray[Any]:
+    a = a.copy()
+    a.flags.writeable = False
+    return a
+
+
+def sample(dtype: np.dtype[Any], shape: tuple[int, ...], seed: int = 0) -> NDArray[Any]:
+    rng = np.random.default_rng(seed)
+    if dtype.kind == "f":
+        return (rng.normal(size=shape) * 100).astype(dtype)
+    if dtype.kind == "b":
+        return rng.integers(0, 2, shape).astype(bool)
+    info = np.iinfo(dtype)
+    native = dtype.newbyteorder("=")
+    return rng.integers(info.min, info.max, shape, native, endpoint=True).astype(dtype)
+
+
+def wide(a: NDArray[Any]) -> NDArray[Any]:
+    """Return floats as float64, in which the kernels add them; the rest as numpy adds it."""
+    return a.astype("f8") if a.dtype.kind == "f" else a
+
+
+def close(ours: Any, theirs: Any, scale: Any) -> None:
+    """Agree but for a few roundings of terms that add up to `scale`, in any order."""
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
+    finite = np.isfinite(theirs)
+    np.testing.assert_array_equal(ours[~finite], theirs[~finite])
+    assert (
+        abs(ours - theirs)[finite] <= 1e-12 * np.broadcast_to(scale, theirs.shape)[finite]
+    ).all()
+
+
+def check(a: NDArray[Any], **options: Any) -> None:
+    """Hold everything that these functions say of an array against numpy."""
+    with np.errstate(all="ignore"):
+        flat, values = a.reshape(-1), wide(a).reshape(-1).astype("f8")
+        total = wide(flat).sum()
+        sizes = np.nansum(abs(values)) if np.isfinite(total) else 0
+        close(kernels.sum(a, **options), total, sizes if a.dtype.kind == "f" else 0)
+        if not a.size:
+            assert math.isnan(kernels.mean(a, **options))
+            assert math.isnan(kernels.var(a, **options))
+            return
+        close(kernels.mean(a, **options), values.mean(), sizes / a.size)
+        spread = np.var(values)
+        close(kernels.var(a, **options), spread, 1e3 * spread)
+    lo, hi = kernels.minmax(a, **options)
+    np.testing.assert_array_equal((lo, hi), (wide(flat).min(), wide(flat).max()))
+    np.testing.assert_array_equal(kernels.min(a, **options), lo)
+    np.testing.assert_array_equal(kernels.max(a, **options), hi)
+    assert type(lo) is {"b": bool, "f": float}.get(a.dtype.kind, int)
+    native = a.astype(a.dtype.newbyteorder("="))  # numpy's own argmin fails on some byte orders
+    assert kernels.argmin(a, **options) == native.argmin()
+    assert kernels.argmax(a, **options) == native.argmax()
+
+
+@contextmanager
+def small_pieces(items: int, itemsize: int = 8) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_layout, "_DIRECT_BYTES", items * itemsize)
+        patch.setattr(_layout, "_COPIED_ITEMS", items)
+        yield
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_dtype_in_any_layout(dtype: np.dtype[Any], layout: str) -> None:
+    check(LAYOUTS[layout](sample(dtype, (67, 131))))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [(), (1,), (0,), (3, 0, 2), (5, 3, 7)])
+def test_any_shape(dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    check(sample(dtype, shape))
+
+
+ARRAYS = st.sampled_from(DTYPES).flatmap(
+    lambda dtype: hnp.arrays(
+        dtype,
+        hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=9),
+        elements=(
+            st.floats(-65504, 65504, width=16) | st.sampled_from([math.nan, math.inf, -math.inf])
+            if dtype.kind == "f"
+            else None
+        ),
+    )
+)
+
+
+@settings(max_examples=300)
+@given(ARRAYS, st.integers(1, 50), st.integers(1, 4), st.booleans())
+def test_any_values_in_pieces_of_any_size(
+    a: NDArray[Any], items: int, threads: int, turned: bool
+) -> None:
+    with small_pieces(items, a.itemsize):
+        check(a.T if turned else a, threads=threads)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", ">f8", "i8", "u1"])
+def test_threads_do_not_change_the_answer(dtype: str) -> None:
+    a = sample(np.dtype(dtype), (3000, 71))
+    with small_pieces(999):
+        for function in (kernels.sum, kernels.mean, kernels.var, kernels.minmax):
+            for axis in (None, 0):
+                alone = function(a, axis, threads=1)
+                for threads in (2, 3, 4):
+                    np.testing.assert_array_equal(function(a, axis, threads=threads), alone)
+        for search in (kernels.argmin, kernels.argmax):
+            assert len({search(a, threads=threads) for threads in (1, 2, 3, 4)}) == 1
+
+
+# Sums -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("offset", [0, 1e3, 1e9, -1e6])
+@pytest.mark.parametrize("size", [7, 100, 1000, 5000, 700_000])
+def test_float_sums_are_as_accurate_as_those_of_numpy(offset: float, size: int) -> None:
+    """In the mean over samples: on a single one a cruder sum may be luckier."""
+    ours = theirs = 0.0
+    for seed in range(20):
+        a = np.random.default_rng(seed).normal(size=size) + offset
+        truth = math.fsum(a)
+        ours += abs(kernels.sum(a) - truth)
+        theirs += abs(float(a.sum()) - truth)
+    assert ours <= theirs + 20 * np.spacing(abs(offset * size) + 1)
+
+
+def with_lost_terms(step: int) -> NDArray[Any]:
+    """Return 98 ones, `step` items apart, each of which vanishes beside the first item."""
+    a = np.zeros(100 * step)
+    a[step:-step:step] = 1.0
+    a[0], a[-1] = 1e16, -1e16
+    return a
+
+
+def test_small_terms_are_not_lost_beside_large_ones() -> None:
+    a = with_lost_terms(300)
+    assert kernels.sum(a) == 98 != a.sum()
+    with small_pieces(7000):
+        assert kernels.sum(a) == 98
+
+
+@pytest.mark.parametrize("width", [1, 3, 600])
+def test_small_terms_are_not_lost_in_columns(width: int) -> None:
+    a = with_lost_terms(64 * max(1, 512 // width) + 1)[:, None].repeat(width, 1)
+    assert a.sum(axis=0)[0] != 98
+    for items in (1 << 20, 1 << 16):
+        with small_pieces(items):
+            assert kernels.sum(a, axis=0).tolist() == [98] * width
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4"])
+def test_short_floats_are_added_as_long_ones(dtype: str) -> None:
+    a = np.full(1_000_000, 1000.1, dtype)
+    assert kernels.sum(a) == math.fsum(a.tolist())
+    assert kernels.sum(np.full(100, np.finfo("f4").max)) == 100 * float(np.finfo("f4").max)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"])
+@pytest.mark.parametrize("size", [1, 1000, 100_001])
+def test_integer_sums_wrap_at_64_bits_and_means_do_not(dtype: str, size: int) -> None:
+    info = np.iinfo(dtype)
+    for values in ([info.max] * size, [info.min] * size, [info.min, info.max, info.max] * size):
+        a = np.array(values, dtype)
+        exact = sum(values)
+        wrapped = (exact + 2**63) % 2**64 - 2**63 if info.min else exact % 2**64
+        assert kernels.sum(a) == wrapped == a.sum()
+        assert kernels.mean(a) == exact / a.size
+        assert kernels.var(a) == pytest.approx(float(np.var(a.astype("f8"))), rel=1e-9)
+        assert kernels.sum(a[:, None].repeat(2, 1), axis=0).tolist() == [wrapped] * 2
+
+
+def test_bools_are_counted() -> None:
+    assert kernels.sum(np.ones(300, bool)) == 300
+    assert kernels.mean(np.array([True, False])) == 0.5
+
+
+def test_sums_that_overflow_or_are_no_numbers() -> None:
+    assert kernels.sum(np.full(10_000, 1.7e308)) == math.inf
+    assert kernels.sum(np.array([[1.7e308], [1.7e308]]), axis=0).tolist() == [math.inf]
+    assert kernels.sum([math.inf, 1.0]) == math.inf
+    assert math.isnan(kernels.sum([math.inf, -math.inf]))
+    assert math.isnan(kernels.mean([math.nan, 1.0]))
+    assert math.isnan(kernels.var([math.inf, 1.0]))
+    with small_pieces(1):
+        assert math.isnan(kernels.sum([math.inf, -math.inf]))
+        assert kernels.sum([1e308, 1e308, 1e308]) == math.inf
+
+
+def test_variance_of_values_far_from_zero() -> None:
+    a = np.random.default_rng(0).normal(size=100_000) + 1e9
+    assert kernels.var(a) == pytest.approx(np.var(a - 1e9), rel=1e-6)
+    for dtype in ("i8", "u8"):
+        stamps = np.array(1_700_000_000_000_000_000, dtype) + np.arange(1 << 17, dtype=dtype)
+        with small_pieces(50_000):
+            assert kernels.var(stamps) == pytest.approx(((1 << 34) - 1) / 12, rel=1e-12)
+
+
+def test_ddof() -> None:
+    a = np.arange(10.0)
+    assert kernels.var(a, ddof=1) == pytest.approx(np.var(a, ddof=1))
+    assert math.isnan(kernels.var(a[:1], ddof=1))
+    assert kernels.var(a, ddof=11) == math.inf
+    table = a.reshape(5, 2)
+    np.testing.assert_allclose(kernels.var(table, 0, ddof=1), np.var(table, 0, ddof=1))
+
+
+@pytest.mark.parametrize("dtype", ["c8", "c16", ">c16"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_complex_sums(dtype: str, layout: str) -> None:
+    parts = sample(np.dtype("f8"), (2, 37, 61))
+    a = LAYOUTS[layout]((parts[0] + 1j * parts[1]).astype(dtype))
+    exact = a.astype("c16")
+    for ours, theirs in (BOTH["sum"], BOTH["mean"]):
+        assert ours(a) == pytest.approx(theirs(exact), rel=1e-12)
+        assert type(ours(a)) is complex
+        np.testing.assert_allclose(ours(a, axis=0), theirs(exact, axis=0), rtol=1e-12)
+
+
+def test_complex_infinities_stay_apart() -> None:
+    assert kernels.sum(np.array([complex(math.inf, 1), 2j])) == complex(math.inf, 3)
+
+
+# Extremes ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("at", [0, 5, 4099, 9999])
+def test_the_first_nan_wins(dtype: str, sign: int, at: int) -> None:
+    a = sample(np.dtype(dtype), (10_000,))
+    a[7] = np.inf
+    a[8] = -np.inf
+    a[[at, -1]] = np.copysign(np.nan, sign)
+    for items in (1 << 20, 3000):
+        with small_pieces(items):
+            for threads in (1, 3):
+                assert np.isnan(kernels.minmax(a, threads=threads)).all()
+                assert np.isnan(kernels.min(a, threads=threads))
+                assert kernels.argmin(a, threads=threads) == at
+                assert kernels.argmax(a, threads=threads) == at
+
+
+def test_equal_extremes_are_found_where_they_are_first() -> None:
+    for dtype in ("f8", "i2"):
+        a = np.zeros(20_000, dtype)
+        a[[3000, 7000, 15_000]] = -1
+        a[[2999, 6999, 15_001]] = 1
+        with small_pieces(5000):
+            assert kernels.argmin(a, threads=3) == 3000
+            assert kernels.argmax(a, threads=3) == 2999
+
+
+def test_zeros_are_equal_whatever_their_sign() -> None:
+    assert [math.copysign(1, x) for x in kernels.minmax([-0.0, 0.0])] == [-1, 1]
+    assert kernels.argmin([0.0, -0.0]) == 0
+    assert kernels.argmax([-0.0, 0.0]) == 0
+    with small_pieces(1):
+        assert kernels.argmin([0.0, -0.0]) == 0
+
+
+def test_tiny_and_huge_floats_are_in_order() -> None:
+    values = [-math.inf, -1.7e308, -1e-310, -5e-324, 0.0, 5e-324, 1e-310, 1.7e308, math.inf]
+    for i in range(len(values) - 1):
+        assert kernels.minmax(values[i : i + 2]) == (values[i], values[i + 1])
+
+
+# Columns ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_columns_of_any_dtype_in_any_layout(dtype: np.dtype[Any], layout: str) -> None:
+    check_columns(LAYOUTS[layout](sample(dtype, (67, 131))))
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 8, 100, 511, 512, 513, 5000])
+@pytest.mark.parametrize("dtype", ["f4", "i2", "u8"])
+def test_columns_of_any_number(width: int, dtype: str) -> None:
+    for rows in (1, 2, 63, 64, 65, 300):
+        check_columns(sample(np.dtype(dtype), (rows, width)))
+
+
+@settings(max_examples=200)
+@given(ARRAYS.filter(lambda a: a.ndim > 1), st.integers(1, 50), st.integers(1, 4), st.booleans())
+def test_columns_in_pieces_of_any_size(
+    a: NDArray[Any], items: int, threads: int, turned: bool
+) -> None:
+    with small_pieces(items, a.itemsize), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_columns, "_ROWS", 1)
+        check_columns(a.T if turned else a, threads=threads)
+
+
+def check_columns(a: NDArray[Any], **options: Any) -> None:
+    with np.errstate(all="ignore"):
+        values = wide(a).astype("f8")
+        sizes = np.nansum(np.where(np.isfinite(values), abs(values), 0), axis=0)
+        total = wide(a).sum(axis=0)
+        ours = kernels.sum(a, axis=0, **options)
+        assert ours.dtype == total.dtype.newbyteorder("=")
+        close(ours, total, sizes if a.dtype.kind == "f" else 0)
+        if not len(a):
+            assert np.isnan(kernels.mean(a, axis=0, **options)).all()
+            return
+        close(kernels.mean(a, axis=0, **options), values.mean(axis=0), sizes / len(a))
+        spread = values.var(axis=0)
+        close(kernels.var(a, axis=0, **options), spread, 1e3 * spread + 1e-6 * sizes**2)
+    lo, hi = kernels.minmax(a, axis=0, **options)
+    assert lo.dtype == hi.dtype == a.dtype.newbyteorder("=")
+    np.testing.assert_array_equal(lo, a.min(axis=0))
+    np.testing.assert_array_equal(hi, a.max(axis=0))
+    np.testing.assert_array_equal(kernels.max(a, 0, **options), hi)
+
+
+@pytest.mark.parametrize("width", [1, 5, 700])
+def test_a_nan_stays_in_its_column(width: int) -> None:
+    a = sample(np.dtype("f8"), (3000, width))
+    for row in (0, 1, 1500, 2999):
+        b = a.copy()
+        b[row, -1] = np.nan
+        for items in (1 << 20, 1000):
+            with small_pieces(items):
+                check_columns(b)
+
+
+def test_the_only_axis_is_the_first() -> None:
+    assert kernels.sum([1, 2, 3], axis=0) == 6
+    assert kernels.min(np.array(5), axis=0) == 5
+
+
+def test_columns_without_rows_and_rows_without_columns() -> None:
+    assert kernels.sum(np.zeros((0, 3)), axis=0).tolist() == [0, 0, 0]
+    assert kernels.min(np.zeros((3, 0)), axis=0).shape == (0,)
+    assert kernels.var(np.zeros((3, 0, 2)), axis=0).shape == (0, 2)
+    with pytest.raises(ArgumentError, match="without items"):
+        kernels.max(np.zeros((0, 3)), axis=0)
+
+
+# Arguments --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["min", "max", "minmax", "argmin", "argmax"])
+def test_nothing_has_no_extremes(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name} of an array without items, of shape \(3, 0\)"):
+        getattr(kernels, name)(np.zeros((3, 0)))
+
+
+REDUCTIONS = ["sum", "mean", "var", "min", "max", "minmax", "argmin", "argmax"]
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+@pytest.mark.parametrize("dtype", ["g", "S3", "M8[s]", "O", "f8,i4", "G"])
+def test_what_is_no_number_is_refused(name: str, dtype: str) -> None:
+    with pytest.raises(ArgumentTypeError, match=f"{name} needs bool, integers or floats"):
+        getattr(kernels, name)(np.ones(3, dtype))
+
+
+@pytest.mark.parametrize("name", ["var", "min", "argmax"])
+def test_complex_numbers_have_no_order(name: str) -> None:
+    with pytest.raises(ArgumentTypeError, match="got complex128"):
+        getattr(kernels, name)(np.zeros(3, "c16"))
+
+
+@pytest.mark.parametrize("axis", [1, -1, (0,), "x"])
+def test_other_axes_are_refused(axis: Any) -> None:
+    for function in (kernels.sum, kernels.mean, kernels.var, kernels.min, kernels.minmax):
+        with pytest.raises(ArgumentError, match="axis must be None or 0"):
+            function(np.zeros((2, 2)), axis)
+
+
+def test_mapped_arrays(tmp_path: Any) -> None:
+    mmapio.save(tmp_path / "a.npy", np.arange(10_000.0).reshape(100, 100))
+    with mmapio.open(tmp_path / "a.npy") as a:
+        assert kernels.sum(a) == 49_995_000
+        assert type(kernels.sum(a, axis=0)) is np.ndarray
+        assert kernels.argmax(a[:50]) == 4999
+
+
+def test_progress_is_for_those_who_watch(capsys: pytest.CaptureFixture[str]) -> None:
+    assert kernels.sum(np.ones(10), progress=True) == 10
+    assert capsys.readouterr() == ("", "")
+
+
+# Inside kernels ---------------------------------------------------------------------------------
+
+
+@numba.njit
+def everything(a: Any) -> Any:
+    return (
+        kernels.sum(a),
+        kernels.mean(a),
+        kernels.var(a),
+        kernels.var(a, 1),
+        kernels.min(a),
+        kernels.max(a),
+        kernels.minmax(a),
+        kernels.argmin(a),
+        kernels.argmax(a),
+    )
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i1", "i8", "u8", "?"])
+def test_the_same_inside_kernels(dtype: str) -> None:
+    a = sample(np.dtype(dtype), (67, 131))
+    for array in (a, np.asfortranarray(a), a[::2, ::-3], a[3], a[:, 3]):
+        total, mean, var, sample_var, *rest = everything(array)
+        assert total == pytest.approx(kernels.sum(array), rel=1e-12)
+        assert mean == pytest.approx(kernels.mean(array), rel=1e-12)
+        assert var == pytest.approx(kernels.var(array), rel=1e-12)
+        assert sample_var == pytest.approx(kernels.var(array, ddof=1), rel=1e-12)
+        lo, hi = kernels.minmax(array)
+        assert rest == [lo, hi, (lo, hi), kernels.argmin(array), kernels.argmax(array)]
+
+
+def test_fast_math_of_the_caller_does_not_reach_the_kernels() -> None:
+    @numba.njit(fastmath=True)
+    def fast(a: Any) -> Any:
+        return kernels.sum(a), kernels.min(a), kernels.argmin(a)
+
+    a = with_lost_terms(300)
+    assert fast(a)[0] == 98
+    a[77] = np.nan
+    total, lo, at = fast(a)
+    assert math.isnan(total)
+    assert math.isnan(lo)
+    assert at == 77
+
+
+def test_nothing_inside_kernels() -> None:
+    @numba.njit
+    def moments(a: Any) -> Any:
+        return kernels.sum(a), kernels.mean(a), kernels.var(a)
+
+    total, mean, var = moments(np.zeros(0))
+    assert total == 0
+    assert math.isnan(mean)
+    assert math.isnan(var)
+    for function in (kernels.min, kernels.minmax, kernels.argmin, kernels.argmax):
+        name = function.__name__
+        inside = numba.njit(lambda a, function=function: function(a))
+        with pytest.raises(ArgumentError, match="without items"):
+            inside(np.zeros(0))
+        with pytest.raises(ArgumentTypeError, match=f"inside kernels, {name} needs an array of"):
+            inside(np.zeros(3, "c8"))
