@@ -7,17 +7,26 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import timeit
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+
 import mmapio
+from mmapio import _os
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
-# How many samples of each side a median is of; fewer of those that take an interpreter each.
+# How many samples of each side a median is of; fewer of those that take an interpreter each, and of
+# work so long that so many would take more than the budget.
 ROUNDS = 301
+FEWEST_ROUNDS = 7
+BUDGET_S = 2.0
 FRESH_ROUNDS = 21
+# Of files that are to be larger than any cache of the processor.
+LARGE_BYTES = int(os.environ.get("MMAPIO_BENCHMARK_BYTES", 1 << 30))
 # Long against the clock's resolution, short against the turns that a busy machine gives to
 # processes: so that most samples are not interrupted, and the median is of one that is not.
 SAMPLE_S = 2e-4
@@ -66,6 +75,14 @@ class InTemporaryDirectory:
             file.truncate(nbytes)
         return self.path(name)
 
+    def noise(self, name: str, nbytes: int) -> str:
+        """Make a file of `nbytes` random bytes, which is in the page cache, and return its path."""
+        block = np.random.default_rng(0).bytes(min(nbytes, 16 << 20))
+        with open(self.path(name), "wb") as file:
+            for _ in range(nbytes // len(block)):
+                file.write(block)
+        return self.path(name)
+
 
 def medians_s(statements: list[str], names: dict[str, Any]) -> list[float]:
     """Return the median time of each statement, timed in turns in this process.
@@ -73,9 +90,17 @@ def medians_s(statements: list[str], names: dict[str, Any]) -> list[float]:
     What slows the machine down for a while, slows all of them alike. The names are local
     variables of the statements, as they are where speed matters.
     """
-    samplers = [_sampler(code, names) for code in statements]
-    turns = [[sample() for sample in samplers] for _ in range(ROUNDS)]
-    return [statistics.median(times) for times in zip(*turns, strict=True)]
+    return medians([_sampler(code, names) for code in statements])
+
+
+def medians(samplers: list[Callable[[], float]]) -> list[float]:
+    """Return the median of what each sampler returns, called in turns."""
+    begin = time.perf_counter()
+    turns = [[sample() for sample in samplers]]
+    turn_s = time.perf_counter() - begin
+    rounds = min(ROUNDS, max(FEWEST_ROUNDS, int(BUDGET_S / turn_s)))
+    turns += [[sample() for sample in samplers] for _ in range(rounds - 1)]
+    return [statistics.median(figures) for figures in zip(*turns, strict=True)]
 
 
 def ratio(ours: str, peer: str, names: dict[str, Any]) -> float:
@@ -84,11 +109,39 @@ def ratio(ours: str, peer: str, names: dict[str, Any]) -> float:
     return our_s / peer_s
 
 
+def ratio_of(ours: Callable[[], float], peer: Callable[[], float]) -> float:
+    """Return the median of what one sampler returns as a multiple of another's."""
+    our, other = medians([ours, peer])
+    return our / other
+
+
+def elapsed_s(work: Callable[[], object]) -> float:
+    """Return how long one call takes."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def evict(path: str) -> None:
+    """Take a file out of the page cache, or skip the benchmark where that cannot be done."""
+    if not hasattr(os, "posix_fadvise"):
+        raise NotImplementedError("this system cannot take a file out of its page cache")
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        with mmapio.MappedFile.from_fd(file.fileno()) as mapping:
+            left = int(_os.resident(mapping.view().ctypes.data, mapping.size).sum())
+    if left:
+        raise NotImplementedError(f"{left} pages of {path} stay in the page cache")
+
+
 def run_fresh(code: str, *arguments: str) -> str:
     """Run code in a fresh interpreter, and return what it printed."""
     # -P: not the mmapio of the working directory.
     command = [sys.executable, "-P", "-c", f"{FIND_MMAPIO}\n{code}", *arguments]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    # With it our modules would be compiled each time, and those that pip installed would not.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env).stdout
 
 
 def _sampler(code: str, names: dict[str, Any]) -> Callable[[], float]:
