@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -27,7 +29,7 @@ from .inspection import FileInfo, inspect
 from .reports import ArrayScan, BytesScan, FieldScan, Progress
 from .reports import scan as scan_file
 
-__all__ = ["Order", "app", "demo", "info", "scan"]
+__all__ = ["Order", "app", "demo", "info", "scan", "warmup"]
 
 app = typer.Typer(
     name="mmapio",
@@ -45,6 +47,7 @@ _SHORTEST: Final = 4
 _TITLE: Final = "bold"
 _LABEL: Final = "dim"
 _BAR: Final = "cyan"
+_BYTES: Final[dict[str, Any]] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
 
 
 class Order(StrEnum):
@@ -135,7 +138,7 @@ def scan(
 
     def scan_one(path: Path) -> ArrayScan | BytesScan:
         options: dict[str, Any] = {"dtype": dtype, "shape": shape, "offset": offset}
-        with _progress_bar(path, quiet) as progress:
+        with _progress_bar(path.name, quiet, **_BYTES) as progress:
             return scan_file(path, **options, order=order.value, threads=threads, progress=progress)
 
     _report(files, scan_one, _print_scan, as_json)
@@ -166,6 +169,21 @@ def demo() -> None:
     raise typer.Exit(0 if good else 1)
 
 
+@app.command()
+def warmup(quiet: Quiet = False) -> None:
+    """Compile all kernels ahead, so that no first scan has to wait.
+
+    They are kept on disk, in a folder that NUMBA_CACHE_DIR can name, for every
+    process that may read it. Done once, it is done until mmapio or numba change.
+    """
+    from . import kernels
+
+    begin = time.perf_counter()
+    with _progress_bar("kernels", quiet, unit=" kernels") as bar, _between_steps(bar) as progress:
+        ready = kernels.compile_all(progress)
+    _show(_console(), f"{ready} kernels are ready, after {duration(time.perf_counter() - begin)}")
+
+
 def _report(
     files: Sequence[Path],
     look_at: Callable[[Path], R],
@@ -191,13 +209,11 @@ def _report(
 
 
 @contextmanager
-def _progress_bar(path: Path, quiet: bool) -> Iterator[Progress]:
+def _progress_bar(name: str, quiet: bool, **units: Any) -> Iterator[Progress]:
     """Yield what moves a bar on standard error; there is none where no terminal is."""
     with tqdm(
-        desc=printable(path.name)[:30],
-        unit="B",
-        unit_scale=True,
-        unit_divisor=1024,
+        **units,
+        desc=printable(name)[:30],
         ncols=min(get_terminal_size().columns, _WIDEST) - len("^C "),  # which is echoed behind it
         leave=False,
         delay=1e-9,  # first drawn when the total is known
@@ -211,6 +227,23 @@ def _progress_bar(path: Path, quiet: bool) -> Iterator[Progress]:
                 bar.refresh()
 
         yield advance
+
+
+@contextmanager
+def _between_steps(progress: Progress) -> Iterator[Progress]:
+    """Let Ctrl-C end the work after a step: in the midst of one, numba may lose it, or fail."""
+    pressed: list[int] = []
+
+    def advance(done: int, total: int) -> None:
+        progress(done, total)
+        if pressed:
+            raise KeyboardInterrupt
+
+    handler = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield advance
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 # Rendering ----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +42,28 @@ try:
 except SystemExit as end:
     assert not end.code
 assert "numba" not in sys.modules
+"""
+
+
+# With all kernels, warming up takes the better part of a minute.
+FEW_KERNELS = """
+import sys
+from mmapio import kernels
+from mmapio.__main__ import main
+from mmapio.kernels import _jit
+
+assert all(hasattr(kernels, name) for name in kernels.__all__)
+few = [k for k in _jit.KERNELS if k.dispatcher.__name__ == "find_match"]
+_jit.KERNELS[:] = few
+try:
+    status = main()
+except SystemExit as end:
+    status = end.code
+"""
+CACHE_STATS = """
+stats = [kernel.dispatcher.stats for kernel in few]
+print("loaded", sum(sum(each.cache_hits.values()) for each in stats))
+print("compiled", sum(sum(each.cache_misses.values()) for each in stats))
 """
 
 
@@ -89,11 +111,14 @@ def run_apart(*arguments: str | Path, **environment: str) -> Result:
     return Result(process.returncode, out, err)
 
 
-def in_terminal(*arguments: str | Path) -> pexpect.spawn[str]:
+def in_terminal(
+    *arguments: str | Path, command: Sequence[str] = COMMAND, **environment: str
+) -> pexpect.spawn[str]:
+    terminal = {"TERM": "xterm-256color", "COLUMNS": "80"}
     return pexpect.spawn(
-        COMMAND[0],
-        [*COMMAND[1:], *map(str, arguments)],
-        env=ENVIRONMENT | {"TERM": "xterm-256color", "COLUMNS": "80"},  # type: ignore[arg-type]
+        command[0],
+        [*command[1:], *map(str, arguments)],
+        env=ENVIRONMENT | terminal | environment,  # type: ignore[arg-type]
         dimensions=(24, 80),
         encoding="utf-8",
         timeout=60,
@@ -262,6 +287,61 @@ def test_info_as_json(run: Callable[..., Result], numbers: Path, text: Path) -> 
     assert (other["kind"], other["bytes"]) == ("bytes", 1000)
 
 
+# What warmup leaves -------------------------------------------------------------------------------
+
+
+def test_what_warmup_compiles_is_there_for_other_processes(
+    tmp_path: Path, run_python: Callable[..., str]
+) -> None:
+    code = FEW_KERNELS + CACHE_STATS
+    first, again = (run_python(code, "warmup", NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2))
+    line = r"6 kernels are ready, after [\d.]+ m?s\n"
+    assert re.fullmatch(line + "loaded 0\ncompiled 6\n", first)
+    assert re.fullmatch(line + "loaded 6\ncompiled 0\n", again)
+
+
+@needs_terminal
+def test_a_terminal_shows_how_far_warmup_is(tmp_path: Path) -> None:
+    terminal = warm_up_in_terminal(tmp_path)
+    terminal.expect(r"kernels: +0%\|")
+    assert terminal.before.strip() == ""
+    terminal.expect(r"kernels: +[1-9]\d*%\|.* [1-9]\d*/6 ")
+    terminal.expect(r"\r {40,}\r6 kernels are ready, after ")  # the bar is wiped
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 0
+
+
+@needs_terminal
+def test_a_quiet_warmup_shows_no_bar(tmp_path: Path) -> None:
+    terminal = warm_up_in_terminal(tmp_path, "--quiet")
+    terminal.expect(pexpect.EOF)
+    assert terminal.before is not None
+    assert re.fullmatch(r"6 kernels are ready, after [^\n]+\n", terminal.before)
+
+
+@needs_terminal
+@pytest.mark.parametrize("wait", [0, 0.1, 0.2])
+def test_interrupt_ends_warmup_whatever_it_meets(wait: float, tmp_path: Path) -> None:
+    """Where it meets a function that LLVM calls, it would be lost, or end in a traceback."""
+    terminal = warm_up_in_terminal(tmp_path)
+    terminal.expect(r"kernels: +[1-9]\d*%\|")
+    time.sleep(wait)
+    terminal.sendintr()
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 130
+    assert terminal.before is not None
+    assert "Traceback" not in terminal.before
+    assert "ready" not in terminal.before
+
+
+def warm_up_in_terminal(folder: Path, *options: str) -> pexpect.spawn[str]:
+    """Compile a few kernels, none of which is in the cache yet."""
+    command = [*COMMAND[:-2], "-c", FEW_KERNELS + "sys.exit(status)"]
+    return in_terminal("warmup", *options, command=command, NUMBA_CACHE_DIR=str(folder))
+
+
 # Errors -------------------------------------------------------------------------------------------
 
 
@@ -307,6 +387,7 @@ def test_an_error_names_its_file(run: Callable[..., Result], truncated: Path) ->
         ["scan", "--threads", "0", "x"],
         ["scan", "--order", "K", "x"],
         ["info", "--unknown", "x"],
+        ["warmup", "x"],
     ],
 )
 def test_wrong_usage_has_its_own_status(run: Callable[..., Result], arguments: list[str]) -> None:
@@ -330,7 +411,9 @@ def test_version(run: Callable[..., Result]) -> None:
     assert run("--version") == (0, f"mmapio {mmapio.__version__}\n", "")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["scan", "--help"], ["info", "-h"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["-h"], ["scan", "--help"], ["info", "-h"], ["warmup", "-h"]]
+)
 def test_help_fits_into_a_terminal(run: Callable[..., Result], arguments: list[str]) -> None:
     found = run(*arguments)
     assert found.status == 0

@@ -39,6 +39,31 @@ PRINTED = {
         r"2 processes counted 20000 numbers into one file",
         r"below 20000, 17647 takes longest: 278 steps",
     ],
+    "05_statistics": [
+        r"temperature    5\.0 to  25\.0,  15\.0 on average",
+        r"humidity      30\.0 to  90\.0,  60\.0 on average",
+        r"wind           0\.0 to  12\.0,   5\.8 on average",
+        r"strongest in row \d{3},\d{3}; calm in 20 rows",
+        r"wind from  0 to  5: 44\.3%",
+        r"wind from  5 to 10: 39\.8%",
+        r"wind from 10 to 15: 15\.9%",
+        r"3,000,000 items, 30 of them NaN, from 0 to 90",
+        r"2,999,970 are in the 12 bins of its histogram",
+    ],
+    "06_own_kernels": [
+        r"400,000 lines, 1,600,000 words, the longest line of 23 bytes",
+        r"2,000,000 samples from -5\.00 to 4\.99 volts",
+    ],
+    "07_shuffled_batches": [
+        r"epoch 0: 79 batches, mean error 0\.0\d{4}",
+        r"epoch 1: 79 batches, mean error 0\.0000\d",
+        r"epoch 2: 79 batches, mean error 0\.0000\d",
+    ],
+    # Other systems than Linux do not tell what is resident, and give nothing back.
+    "08_larger_than_memory": [
+        r"\{'drop_behind': True\}: sum 8, (1?\d?\d|nan) MiB more at most, -?\w+ MiB at the end",
+        r"plain: sum 8, ([45]\d\d|nan) MiB more at most, ([45]\d\d|nan) MiB at the end",
+    ],
 }
 
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -81,8 +82,13 @@ _HOMES = {
 }
 
 
-def compile_all() -> int:
+def compile_all(progress: Callable[[int, int], object] | None = None) -> int:
     """Compile every kernel for every type that it reads, or load it from the cache.
+
+    Parameters
+    ----------
+    progress : callable, optional
+        Called as ``progress(done, total)`` before the first kernel and after each.
 
     Returns
     -------
@@ -93,12 +99,12 @@ def compile_all() -> int:
     --------
     >>> from mmapio import kernels
     >>> kernels.compile_all()  # doctest: +SKIP
-    112
+    117
     """
     for module in sorted(set(_HOMES.values())):
         importlib.import_module(f".{module}", __name__)
     jit = importlib.import_module("._jit", __name__)
-    return int(jit.compile_all())
+    return int(jit.compile_all(progress))
 
 
 def __getattr__(name: str) -> Any:

@@ -29,6 +29,7 @@ _DEFAULTS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": 
 
 
 Signatures = Callable[[], list[tuple[Any, ...]]]
+Progress = Callable[[int, int], object]
 
 
 class Kernel(NamedTuple):
@@ -167,8 +168,13 @@ def piece_type(dtype: str) -> Any:
     return numba.types.Array(numba.from_dtype(np.dtype(dtype)), 1, "C", readonly=True)
 
 
-def compile_all() -> int:
+def compile_all(progress: Progress | None = None) -> int:
     """Compile every kernel for the types that it names, or load it from the cache.
+
+    Parameters
+    ----------
+    progress : callable, optional
+        Called as ``progress(done, total)`` before the first specialisation and after each.
 
     Returns
     -------
@@ -181,12 +187,14 @@ def compile_all() -> int:
     >>> compile_all() > 0
     True
     """
-    ready = 0
-    for kernel in KERNELS:
-        for signature in kernel.signatures():
-            kernel.dispatcher.compile(signature)
-            ready += 1
-    return ready
+    work = [(kernel.dispatcher, types) for kernel in KERNELS for types in kernel.signatures()]
+    for done, (dispatcher, types) in enumerate(work):
+        if progress is not None:
+            progress(done, len(work))
+        dispatcher.compile(types)
+    if progress is not None:
+        progress(len(work), len(work))
+    return len(work)
 
 
 def _keep_on_disk(dispatcher: Any, function: Callable[..., object]) -> None:
