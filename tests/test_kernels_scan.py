@@ -490,3 +490,20 @@ def test_nothing_inside_kernels() -> None:
             inside(np.zeros(0))
         with pytest.raises(ArgumentTypeError, match=f"inside kernels, {name} needs an array of"):
             inside(np.zeros(3, "c8"))
+
+
+@pytest.mark.parametrize("size", [3, 300, 3000, 3 * (1 << 20)])
+def test_what_cancels_out_leaves_what_is_small(size: int) -> None:
+    """A sum in runs without their errors would be 0, and numpy's is far off."""
+    a = np.tile([1e16, 1.0, -1e16], size // 3)
+    wanted = math.fsum(a)
+    assert kernels.sum(a) == wanted
+    assert kernels.describe(a).sum == wanted
+    assert kernels.mean(a) == wanted / size
+    assert kernels.sum(np.stack([a, -a], axis=1), axis=0).tolist() == [wanted, -wanted]
+    assert sum_inside(a) == wanted
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def sum_inside(a: Any) -> Any:
+    return kernels.sum(a)

@@ -57,7 +57,7 @@ def _sum_signatures() -> list[tuple[Any, ...]]:
     wholes = [(item, run, "i8") for item, run in runs.items()]
     floats = [(item, "f8", "f8") for item in (*FLOATS, "i8", "u8")]
     return [
-        (piece_type(item), _row(run), _row(total), _row(total), numba.int64)
+        (piece_type(item), _row(run), _row(total), _row(total), numba.int64, numba.int64)
         for item, run, total in wholes + floats
     ]
 
@@ -68,14 +68,20 @@ def _row(dtype: str) -> Any:
 
 @jit(_sum_signatures)
 def _add_columns(
-    x: NDArray[Any], run: NDArray[Any], total: NDArray[Any], error: NDArray[Any], width: int
+    x: NDArray[Any],
+    run: NDArray[Any],
+    total: NDArray[Any],
+    error: NDArray[Any],
+    width: int,
+    rows: int,
 ) -> None:
-    """Add rows to the sums of `width` columns: runs of rows plainly, and the runs compensated."""
+    """Add to the sums of `width` columns: runs of `rows` plainly, and the runs compensated."""
     cast = run.dtype.type  # numba widens the results of integer operators to 64 bits
     lanes = run.size
-    for start in range(0, x.size, _RUN * lanes):
+    step = rows * lanes
+    for start in range(0, x.size, step):
         run[:] = cast(0)
-        for at in range(start, min(start + _RUN * lanes, x.size), lanes):
+        for at in range(start, min(start + step, x.size), lanes):
             row = x[at : at + lanes]
             for j in range(row.size):
                 run[j] = cast(run[j] + cast(row[j]))
@@ -176,7 +182,9 @@ def _piece_sums(piece: NDArray[Any], table: _Table, exact: bool) -> tuple[Any, A
     narrow = np.int32 if piece.itemsize <= 2 else np.int64
     run = np.empty(table.lanes, narrow if exact else np.float64)
     total, error = np.zeros((2, table.lanes), np.int64 if exact else np.float64)
-    _add_columns(piece, run, total, error, table.width)
+    # Of float64, every row is a run, so that no error is lost.
+    rows = 1 if run.dtype.kind == "f" and piece.itemsize == 8 else _RUN
+    _add_columns(piece, run, total, error, table.width, rows)
     return total[: table.width], error[: table.width]
 
 

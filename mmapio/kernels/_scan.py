@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmapio.kernels._jit import jit, part, piece_type
-from mmapio.kernels._sums import BLOCK, REASSOCIATE, RUN, merge, plain_sum, two_sum
+from mmapio.kernels._sums import BLOCK, REASSOCIATE, float_sum, merge, two_sum
 from mmapio.kernels.bytescan import add_bytes, byte_tables
 
 __all__ = ["State", "scan_floats", "scan_ints", "state_of"]
@@ -189,13 +189,10 @@ def _covered(lo: Any, hi: Any, state: State) -> bool:
 
 @part()
 def _compensated_sum(x: NDArray[Any], row: NDArray[np.float64]) -> float:
-    """Add a block to sum and rounding error, and return its own plain sum."""
-    total = 0.0
-    for start in range(0, x.size, RUN):
-        run = plain_sum(x[start : start + RUN])
-        total += run
-        row[3], slip = two_sum(row[3], run)
-        row[4] += slip
+    """Add a block to sum and rounding error, and return its own sum."""
+    total, error = float_sum(x)
+    row[3], slip = two_sum(row[3], total)
+    row[4] += error + slip
     return total
 
 
