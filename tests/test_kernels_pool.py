@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ import mmapio
 from mmapio import kernels
 from mmapio.errors import ArgumentError
 from mmapio.kernels import _cpus, _pool
-from mmapio.kernels._pool import run_chunks, thread_count
+from mmapio.kernels._pool import run_chunks, run_workers, thread_count
 
 
 def test_every_chunk_runs_once_and_workers_are_numbered() -> None:
@@ -225,14 +226,88 @@ def test_ctrl_c_returns_at_once_and_leaves_nothing_running(threads: str) -> None
     assert process.returncode == 0
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no timer signals")
+def test_no_helper_is_lost_to_ctrl_c_wherever_it_comes(run_python: Callable[..., str]) -> None:
+    code = """
+        import random, signal, threading
+        from mmapio.kernels._pool import run_chunks
+
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        def meet(chunk, worker):
+            barrier.wait(20)  # passes if there are as many threads as chunks
+
+        signal.signal(signal.SIGALRM, interrupt)
+        running, late, interrupts = set(), 0, 0
+
+        def body(chunk, worker):
+            if worker:
+                running.add((chunk, worker))
+                running.discard((chunk, worker))
+
+        while interrupts < 400:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 1e-3))
+                while True:
+                    run_chunks(30, body, threads=4)
+            except KeyboardInterrupt:
+                interrupts += 1
+                late += bool(running)
+        barrier = threading.Barrier(4)
+        run_chunks(4, meet, threads=4)
+        print("all there", late)
+    """
+    assert run_python(textwrap.dedent(code)) == "all there 0\n"
+
+
+def test_ctrl_c_before_the_caller_begins_stops_those_it_invited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[int] = []
+    invite = _pool._pool.invite
+
+    def invite_and_stop(job: Any, helpers: int) -> None:
+        invite(job, helpers)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_pool._pool, "invite", invite_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_chunks(1000, lambda chunk, worker: done.append(chunk), threads=3)
+    after = len(done)
+    time.sleep(0.1)
+    assert len(done) == after
+
+
+def test_no_more_workers_are_made_than_have_work() -> None:
+    workers = run_workers(3, list, list.append, threads=4000)
+    assert len(workers) == 3
+    assert sorted(chunk for worker in workers for chunk in worker) == [0, 1, 2]
+    assert run_workers(0, list, list.append, threads=7) == [[]]
+    assert kernels.sum(np.arange(10, dtype=">i4"), threads=4000) == 45
+
+
+def test_a_setting_that_changes_meanwhile_makes_no_worker_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MMAPIO_NUM_THREADS", "2")
+
+    def make() -> list[int]:
+        monkeypatch.setenv("MMAPIO_NUM_THREADS", "7")
+        return []
+
+    workers = run_workers(100, make, lambda worker, chunk: time.sleep(0.001), threads=None)
+    assert len(workers) == 2
+
+
 def test_thread_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMAPIO_NUM_THREADS", "3")
     assert thread_count() == 3
     assert thread_count(5) == 5
     monkeypatch.delenv("MMAPIO_NUM_THREADS")
     assert thread_count() == _cpus.usable_cpus()
-    for wrong in (0, -2, 1.5, "two"):
-        with pytest.raises(ArgumentError, match="threads must be a positive integer"):
+    for wrong in (0, -2, 1.5, "two", 4097, 10**30):
+        with pytest.raises(ArgumentError, match="threads must be an integer from 1 to 4096"):
             thread_count(wrong)  # type: ignore[arg-type]
     monkeypatch.setenv("MMAPIO_NUM_THREADS", "many")
     with pytest.raises(ArgumentError, match=r"MMAPIO_NUM_THREADS .* got 'many'"):

@@ -13,17 +13,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
+from typing import TypeVar
 
 from mmapio._extras import require
 from mmapio.errors import ArgumentError
 from mmapio.kernels._cpus import usable_cpus
 
-__all__ = ["run_chunks", "thread_count"]
+__all__ = ["run_chunks", "run_workers", "thread_count"]
 
+W = TypeVar("W")
 Body = Callable[[int, int], None]
 Advance = Callable[[int, int], object]
 
 _VARIABLE = "MMAPIO_NUM_THREADS"
+_MOST_THREADS = 4096
 _cpus = -math.inf, 1  # when it was looked up, and what was found
 
 
@@ -44,7 +47,7 @@ def thread_count(threads: int | None = None) -> int:
     Raises
     ------
     ArgumentError
-        If the number is not a positive integer.
+        If the number is not an integer from 1 to 4096.
 
     Examples
     --------
@@ -106,9 +109,55 @@ def run_chunks(
     workers = min(thread_count(threads), count)
     with _bar(nbytes) if progress else contextlib.nullcontext() as advance:
         job = _Job(count, body, advance)
-        if workers > 1:
-            _pool.invite(job, workers - 1)
-        job.lead()
+        try:
+            if workers > 1:
+                _pool.invite(job, workers - 1)
+            job.lead()
+        finally:
+            job.close()
+
+
+def run_workers(
+    count: int,
+    make: Callable[[], W],
+    work: Callable[[W, int], object],
+    *,
+    threads: int | None = None,
+    progress: bool = False,
+    nbytes: int = 0,
+) -> list[W]:
+    """Call ``work(worker, chunk)`` for every chunk, each thread with a worker of its own.
+
+    Parameters
+    ----------
+    count, threads, progress, nbytes
+        As for `run_chunks`.
+    make : callable
+        Makes a worker: what a thread keeps between chunks, such as a buffer.
+    work : callable
+        Takes a worker and the chunk's number.
+
+    Returns
+    -------
+    list
+        All workers; there is one at least.
+
+    Examples
+    --------
+    >>> from mmapio.kernels._pool import run_workers
+    >>> lists = run_workers(4, list, list.append, threads=2)
+    >>> sorted(sum(lists, []))
+    [0, 1, 2, 3]
+    """
+    # Looked up once: the setting may change at any time. And no more workers than have work.
+    threads = max(1, min(thread_count(threads), count))
+    workers = [make() for _ in range(threads)]
+
+    def body(chunk: int, worker: int) -> None:
+        work(workers[worker], chunk)
+
+    run_chunks(count, body, threads=threads, progress=progress, nbytes=nbytes)
+    return workers
 
 
 def _positive(value: int | str, name: str) -> int:
@@ -117,8 +166,8 @@ def _positive(value: int | str, name: str) -> int:
         number = int(value) if isinstance(value, str) else operator.index(value)
     except (TypeError, ValueError):
         number = 0
-    if number < 1:
-        raise ArgumentError(f"{name} must be a positive integer, got {value!r}")
+    if not 1 <= number <= _MOST_THREADS:
+        raise ArgumentError(f"{name} must be an integer from 1 to {_MOST_THREADS}, got {value!r}")
     return number
 
 
@@ -131,33 +180,36 @@ def _bar(nbytes: int) -> Iterator[Advance]:
 
 
 class _Job:
-    """Chunks that the caller and its helpers take one by one."""
+    """Chunks that the caller and its helpers take one by one.
+
+    Ctrl-C can end any line of the caller's in the middle. So nothing here is written in Python that
+    would then be left half done, as `threading.Condition` is: a plain lock is let go of whatever
+    happens, and a helper that is done says so by a queue.
+    """
 
     def __init__(self, count: int, body: Body, advance: Advance | None) -> None:
         self._count = count
         self._body: Body | None = body
         self._advance = advance
-        self._state = threading.Condition()
+        self._lock = threading.Lock()
+        self._left: SimpleQueue[None] = SimpleQueue()  # an item for each helper that left
         self._taken = 0
         self._workers = 1
         self._helping = 0
         self._error: BaseException | None = None
 
     def lead(self) -> None:
-        """Work as the caller's own thread; leave when nobody works any more."""
-        try:
-            self._work(0, self._advance)
-            self._await_helpers()
-            if self._error is not None:
-                raise self._error
-            if self._advance is not None:
-                self._advance(1, 1)
-        finally:
-            self._close()
+        """Work as the caller's own thread, until all is done."""
+        self._work(0, self._advance)
+        self._await_helpers()
+        if self._error is not None:
+            raise self._error
+        if self._advance is not None:
+            self._advance(1, 1)
 
     def help(self) -> None:
         """Work as a thread of the pool, unless the job is over."""
-        with self._state:
+        with self._lock:
             if self._taken >= self._count:
                 return
             worker = self._workers
@@ -166,40 +218,13 @@ class _Job:
         try:
             self._work(worker)
         except BaseException as error:
-            self._stop(error)
-        with self._state:
+            with self._lock:
+                self._error = self._error or error
+        with self._lock:
             self._helping -= 1
-            self._state.notify_all()
+        self._left.put(None)
 
-    def _work(self, worker: int, advance: Advance | None = None) -> None:
-        body, nested = self._body, _here.working
-        assert body is not None
-        _here.working = True
-        try:
-            while (chunk := self._take()) is not None:
-                body(chunk, worker)
-                if advance is not None:
-                    advance(chunk, self._count)
-        finally:
-            _here.working = nested
-
-    def _take(self) -> int | None:
-        with self._state:
-            if self._taken >= self._count:
-                return None
-            self._taken += 1
-            return self._taken - 1
-
-    def _stop(self, error: BaseException) -> None:
-        with self._state:
-            self._taken = self._count
-            self._error = self._error or error
-
-    def _await_helpers(self) -> None:
-        with self._state:
-            self._state.wait_for(lambda: not self._helping)
-
-    def _close(self) -> None:
+    def close(self) -> None:
         """Stop the helpers, however often Ctrl-C is pressed, and let go of the caller's arrays.
 
         An invitation that nobody took up keeps the job alive; it must not keep them.
@@ -207,13 +232,45 @@ class _Job:
         interrupt = None
         while self._body is not None:
             try:
-                self._taken = self._count
+                self._stop()
                 self._await_helpers()
                 self._body = self._advance = self._error = None
             except KeyboardInterrupt as error:
                 interrupt = error
         if interrupt is not None:
             raise interrupt
+
+    def _work(self, worker: int, advance: Advance | None = None) -> None:
+        body, nested = self._body, _here.working
+        assert body is not None
+        try:
+            _here.working = True
+            while (chunk := self._take()) is not None:
+                body(chunk, worker)
+                if advance is not None:
+                    advance(chunk, self._count)
+        except BaseException:
+            self._stop()
+            raise
+        finally:
+            _here.working = nested
+
+    def _take(self) -> int | None:
+        with self._lock:
+            if self._taken >= self._count:
+                return None
+            self._taken += 1
+            return self._taken - 1
+
+    def _stop(self) -> None:
+        """Let nobody take another chunk."""
+        with self._lock:
+            self._taken = self._count
+
+    def _await_helpers(self) -> None:
+        # A helper is counted out before its item is in the queue: nobody waits for one that left.
+        while self._helping:
+            self._left.get()
 
 
 class _Pool:
@@ -227,9 +284,9 @@ class _Pool:
     def invite(self, job: _Job, helpers: int) -> None:
         with self._lock:
             while self._size < helpers:
-                self._size += 1
-                name = f"mmapio-{self._size}"
+                name = f"mmapio-{self._size + 1}"
                 threading.Thread(target=self._serve, name=name, daemon=True).start()
+                self._size += 1  # if Ctrl-C comes before this, there is one thread too many
         for _ in range(helpers):
             self._invitations.put(job)
 

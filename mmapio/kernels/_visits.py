@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 from numpy.typing import NDArray
 
 from mmapio.kernels._layout import Pieces
-from mmapio.kernels._pool import run_chunks, thread_count
+from mmapio.kernels._pool import run_workers
 
 __all__ = ["map_pieces", "visit_pieces"]
 
@@ -22,12 +22,14 @@ def visit_pieces(
     progress: bool = False,
 ) -> None:
     """Call `visit` with the number of each piece, and with the piece."""
-    buffers = [pieces.buffer() for _ in range(thread_count(threads))]
-
-    def body(chunk: int, worker: int) -> None:
-        visit(chunk, pieces.take(chunk, buffers[worker]))
-
-    run_chunks(len(pieces), body, threads=threads, progress=progress, nbytes=pieces.nbytes)
+    run_workers(
+        len(pieces),
+        pieces.buffer,
+        lambda buffer, number: visit(number, pieces.take(number, buffer)),
+        threads=threads,
+        progress=progress,
+        nbytes=pieces.nbytes,
+    )
 
 
 def map_pieces(

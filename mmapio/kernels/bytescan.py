@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mmapio.errors import ArgumentTypeError
 from mmapio.kernels._jit import jit, part, piece_type
 from mmapio.kernels._layout import Pieces
-from mmapio.kernels._pool import run_chunks, thread_count
+from mmapio.kernels._pool import run_workers
 
 __all__ = ["add_bytes", "byte_counts", "byte_tables", "pattern_counts"]
 
@@ -66,12 +66,14 @@ def pattern_counts(
 ) -> NDArray[np.int64]:
     """Count the bit patterns of an array of one-byte or two-byte items, in its own byte order."""
     pieces = Pieces(a.view(f"u{a.itemsize}"))
-    workers = [_Tally(pieces, 1 << 8 * a.itemsize) for _ in range(thread_count(threads))]
-
-    def count(chunk: int, worker: int) -> None:
-        workers[worker].add(chunk)
-
-    run_chunks(len(pieces), count, threads=threads, progress=progress, nbytes=a.nbytes)
+    workers = run_workers(
+        len(pieces),
+        lambda: _Tally(pieces, 1 << 8 * a.itemsize),
+        _Tally.add,
+        threads=threads,
+        progress=progress,
+        nbytes=a.nbytes,
+    )
     total: NDArray[np.int64] = np.sum([worker.counts() for worker in workers], axis=0)
     return total
 

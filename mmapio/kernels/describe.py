@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mmapio.errors import ArgumentError
 from mmapio.kernels._bins import MAX_BINS, MIN_BINS, Number, bins_for
 from mmapio.kernels._layout import Pieces, numbers
-from mmapio.kernels._pool import run_chunks, thread_count
+from mmapio.kernels._pool import run_workers
 from mmapio.kernels._workers import Rows, Worker, worker_for
 from mmapio.kernels.bytescan import pattern_counts
 
@@ -130,12 +130,14 @@ def _describe_large(
     pieces = Pieces(array)
     rows = Rows(len(pieces))
     base = int(array[(0,) * array.ndim]) if array.dtype.kind in "iu" and array.size else 0
-    workers = [worker_for(pieces, rows, bins, base) for _ in range(thread_count(threads))]
-
-    def scan(chunk: int, worker: int) -> None:
-        workers[worker].add(chunk)
-
-    run_chunks(len(pieces), scan, threads=threads, progress=progress, nbytes=array.nbytes)
+    workers = run_workers(
+        len(pieces),
+        lambda: worker_for(pieces, rows, bins, base),
+        Worker.add,
+        threads=threads,
+        progress=progress,
+        nbytes=array.nbytes,
+    )
     tally = np.sum([worker.state.tally for worker in workers], axis=0)
     histogram = _histogram(workers)
     if array.dtype.kind == "f":

@@ -19,7 +19,7 @@ from mmapio.errors import ArgumentError, ArgumentTypeError
 from mmapio.kernels._extremes import combined, piece_extremes
 from mmapio.kernels._jit import jit, part, piece_type
 from mmapio.kernels._layout import Pieces, numbers, pieces_of
-from mmapio.kernels._pool import run_chunks, thread_count
+from mmapio.kernels._pool import run_workers
 from mmapio.kernels._visits import map_pieces
 from mmapio.kernels.bytescan import pattern_counts
 
@@ -137,12 +137,14 @@ def _counted(
 ) -> NDArray[np.int64]:
     """Let each thread count in tables of its own, the last bin of which is for all other items."""
     pieces = Pieces(array)
-    workers = [_Tables(pieces, bins) for _ in range(thread_count(threads))]
-
-    def body(chunk: int, worker: int) -> None:
-        workers[worker].add(chunk, count)
-
-    run_chunks(len(pieces), body, threads=threads, progress=progress, nbytes=array.nbytes)
+    workers = run_workers(
+        len(pieces),
+        lambda: _Tables(pieces, bins),
+        lambda tables, chunk: tables.add(chunk, count),
+        threads=threads,
+        progress=progress,
+        nbytes=array.nbytes,
+    )
     total: NDArray[np.int64] = np.sum([worker.emptied() for worker in workers], axis=0)
     return total[:bins]
 
