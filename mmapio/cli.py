@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -179,8 +178,12 @@ def warmup(quiet: Quiet = False) -> None:
     from . import kernels
 
     begin = time.perf_counter()
-    with _progress_bar("kernels", quiet, unit=" kernels") as bar, _between_steps(bar) as progress:
-        ready = kernels.compile_all(progress)
+    try:
+        with _progress_bar("kernels", quiet, unit=" kernels") as progress:
+            ready = kernels.compile_all(progress)
+    except MmapioError as error:
+        _print_error(str(error))
+        raise typer.Exit(1) from None
     _show(_console(), f"{ready} kernels are ready, after {duration(time.perf_counter() - begin)}")
 
 
@@ -227,23 +230,6 @@ def _progress_bar(name: str, quiet: bool, **units: Any) -> Iterator[Progress]:
                 bar.refresh()
 
         yield advance
-
-
-@contextmanager
-def _between_steps(progress: Progress) -> Iterator[Progress]:
-    """Let Ctrl-C end the work after a step: in the midst of one, numba may lose it, or fail."""
-    pressed: list[int] = []
-
-    def advance(done: int, total: int) -> None:
-        progress(done, total)
-        if pressed:
-            raise KeyboardInterrupt
-
-    handler = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
-    try:
-        yield advance
-    finally:
-        signal.signal(signal.SIGINT, handler)
 
 
 # Rendering ----------------------------------------------------------------------------------------

@@ -300,6 +300,22 @@ def test_what_warmup_compiles_is_there_for_other_processes(
     assert re.fullmatch(line + "loaded 6\ncompiled 0\n", again)
 
 
+def test_warmup_fails_where_nothing_can_be_kept(
+    tmp_path: Path, run_python: Callable[..., str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    folder = {
+        "NUMBA_CACHE_DIR": str(tmp_path / "file" / "cache"),
+        "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator",
+    }
+    code = "import sys; sys.stderr = sys.stdout" + FEW_KERNELS + "print(status)"
+    told = run_python(code, "warmup", **folder).splitlines()
+    assert told[-1] == "1"
+    assert re.fullmatch(
+        r"mmapio: error: .*cannot keep compiled code: .*; set NUMBA_CACHE_DIR to .*", told[-2]
+    )
+
+
 @needs_terminal
 def test_a_terminal_shows_how_far_warmup_is(tmp_path: Path) -> None:
     terminal = warm_up_in_terminal(tmp_path)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 
 import mmapio
 from mmapio import kernels
+from mmapio.kernels import _jit
 from mmapio.kernels._jit import KERNELS, _CacheFile
 
 SCAN = """
@@ -176,6 +179,54 @@ def test_everything_can_be_compiled_ahead() -> None:
     for dispatcher, signatures in KERNELS:
         if dispatcher.__module__.startswith("mmapio."):
             assert {*dispatcher.signatures} <= {*signatures()}, dispatcher
+
+
+def test_ctrl_c_ends_a_compilation_after_it_is_done() -> None:
+    """In the midst of it, a function that LLVM calls would swallow it."""
+    done = []
+
+    @_jit.uninterrupted
+    def compile_(what: str) -> None:
+        signal.raise_signal(signal.SIGINT)
+        done.append(what)
+
+    with pytest.raises(KeyboardInterrupt):
+        compile_("whole")
+    assert done == ["whole"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    thread = threading.Thread(target=_jit.uninterrupted(done.append), args=("in a thread",))
+    thread.start()
+    thread.join()
+    assert done == ["whole", "in a thread"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no timer signals")
+def test_kernels_are_compiled_without_interruption(
+    tmp_path: Path, run_python: Callable[..., str]
+) -> None:
+    """Ctrl-C at every stage of the first calls: it is never lost, nor turned into another error."""
+    code = """if True:
+        import signal
+        import numpy as np
+        from mmapio import kernels
+
+        def press(number, frame):
+            raise KeyboardInterrupt
+
+        a, ended = np.arange(9), 0
+        signal.signal(signal.SIGINT, press)
+        signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+        for delay in np.linspace(0.01, 0.6, 12):
+            signal.setitimer(signal.ITIMER_REAL, delay)
+            try:
+                for function in (kernels.sum, kernels.minmax, kernels.find_all, kernels.var):
+                    function(a, *([3] if function is kernels.find_all else []))
+                signal.pause()
+            except KeyboardInterrupt:
+                ended += 1
+        print(ended, kernels.sum(a))
+    """
+    assert run_python(code, NUMBA_CACHE_DIR=str(tmp_path)) == "12 36\n"
 
 
 def test_the_registry_knows_every_kernel() -> None:

@@ -95,6 +95,11 @@ def compile_all(progress: Callable[[int, int], object] | None = None) -> int:
     int
         How many are ready. They take about a minute to compile, and are kept on disk.
 
+    Raises
+    ------
+    FileError
+        If they are ready in this process, but cannot be kept on disk for others.
+
     Examples
     --------
     >>> from mmapio import kernels

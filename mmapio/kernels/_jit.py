@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import functools
 import hashlib
 import os
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
@@ -14,7 +18,18 @@ from numba.core import caching
 from numba.core.runtime import rtsys
 from numba.extending import overload, register_jitable
 
-__all__ = ["KERNELS", "Kernel", "compile_all", "inside", "jit", "part", "piece_type"]
+from mmapio.errors import file_error
+
+__all__ = [
+    "KERNELS",
+    "Kernel",
+    "compile_all",
+    "inside",
+    "jit",
+    "part",
+    "piece_type",
+    "uninterrupted",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,6 +55,7 @@ class Kernel(NamedTuple):
 
 
 KERNELS: list[Kernel] = []
+_refusals: list[OSError] = []  # to keep compiled code: of no interest to those who only call it
 
 
 def jit(
@@ -75,12 +91,50 @@ def jit(
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         dispatcher = numba.njit(**{**_DEFAULTS, **options})(function)
+        dispatcher.compile = uninterrupted(dispatcher.compile)
         if cache:
             _keep_on_disk(dispatcher, function)
         KERNELS.append(Kernel(dispatcher, signatures))
         return cast("Callable[P, R]", dispatcher)
 
     return decorate
+
+
+def uninterrupted(compile_: Callable[P, R]) -> Callable[P, R]:
+    """Let Ctrl-C end a compilation after it is done: LLVM calls Python back, and loses it there.
+
+    Parameters
+    ----------
+    compile_ : callable
+        What compiles. It has to do in the main thread alone, which is where Ctrl-C ends things.
+
+    Returns
+    -------
+    callable
+        It, followed by what Ctrl-C does, if it was pressed meanwhile.
+
+    Examples
+    --------
+    >>> from mmapio.kernels._jit import uninterrupted
+    >>> uninterrupted(len)("abc")
+    3
+    """
+
+    @functools.wraps(compile_)
+    def compile_whole(*args: P.args, **kwargs: P.kwargs) -> R:
+        handler = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is not threading.main_thread() or not callable(handler):
+            return compile_(*args, **kwargs)
+        pressed: list[Any] = []
+        signal.signal(signal.SIGINT, lambda *what: pressed.append(what))
+        try:
+            return compile_(*args, **kwargs)
+        finally:
+            signal.signal(signal.SIGINT, handler)
+            if pressed:
+                handler(*pressed[-1])
+
+    return compile_whole
 
 
 def part(**options: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -181,6 +235,11 @@ def compile_all(progress: Progress | None = None) -> int:
     int
         How many specialisations are ready.
 
+    Raises
+    ------
+    FileError
+        If they are ready in this process, but cannot be kept on disk for others.
+
     Examples
     --------
     >>> from mmapio.kernels._jit import compile_all
@@ -194,6 +253,9 @@ def compile_all(progress: Progress | None = None) -> int:
         dispatcher.compile(types)
     if progress is not None:
         progress(len(work), len(work))
+    if _refusals:
+        hint = "set NUMBA_CACHE_DIR to a folder that can be written"
+        raise file_error(_refusals[-1], "keep compiled code", None, hint)
     return len(work)
 
 
@@ -201,8 +263,10 @@ def _keep_on_disk(dispatcher: Any, function: Callable[..., object]) -> None:
     """Give the dispatcher our cache; numba's own raises where no folder is writable."""
     try:
         dispatcher._cache = _Cache(function)
-    except (OSError, RuntimeError):
-        return
+    except OSError as error:
+        _refusals.append(error)
+    except RuntimeError as error:  # numba's, of all the folders that it tried
+        _refusals.append(PermissionError(errno.EACCES, str(error)))
 
 
 class _CacheFile(_IndexDataCacheFile):  # type: ignore[misc]
@@ -249,8 +313,8 @@ class _Cache(_FunctionCache):  # type: ignore[misc]
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)
-        except OSError:
-            return
+        except OSError as error:
+            _refusals.append(error)
 
 
 def _sources_stamp() -> tuple[tuple[str, int, int], ...]:
