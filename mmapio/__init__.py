@@ -41,8 +41,12 @@ from .opening import anonymous, create, memmap, open
 if TYPE_CHECKING:
     from . import atomics, kernels
     from .files import copy, delete, save
+    from .generation import Generation
     from .reader import MappedReader
+    from .ring import RingBuffer
     from .segment import Segment
+    from .seqlock import SeqLock
+    from .sharded import ShardedCounter
 
 __version__ = "0.1.0"
 
@@ -55,6 +59,7 @@ __all__ = [
     "ExistingFileError",
     "FileError",
     "FormatError",
+    "Generation",
     "InUseError",
     "KernelError",
     "MappedArray",
@@ -67,7 +72,10 @@ __all__ = [
     "OutOfBoundsError",
     "ReadOnlyError",
     "ReplacedError",
+    "RingBuffer",
     "Segment",
+    "SeqLock",
+    "ShardedCounter",
     "UnsupportedError",
     "anonymous",
     "atomics",
@@ -84,8 +92,12 @@ __all__ = [
 # which costs more than all the rest.
 _MODULES = {"atomics", "kernels"}
 _NAMES = {
+    "Generation": "generation",
     "MappedReader": "reader",
+    "RingBuffer": "ring",
     "Segment": "segment",
+    "SeqLock": "seqlock",
+    "ShardedCounter": "sharded",
     "copy": "files",
     "delete": "files",
     "save": "files",

@@ -6,7 +6,7 @@ import contextlib
 import weakref
 
 from . import _os
-from ._content import MappedContent
+from ._atomic import AtomicContent
 from ._ranges import LARGEST, as_count
 from .errors import ArgumentError, FileError, ReadOnlyError, UnsupportedError
 from .flags import Access
@@ -16,7 +16,7 @@ from .source import set_size
 __all__ = ["ResizableContent"]
 
 
-class ResizableContent(MappedContent):
+class ResizableContent(AtomicContent):
     """Bytes that can grow and shrink: the part of `MappedFile` that resizes."""
 
     __slots__ = ()

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 # A module imports from lower whole numbers; decimals order the members of one package.
 LAYERS = {
     0: "errors",
-    1: "_extras _ranges _words flags",
+    1: "_extras _polling _ranges _words flags",
     2.0: "npy _os._buffer311 _os._facts _os._memory",
     2.1: "_os._posix _os._stub _os._windows",
     2.2: "_os._linux",
@@ -33,6 +33,7 @@ LAYERS = {
     3.2: "atomics._methods atomics._overloads",
     3.3: "atomics._cells",
     3.4: "atomics._access atomics._fetch",
+    3.41: "atomics._ring atomics._seqlock atomics._sharded",
     3.5: "atomics",
     4.0: "kernels._cpus kernels._explain kernels._jit kernels._pages",
     4.1: "kernels._behind kernels._bins kernels._folding kernels._inside kernels._keys"
@@ -49,10 +50,11 @@ LAYERS = {
     6.0: "reader region",
     6.1: "segment",
     6.2: "_content",
+    6.25: "_atomic",
     6.3: "_extent",
     7: "mapping",
-    8.0: "array files growable inspection residency",
-    8.1: "opening",
+    8.0: "_part _waiting array files growable inspection residency",
+    8.1: "generation opening ring seqlock sharded",
     8.2: "reports",
     9.0: "aio dask demo",
     9.1: "cli",

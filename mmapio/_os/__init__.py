@@ -22,6 +22,7 @@ from ._memory import Advice, Backing
 __all__ = [
     "CAN_MAP_PAST_END",
     "GRANULARITY",
+    "HAS_FUTEX",
     "PAGE_SIZE",
     "SYNC_NEEDS_FILE",
     "Advice",
@@ -33,6 +34,8 @@ __all__ = [
     "backing",
     "copy_contents",
     "cover",
+    "futex_wait",
+    "futex_wake",
     "identify",
     "map_anonymous",
     "map_file",

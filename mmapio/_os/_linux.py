@@ -1,7 +1,7 @@
 """System calls of Linux, where it has better ones than POSIX.
 
 Sources: statx(2), sync_file_range(2), open(2) on O_TMPFILE, ioctl_ficlone(2), lseek(2),
-proc_pid_maps(5), sysfs-class-bdi.
+proc_pid_maps(5), sysfs-class-bdi, futex(2), syscall(2).
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from ._posix import (  # noqa: E402
 __all__ = [
     "CAN_MAP_PAST_END",
     "GRANULARITY",
+    "HAS_FUTEX",
     "PAGE_SIZE",
     "SYNC_NEEDS_FILE",
     "advise",
@@ -50,6 +51,8 @@ __all__ = [
     "backing",
     "copy_contents",
     "cover",
+    "futex_wait",
+    "futex_wake",
     "identify",
     "map_anonymous",
     "map_file",
@@ -69,6 +72,20 @@ _STATX_BASIC_AND_BIRTH: Final = 0xFFF
 _SYNC_FILE_RANGE_WRITE: Final = 2
 _FICLONE: Final = 0x40049409
 
+# The number of the system call, by processor: those of 64 bits, whose timespec is two of them.
+_SYS_FUTEX: Final = {
+    "x86_64": 202,
+    "aarch64": 98,
+    "loongarch64": 98,
+    "ppc64le": 221,
+    "riscv64": 98,
+    "s390x": 238,
+}.get(os.uname().machine if sys.maxsize > 1 << 32 else "", 0)
+_FUTEX_WAIT: Final = 0
+_FUTEX_WAKE: Final = 1
+_ALL_SLEEPERS: Final = 0x7FFF_FFFF
+HAS_FUTEX: Final = _SYS_FUTEX > 0
+
 _HAS_PROC: Final = os.path.exists("/proc/self/fd")  # not in every chroot
 
 _statx: Final = getattr(_libc, "statx", None)  # glibc before 2.28 has none
@@ -83,6 +100,18 @@ if _statx is not None:
 # The members of struct statx that FileFacts has, in its order.
 _StatxBuffer: Final = ctypes.c_char * 256
 _STATX_FIELDS: Final = struct.Struct("=28xH2xQQQ24xqI44xII").unpack_from
+
+_syscall: Final = _libc.syscall
+_syscall.restype = ctypes.c_long
+_syscall.argtypes = (
+    ctypes.c_long,
+    ctypes.c_void_p,
+    ctypes.c_int,
+    ctypes.c_uint,
+    ctypes.c_char_p,
+    ctypes.c_void_p,
+    ctypes.c_uint,
+)
 
 _sync_file_range: Final = _libc.sync_file_range
 _sync_file_range.argtypes = (
@@ -136,6 +165,21 @@ def start_writeback(fd: int, offset: int, length: int) -> None:
     """Start to write the dirty pages of a range of a file, without waiting."""
     # msync(MS_ASYNC) would be the name for it, but Linux does nothing on that.
     if _sync_file_range(fd, offset, length, _SYNC_FILE_RANGE_WRITE):
+        _raise_errno()
+
+
+def futex_wait(address: int, expected: int, timeout_s: float) -> None:
+    """Sleep while 32 bits of shared memory are as expected; until woken, or for no reason."""
+    seconds = int(timeout_s)
+    wait = struct.pack("=qq", seconds, int((timeout_s - seconds) * 1e9))
+    awake = _syscall(_SYS_FUTEX, address, _FUTEX_WAIT, expected, wait, None, 0) == 0
+    if not awake and ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR, errno.ETIMEDOUT):
+        _raise_errno()
+
+
+def futex_wake(address: int) -> None:
+    """Wake all that sleep on an address, in any process."""
+    if _syscall(_SYS_FUTEX, address, _FUTEX_WAKE, _ALL_SLEEPERS, None, None, 0) < 0:
         _raise_errno()
 
 

@@ -26,6 +26,7 @@ assert sys.platform != "win32"  # so that mypy passes over this file there
 __all__ = [
     "CAN_MAP_PAST_END",
     "GRANULARITY",
+    "HAS_FUTEX",
     "PAGE_SIZE",
     "SYNC_NEEDS_FILE",
     "advise",
@@ -33,6 +34,8 @@ __all__ = [
     "backing",
     "copy_contents",
     "cover",
+    "futex_wait",
+    "futex_wake",
     "identify",
     "map_anonymous",
     "map_file",
@@ -52,6 +55,7 @@ GRANULARITY: Final = mmap.ALLOCATIONGRANULARITY
 CAN_MAP_PAST_END: Final = True
 # msync hands the pages to the drive, but only F_FULLFSYNC makes a Mac's drive write them.
 SYNC_NEEDS_FILE: Final = sys.platform == "darwin"
+HAS_FUTEX: Final = False
 
 _SHARED: Final = mmap.MAP_SHARED
 _PRIVATE: Final = mmap.MAP_PRIVATE
@@ -187,6 +191,16 @@ def sync_directory(path: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def futex_wait(address: int, expected: int, timeout_s: float) -> None:
+    """Sleep while 32 bits of shared memory are as expected."""
+    raise OSError(errno.ENOTSUP, "this system has no futex between processes")
+
+
+def futex_wake(address: int) -> None:
+    """Wake all that sleep on an address."""
+    raise OSError(errno.ENOTSUP, "this system has no futex between processes")
 
 
 def start_writeback(fd: int, offset: int, length: int) -> None:

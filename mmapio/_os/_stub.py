@@ -16,6 +16,7 @@ from ._memory import Advice, Backing
 __all__ = [
     "CAN_MAP_PAST_END",
     "GRANULARITY",
+    "HAS_FUTEX",
     "PAGE_SIZE",
     "SYNC_NEEDS_FILE",
     "advise",
@@ -23,6 +24,8 @@ __all__ = [
     "backing",
     "copy_contents",
     "cover",
+    "futex_wait",
+    "futex_wake",
     "identify",
     "map_anonymous",
     "map_file",
@@ -41,6 +44,7 @@ PAGE_SIZE: Final = mmap.PAGESIZE
 GRANULARITY: Final = mmap.ALLOCATIONGRANULARITY
 CAN_MAP_PAST_END: Final = False
 SYNC_NEEDS_FILE: Final = False
+HAS_FUTEX: Final = False
 
 
 def _refuse() -> NoReturn:
@@ -83,6 +87,16 @@ def sync_file(fd: int) -> None:
 
 
 def sync_directory(path: str) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def futex_wait(address: int, expected: int, timeout_s: float) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def futex_wake(address: int) -> None:
     """Refuse."""
     _refuse()
 

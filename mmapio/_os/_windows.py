@@ -30,6 +30,7 @@ assert sys.platform == "win32"  # so that mypy passes over this file elsewhere
 __all__ = [
     "CAN_MAP_PAST_END",
     "GRANULARITY",
+    "HAS_FUTEX",
     "PAGE_SIZE",
     "SYNC_NEEDS_FILE",
     "advise",
@@ -37,6 +38,8 @@ __all__ = [
     "backing",
     "copy_contents",
     "cover",
+    "futex_wait",
+    "futex_wake",
     "identify",
     "map_anonymous",
     "map_file",
@@ -56,6 +59,8 @@ GRANULARITY: Final = mmap.ALLOCATIONGRANULARITY
 CAN_MAP_PAST_END: Final = False
 # FlushViewOfFile starts the writing; only FlushFileBuffers waits for the drive.
 SYNC_NEEDS_FILE: Final = True
+# WaitOnAddress wakes the threads of one process only.
+HAS_FUTEX: Final = False
 
 _PAGE_READONLY: Final = 0x02
 _PAGE_READWRITE: Final = 0x04
@@ -233,6 +238,16 @@ def sync_file(fd: int) -> None:
 def sync_directory(path: str) -> None:
     """Make the names in a directory durable."""
     # Windows has no such call: NTFS keeps names in its own log.
+
+
+def futex_wait(address: int, expected: int, timeout_s: float) -> None:
+    """Sleep while 32 bits of shared memory are as expected."""
+    raise OSError(errno.ENOTSUP, "Windows has no futex between processes")
+
+
+def futex_wake(address: int) -> None:
+    """Wake all that sleep on an address."""
+    raise OSError(errno.ENOTSUP, "Windows has no futex between processes")
 
 
 def start_writeback(fd: int, offset: int, length: int) -> None:

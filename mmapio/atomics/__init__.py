@@ -20,6 +20,10 @@ refused. A cell that is not aligned raises `MisalignedError` even there. The arr
 read-only as the kernel compiles; a record ``a[i]`` is not, so write to ``a["field"], i`` where the
 array may be. **Python** calls check everything, convert values exactly and return Python numbers.
 
+**Parts** made of these are here for kernels, and for Python as classes of `mmapio`: `sharded_add`
+(`mmapio.ShardedCounter`), `seqlock_read` and `seqlock_write` (`mmapio.SeqLock`), `ring_push` and
+`ring_pop` (`mmapio.RingBuffer`).
+
 References
 ----------
 .. [1] https://en.cppreference.com/w/cpp/atomic/memory_order
@@ -52,6 +56,9 @@ from mmapio.atomics._fetch import (
     fetch_sub,
     fetch_xor,
 )
+from mmapio.atomics._ring import ring_pop, ring_push
+from mmapio.atomics._seqlock import seqlock_read, seqlock_write
+from mmapio.atomics._sharded import sharded_add, sharded_value, thread_lane
 
 __all__ = [
     "AtomicArray",
@@ -67,5 +74,12 @@ __all__ = [
     "fetch_sub",
     "fetch_xor",
     "load",
+    "ring_pop",
+    "ring_push",
+    "seqlock_read",
+    "seqlock_write",
+    "sharded_add",
+    "sharded_value",
     "store",
+    "thread_lane",
 ]

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numba.core import types
 from numba.core.errors import NumbaNotImplementedError
-from numba.extending import overload
+from numba.extending import overload, register_jitable
 from numba.np.numpy_support import as_dtype
 
 from mmapio.atomics import _ir
@@ -27,7 +27,13 @@ from mmapio.atomics._rules import (
 )
 from mmapio.errors import ArgumentTypeError
 
-__all__ = ["kernel_compare_exchange", "kernel_fence", "kernel_load", "kernel_operation"]
+__all__ = [
+    "in_kernels",
+    "kernel_compare_exchange",
+    "kernel_fence",
+    "kernel_load",
+    "kernel_operation",
+]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -88,6 +94,12 @@ def kernel_fence(function: Function) -> Function:
         return impl
 
     return _register(function, typer)
+
+
+def in_kernels(function: Function) -> Function:
+    """Let kernels call a function that is made of atomic operations; Python runs it as it is."""
+    decorate: Callable[[Function], Function] = register_jitable(error_model="numpy")
+    return decorate(function)
 
 
 def _register(function: Function, typer: Callable[..., Any]) -> Function:
