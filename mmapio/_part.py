@@ -79,6 +79,8 @@ class Part:
         kind = Mode.parse(mode)
         if kind is Mode.COPY:
             raise ArgumentError(f"mode 'c' is a private copy, but a {cls.KIND} is there to share")
+        if slots is None and kind in (Mode.CREATE, Mode.REPLACE):
+            raise ArgumentError(f"mode {mode!r} creates a {cls.KIND}: give its dtype and its size")
         header, size = b"", None
         if kind.settled is not kind and slots is not None:
             header, size = _header(cls.KIND, lines, slots)

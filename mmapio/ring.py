@@ -319,7 +319,9 @@ class RingBuffer(Part):
         count = min(int(self._filled.load() - emptied), most)
         start = emptied % len(slots)
         first = slots[start : start + count]
-        records = np.concatenate([first, slots[: count - len(first)]])
+        records = np.empty((count, *slots.shape[1:]), slots.dtype)
+        records[: len(first)] = first
+        records[len(first) :] = slots[: count - len(first)]
         self._emptied.store(emptied + count)
         return records
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,3 +39,36 @@ def run_python() -> Callable[..., str]:
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def start_worker() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Return a function that runs a test file as a program, in a new process.
+
+    It takes the file and its arguments; what is still running after the test is killed.
+    """
+    workers: list[subprocess.Popen[str]] = []
+
+    def start(file: str, *arguments: object) -> subprocess.Popen[str]:
+        path = [str(Path(mmapio.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        worker = subprocess.Popen(
+            [sys.executable, "-W", "error", file, *map(str, arguments)],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(path)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        workers.append(worker)
+        return worker
+
+    yield start
+    for worker in workers:
+        if worker.poll() is None:
+            worker.kill()
+        worker.communicate()
+
+
+@pytest.fixture
+def scale() -> float:
+    """Return by what ``MMAPIO_TEST_SCALE`` multiplies the rounds of long tests."""
+    return float(os.environ.get("MMAPIO_TEST_SCALE", "1"))

@@ -1,0 +1,244 @@
+"""What counters, seqlocks, ring buffers and generations have in common: files, headers, an end."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mmapio
+from mmapio import Generation, MappedFile, RingBuffer, SeqLock, ShardedCounter
+
+RECORD = np.dtype([("id", "<u4"), ("name", "S5"), ("at", ">f8", (2,))])
+
+
+def change(part: Any) -> None:
+    """Do to a part what it is there for."""
+    if isinstance(part, ShardedCounter):
+        part.add(3)
+    elif isinstance(part, SeqLock):
+        part.write((1, b"one", (2, 3)))
+    elif isinstance(part, RingBuffer):
+        part.push((1, b"one", (2, 3)))
+    else:
+        part.bump()
+
+
+def content(part: Any) -> Any:
+    """Return what can be seen of a part."""
+    if isinstance(part, SeqLock):
+        return part.count, part.read()
+    return len(part) if isinstance(part, RingBuffer) else part.value
+
+
+OPENED: dict[type, Callable[..., Any]] = {
+    ShardedCounter: lambda path, mode="a+": ShardedCounter.open(path, mode, shards=4),
+    SeqLock: lambda path, mode="a+": SeqLock.open(path, mode, RECORD, slots=3),
+    RingBuffer: lambda path, mode="a+": RingBuffer.open(path, mode, RECORD, capacity=5),
+    Generation: lambda path, mode="a+": Generation.open(path, mode),
+}
+IN_MEMORY: dict[type, Callable[[], Any]] = {
+    ShardedCounter: lambda: ShardedCounter.anonymous(4),
+    SeqLock: lambda: SeqLock.anonymous(RECORD, 3),
+    RingBuffer: lambda: RingBuffer.anonymous(RECORD, 5),
+    Generation: Generation.anonymous,
+}
+KINDS = list(OPENED)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_is_a_part_for_whoever_opens_it(kind, tmp_path):
+    path = tmp_path / "part"
+    part = OPENED[kind](path)
+    change(part)
+    others = [kind.open(path), kind.open(path, "r"), kind.open(path, "r+"), OPENED[kind](path)]
+    others += [kind(MappedFile.open(path)), pickle.loads(pickle.dumps(part)), copy.copy(part)]
+    assert [content(other) for other in others] == [content(part)] * len(others)
+    change(others[-2])
+    assert content(others[0]) == content(part)
+    assert part.path == others[-2].path == str(path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_part_in_memory_is_new_and_cannot_be_sent(kind):
+    part = IN_MEMORY[kind]()
+    before = content(part)
+    change(part)
+    assert content(part) != before
+    assert part.path is None
+    assert "<anonymous>" in repr(part)
+    with pytest.raises(mmapio.UnsupportedError, match="cannot be pickled"):
+        pickle.dumps(part)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_modes_are_those_of_files(kind, tmp_path):
+    path = tmp_path / "part"
+    with pytest.raises(mmapio.MissingFileError):
+        kind.open(path, "r+")
+    first = OPENED[kind](path, "x+")
+    change(first)
+    with pytest.raises(mmapio.ExistingFileError):
+        OPENED[kind](path, "x+")
+    second = OPENED[kind](path, "w+")
+    assert content(second) == content(IN_MEMORY[kind]())
+    assert content(first) != content(second)
+    with pytest.raises(mmapio.ArgumentError, match="a private copy"):
+        kind.open(path, "c")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_read_only_part_refuses_to_change(kind, tmp_path):
+    OPENED[kind](tmp_path / "part")
+    part = kind.open(tmp_path / "part", "r")
+    before = content(part)
+    with pytest.raises(mmapio.ReadOnlyError):
+        change(part)
+    assert content(part) == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_closed_part_says_so_and_gives_its_memory_back(kind, tmp_path):
+    with MappedFile.open(tmp_path / "part", "x+", size=1):
+        pass
+    with OPENED[kind](tmp_path / "part", "w+") as part:
+        mapping = part._mapping
+        change(part)
+    part.close()
+    for use in (content, change, lambda part: part.lines, lambda part: part.path):
+        with pytest.raises(mmapio.ClosedError, match=f"the {kind.KIND} is closed"):
+            use(part)
+    assert repr(part) == f"<{kind.__name__} closed>"
+    gc.collect()
+    mapping.close()  # which would be refused if anything still used it
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        part.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_arrays_of_a_closed_part_keep_the_memory(kind, tmp_path):
+    part = OPENED[kind](tmp_path / "part")
+    lines = part.lines
+    part.close()
+    lines[0, 0] = 7
+    assert kind.open(tmp_path / "part").lines[0, 0] == 7
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_layout_is_as_documented(kind, tmp_path):
+    part = OPENED[kind](tmp_path / "part")
+    raw = (tmp_path / "part").read_bytes()
+    magic, name, lines, zeros = struct.unpack("=8s16sQ32s", raw[:64])
+    assert (magic, name.rstrip(b"\0"), lines) == (
+        b"mmapio\0\1",
+        kind.KIND.encode(),
+        len(part.lines),
+    )
+    assert not any(zeros)
+    assert raw[64:70] == b"\x93NUMPY"
+    start = part.lines.ctypes.data - part._mapping.view().ctypes.data
+    assert start % 128 == 0
+    assert start + 128 * lines + part.slots.nbytes == len(raw)
+    assert part.slots.nbytes == 0 or part.slots.ctypes.data - part.lines.ctypes.data == 128 * lines
+    assert part.lines.strides == (128, 8)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_cut_and_every_changed_byte_of_a_header_is_one_clear_error(kind, tmp_path):
+    path = tmp_path / "part"
+    OPENED[kind](path)
+    whole = path.read_bytes()
+    header = OPENED[kind](path).lines.ctypes.data - kind.open(path)._mapping.view().ctypes.data
+    for size in [*range(0, 200, 7), len(whole) - 1]:
+        path.write_bytes(whole[:size])
+        with pytest.raises(mmapio.FormatError):
+            kind.open(path)
+    opened = 0
+    for at in range(min(header, 200)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x41]) + whole[at + 1 :])
+        try:
+            content(kind.open(path))
+            opened += 1  # a byte that means nothing, or another number that fits as well
+        except (mmapio.FormatError, mmapio.ArgumentError, mmapio.MisalignedError):
+            pass
+    assert opened < header // 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_kind_is_refused_by_name(kind, tmp_path):
+    for other in KINDS:
+        OPENED[other](tmp_path / other.__name__)
+        if other is not kind:
+            with pytest.raises(mmapio.FormatError, match=f"is no {kind.KIND} but a '{other.KIND}'"):
+                kind.open(tmp_path / other.__name__)
+    mmapio.create(tmp_path / "x.npy", 100, "f8").close()
+    with pytest.raises(mmapio.FormatError, match=r"it begins with b'.x93NUMPY"):
+        kind.open(tmp_path / "x.npy")
+    newer = (tmp_path / kind.__name__).read_bytes().replace(b"mmapio\0\1", b"mmapio\0\2")
+    (tmp_path / "newer").write_bytes(newer)
+    with pytest.raises(mmapio.FormatError, match="has layout 2; this mmapio knows 1"):
+        kind.open(tmp_path / "newer")
+
+
+def test_a_file_that_is_there_must_be_as_asked_for(tmp_path):
+    paths = [tmp_path / name for name in "abc"]
+    ShardedCounter.open(paths[0], shards=4)
+    SeqLock.open(paths[1], dtype="f8", slots=4)
+    RingBuffer.open(paths[2], dtype="f8", capacity=4)
+    for wrong in (
+        lambda: ShardedCounter.open(paths[0], shards=5),
+        lambda: SeqLock.open(paths[1], dtype="f4", slots=4),
+        lambda: SeqLock.open(paths[1], dtype="f8", slots=5),
+        lambda: RingBuffer.open(paths[2], "r", dtype=("f8", 2), capacity=4),
+        lambda: RingBuffer.open(paths[2], dtype="i8", capacity=4),
+    ):
+        with pytest.raises(mmapio.FormatError, match=r"holds a \w+ of .*, not of "):
+            wrong()
+    assert len(ShardedCounter.open(paths[0]).lines) == 4
+    assert RingBuffer.open(paths[2]).capacity == 4
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda path: ShardedCounter.open(path, shards=0), mmapio.ArgumentError),
+        (lambda path: ShardedCounter.anonymous(-1), mmapio.ArgumentError),
+        (lambda path: ShardedCounter.anonymous(1.5), mmapio.ArgumentTypeError),
+        (lambda path: SeqLock.anonymous("f8", slots=1), mmapio.ArgumentError),
+        (lambda path: SeqLock.anonymous("O"), mmapio.ArgumentError),
+        (lambda path: SeqLock.open(path), mmapio.MissingFileError),
+        (lambda path: SeqLock.open(path, "x+"), mmapio.ArgumentError),
+        (lambda path: RingBuffer.anonymous("f8", 0), mmapio.ArgumentError),
+        (lambda path: RingBuffer.anonymous("nonsense", 1), mmapio.ArgumentTypeError),
+        (lambda path: RingBuffer.anonymous("f8", 2**62), mmapio.ArgumentError),
+        (lambda path: RingBuffer.open(path, dtype="f8"), mmapio.ArgumentError),
+        (lambda path: RingBuffer.open(path, capacity=3), mmapio.ArgumentError),
+        (lambda path: RingBuffer.open(path), mmapio.MissingFileError),
+        (lambda path: Generation.open(path, "nonsense"), mmapio.ArgumentError),
+        (lambda path: Generation.open(path.parent), mmapio.DirectoryError),
+    ],
+)
+def test_what_cannot_be_made_is_refused_and_leaves_no_file(make, error, tmp_path):
+    with pytest.raises(error):
+        make(tmp_path / "part")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_come_without_numba(run_python: Callable[..., str]) -> None:
+    code = "import mmapio, sys; print('numba' in sys.modules, 'ShardedCounter' in dir(mmapio))"
+    assert run_python(code).split() == ["False", "True"]
+
+
+def test_parts_lie_within_a_larger_file(tmp_path: Path) -> None:
+    RingBuffer.open(tmp_path / "ring", dtype="i4", capacity=3).push(9)
+    data = (tmp_path / "ring").read_bytes()
+    (tmp_path / "large").write_bytes(bytes(4096) + data + bytes(100))
+    ring = RingBuffer(MappedFile.open(tmp_path / "large", "r+", offset=4096))
+    assert (ring.pop(), ring.pop()) == (9, None)
