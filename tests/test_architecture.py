@@ -38,12 +38,12 @@ LAYERS = {
     4.0: "kernels._cpus kernels._explain kernels._jit kernels._pages",
     4.1: "kernels._behind kernels._bins kernels._folding kernels._inside kernels._keys"
     " kernels._layout kernels._matches kernels._pool kernels._records kernels._rows kernels._sums",
-    4.2: "kernels._compose kernels._extremes kernels._spans kernels._visits kernels.bytescan"
-    " kernels.gather kernels.touch",
+    4.2: "kernels._compose kernels._extremes kernels._indices kernels._spans kernels._visits"
+    " kernels.bytescan kernels.touch",
     4.3: "kernels._columns kernels._scan kernels._store kernels.checksum kernels.find"
-    " kernels.histogram",
+    " kernels.gather kernels.histogram",
     4.4: "kernels._workers kernels.extremes kernels.reduce kernels.scan",
-    4.5: "kernels.describe",
+    4.5: "kernels.describe kernels.scatter_add",
     4.6: "kernels",
     5.0: "_merge _publish flush guard watch",
     5.1: "source",

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mmapio.kernels.gather import gather, scatter
     from mmapio.kernels.histogram import histogram
     from mmapio.kernels.reduce import map_chunks, reduce_chunks
+    from mmapio.kernels.scatter_add import scatter_add
     from mmapio.kernels.touch import touch_pages
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "minmax",
     "reduce_chunks",
     "scatter",
+    "scatter_add",
     "sum",
     "touch_pages",
     "var",
@@ -78,6 +80,7 @@ _HOMES = {
     "map_chunks": "reduce",
     "reduce_chunks": "reduce",
     "scatter": "gather",
+    "scatter_add": "scatter_add",
     "touch_pages": "touch",
 }
 

@@ -9,15 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmapio import _os
-from mmapio._ranges import LARGEST
-from mmapio.errors import ArgumentError, ArgumentTypeError, OutOfBoundsError, ReadOnlyError
+from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
+from mmapio.kernels._indices import Numbers, row_numbers
 from mmapio.kernels._pages import is_resident, prefetch
 from mmapio.kernels._pool import run_chunks, thread_count
-from mmapio.kernels._rows import move_rows, normalize
+from mmapio.kernels._rows import move_rows
 
 __all__ = ["gather", "scatter"]
-
-Numbers = NDArray[np.int64]
 
 _PIECE_BYTES = 1 << 20
 _PIECE_ROWS = 1 << 16
@@ -117,7 +115,7 @@ def gather(
     """
     array = np.asarray(a)
     source = _rows_of(array, "a")
-    numbers, shape = _numbers(indices, len(array))
+    numbers, shape = row_numbers(indices, len(array))
     if out is None:
         out = np.empty(shape + array.shape[1:], array.dtype)
     else:
@@ -180,7 +178,7 @@ def scatter(a: NDArray[Any], indices: Any, values: Any, *, threads: int | None =
     target = _rows_of(array, "a")
     if target.total > 1 and abs(target.step) < target.nbytes:
         raise ArgumentError("the rows of a overlap, so that their order would decide what stays")
-    numbers, shape = _numbers(indices, len(array))
+    numbers, shape = row_numbers(indices, len(array))
     rows = _values(values, array, shape)
     if not numbers.size or not target.nbytes:
         return
@@ -208,27 +206,6 @@ def _rows_of(array: NDArray[Any], name: str) -> _Rows:
         )
     nbytes = array.nbytes // max(1, len(array))
     return _Rows(array.ctypes.data, array.strides[0], len(array), nbytes)
-
-
-def _numbers(indices: Any, rows: int) -> tuple[Numbers, tuple[int, ...]]:
-    """Return the numbers of rows that indices mean, in one line, and the shape of the indices."""
-    found = np.asarray(indices)
-    if found.dtype.kind == "b":
-        raise ArgumentTypeError(
-            "indices must be integers, got a boolean mask; numpy.flatnonzero(mask) are its indices"
-        )
-    if not found.size and not isinstance(indices, np.ndarray | np.generic):
-        found = found.astype(np.int64)  # numpy makes floats of an empty list
-    if found.dtype.kind not in "iu":
-        raise ArgumentTypeError(f"indices must be integers, got {found.dtype}")
-    if found.dtype.kind == "u" and found.itemsize == 8:
-        found = np.minimum(found, np.uint64(LARGEST))
-    flat = np.ascontiguousarray(found, np.int64).reshape(-1)
-    numbers = np.empty_like(flat)
-    good = normalize(flat, rows, numbers)
-    if good < flat.size:
-        raise OutOfBoundsError(f"index {flat[good]} is out of bounds for axis 0 with size {rows}")
-    return numbers, found.shape
 
 
 def _check_out(out: Any, array: NDArray[Any], shape: tuple[int, ...]) -> None:

@@ -1,0 +1,178 @@
+"""`scatter_add`: sums by index, into an array that others may be adding to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from mmapio import atomics
+from mmapio.atomics._rules import check_dtype, misaligned
+from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
+from mmapio.kernels._indices import Numbers, as_numbers, outside
+from mmapio.kernels._jit import jit
+from mmapio.kernels._pool import run_chunks
+from mmapio.kernels.extremes import minmax
+
+__all__ = ["scatter_add"]
+
+_DTYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8")
+_PIECE_ADDITIONS = 1 << 17
+# What a processor keeps near to itself, and how much more there must be to add than to sum up.
+_PRIVATE_BYTES = 256 << 10
+_PRIVATE_ADDITIONS = 8
+
+Kernel = Callable[[NDArray[Any], Numbers, NDArray[Any], int, int], None]
+
+
+def scatter_add(a: NDArray[Any], indices: Any, values: Any, *, threads: int | None = None) -> None:
+    """Add to rows of an array by their numbers, in one step each: `numpy.add.at`, but shared.
+
+    Threads and other processes may add to the same array at the same time, by this function or by
+    `mmapio.atomics`, and nothing is lost.
+
+    Parameters
+    ----------
+    a : numpy.ndarray
+        Of one or more axes, of integers, float32 or float64, in native byte order and aligned.
+        Each ``a[i]`` must lie in one piece.
+    indices : array_like of integers
+        Of any shape and integer dtype. Negative ones count from the end. Every occurrence of an
+        index adds.
+    values : array_like
+        What can be broadcast to shape ``indices.shape + a.shape[1:]``: integers, or for a float
+        `a`, floats as well. Sums of integers wrap around.
+    threads : int, optional
+        By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use.
+
+    Raises
+    ------
+    OutOfBoundsError
+        If an index is out of bounds; nothing is added then.
+    ReadOnlyError
+        If `a` is read-only.
+    MisalignedError
+        If the items of `a` do not lie at multiples of their own size.
+    ArgumentError, ArgumentTypeError
+        If `a` does not lie as it must or has another dtype, `indices` are no integers, or `values`
+        do not fit.
+
+    Notes
+    -----
+    Where many values go to few rows, threads sum them up by themselves first, and add the sums.
+    Sums of floats depend on the order of additions by their rounding, which is not the same twice.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmapio import kernels
+    >>> bins = np.zeros(4, "i8")
+    >>> kernels.scatter_add(bins, [0, 3, 3, -1], 1)
+    >>> bins
+    array([1, 0, 0, 3])
+    """
+    if not isinstance(a, np.ndarray):
+        raise ArgumentTypeError(f"a must be an array, got {type(a).__name__!r}")
+    array = np.asarray(a)
+    _check(array)
+    numbers, shape = as_numbers(indices)
+    _check_bounds(numbers, len(array), threads)
+    rows = _values(values, array, shape)
+    if not numbers.size or not array.size:
+        return
+    target, source = array.reshape(len(array), -1), rows.reshape(numbers.size, -1)
+    source.flags.writeable = False  # one type for the kernels, whatever the caller has
+    additions, columns = source.size, target.shape[1]
+    is_private = array.nbytes <= _PRIVATE_BYTES and additions >= _PRIVATE_ADDITIONS * array.size
+    kernel: Kernel = _add_sums if is_private else _add_each
+    piece = max(1, max(_PIECE_ADDITIONS, _PRIVATE_ADDITIONS * array.size * is_private) // columns)
+
+    def work(chunk: int, worker: int) -> None:
+        kernel(target, numbers, source, chunk * piece, min((chunk + 1) * piece, numbers.size))
+
+    if numbers.size <= piece:
+        work(0, 0)
+    else:
+        run_chunks(-(-numbers.size // piece), work, threads=threads)
+
+
+def _check(array: NDArray[Any]) -> None:
+    """Refuse an array that has no cells to add to, or rows in several pieces."""
+    check_dtype("fetch_add", array.dtype)
+    if not array.flags.writeable:
+        raise ReadOnlyError("cannot add to a, which is read-only")
+    if not array.ndim:
+        raise ArgumentError("a must have one or more axes, got a 0-d array")
+    if not array[:1].flags.c_contiguous:
+        raise ArgumentError(
+            f"each row of a must lie in one piece; with shape {array.shape} and strides "
+            f"{array.strides} it does not: use numpy.add.at, if nobody else adds"
+        )
+    size = array.itemsize
+    if array.size and (array.ctypes.data % size or array.strides[0] % size):
+        raise misaligned(array.dtype, "those of a do not")
+
+
+def _check_bounds(numbers: Numbers, rows: int, threads: int | None) -> None:
+    """Refuse indices before anything is added; the kernels wrap the negative ones around."""
+    if numbers.size:
+        low, high = minmax(numbers, threads=threads)
+        if low < -rows or high >= rows:
+            raise outside(low if low < -rows else high, rows)
+
+
+def _values(values: Any, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return a view of values as rows of the array's dtype, which share no memory with it."""
+    given = np.asarray(values)
+    allowed = "biuf" if array.dtype.kind == "f" else "biu"
+    if given.dtype.kind not in allowed and given.size:
+        raise ArgumentTypeError(f"values of {given.dtype} cannot be added to {array.dtype}")
+    wanted = shape + array.shape[1:]
+    try:
+        whole = np.broadcast_to(given.astype(array.dtype, copy=False), wanted)
+    except ValueError:
+        raise ArgumentError(
+            f"values of shape {given.shape} cannot be broadcast to {wanted}"
+        ) from None
+    if np.may_share_memory(whole, array):
+        whole = whole.copy()
+    return whole.reshape(math.prod(shape), *array.shape[1:])
+
+
+def _signatures() -> list[tuple[Any, ...]]:
+    """Return the types of what both kernels take."""
+    numbers, index = numba.int64[::1], numba.int64
+    return [
+        (dtype[:, :], numbers, types.Array(dtype, 2, "A", readonly=True), index, index)
+        for dtype in map(numba.from_dtype, map(np.dtype, _DTYPES))
+    ]
+
+
+@jit(_signatures)
+def _add_each(
+    a: NDArray[Any], numbers: Numbers, values: NDArray[Any], first: int, last: int
+) -> None:
+    """Add rows of values one by one."""
+    for i in range(first, last):
+        for j in range(a.shape[1]):
+            atomics.fetch_add(a, (numbers[i], j), values[i, j], "relaxed")
+
+
+@jit(_signatures)
+def _add_sums(
+    a: NDArray[Any], numbers: Numbers, values: NDArray[Any], first: int, last: int
+) -> None:
+    """Sum rows of values up in memory of this thread's own, and add the sums."""
+    sums = np.zeros(a.shape, a.dtype)
+    for i in range(first, last):
+        for j in range(a.shape[1]):
+            sums[numbers[i], j] += values[i, j]
+    for i in range(a.shape[0]):
+        for j in range(a.shape[1]):
+            if sums[i, j] != 0:
+                atomics.fetch_add(a, (i, j), sums[i, j], "relaxed")
