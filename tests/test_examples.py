@@ -64,6 +64,18 @@ PRINTED = {
         r"\{'drop_behind': True\}: sum 8, (1?\d?\d|nan) MiB more at most, -?\w+ MiB at the end",
         r"plain: sum 8, ([45]\d\d|nan) MiB more at most, ([45]\d\d|nan) MiB at the end",
     ],
+    "09_counter": [
+        r"2 processes have finished",
+        r"285715 multiples of 7 below 2000000",
+    ],
+    "10_ring_buffer": [
+        r"50000 trades arrived in order, 0 are left",
+        r"the highest was number \d+",
+    ],
+    "11_histogram": [
+        r"1000000 values in 4 files, (1000000|99999\d) of them in 100 bins",
+        r"68% lie within one standard deviation",
+    ],
 }
 
 

@@ -1,0 +1,258 @@
+"""Counting together: rows 9, 10 and 11 of the targets.
+
+The floor is a loop of the bare instruction over a plain array, without any check.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+
+import mmapio
+from mmapio import atomics, kernels
+
+from .common import InTemporaryDirectory, elapsed_s, medians_s, ratio, ratio_of, target
+from .floor import CPUS
+
+# Enough that starting a thread does not count.
+ADDITIONS = 5_000_000
+REPEATS = range(1000)
+
+
+def _emit_bare_add(_typing: Any, a: Any) -> Any:
+    """Type and emit an addition of 1 to the first int64 of an array: one instruction."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.atomic_rmw("add", data, ir.IntType(64)(1), "seq_cst")
+
+    return types.int64(a), generate
+
+
+bare_add = intrinsic(_emit_bare_add)
+
+
+@numba.njit(nogil=True)  # type: ignore[untyped-decorator]
+def add_barely(a: Any, count: int) -> None:
+    for _ in range(count):
+        bare_add(a)
+
+
+@numba.njit(nogil=True)  # type: ignore[untyped-decorator]
+def add(a: Any, count: int) -> None:
+    for _ in range(count):
+        atomics.fetch_add(a, 0, 1)
+
+
+@numba.njit(nogil=True)  # type: ignore[untyped-decorator]
+def add_sharded(lines: Any, count: int) -> None:
+    for _ in range(count):
+        atomics.sharded_add(lines, 1)
+
+
+def in_threads(kernel: Callable[[Any, int], None], a: Any, threads: int) -> None:
+    """Run a kernel in threads at once, `ADDITIONS` times in each."""
+    others = [threading.Thread(target=kernel, args=(a, ADDITIONS)) for _ in range(1, threads)]
+    for other in others:
+        other.start()
+    kernel(a, ADDITIONS)
+    for other in others:
+        other.join()
+
+
+class InKernel(InTemporaryDirectory):
+    """Row 9, `fetch_add` on one word of a file in a kernel: at most 1.05 x the bare instruction."""
+
+    params = (1, 2)
+    param_names = ("threads",)
+
+    def setup(self, threads: int) -> None:
+        if threads > CPUS:
+            raise NotImplementedError(f"{threads} threads need as many CPUs, here are {CPUS}")
+        super().setup()
+        self.words = mmapio.MappedFile.open(self.zeros("words", 4096), "r+").view(0, 4096, "i8")
+        for kernel in (add, add_barely):
+            kernel(self.words, 1)
+
+    def time_fetch_add(self, threads: int) -> None:
+        in_threads(add, self.words, threads)
+
+    def time_floor(self, threads: int) -> None:
+        in_threads(add_barely, self.words, threads)
+
+    @target(row=9, at_most=1.05)
+    def track_ratio_floor(self, threads: int) -> float:
+        """fetch_add in a kernel, against the bare instruction, threads (target: at most 1.05)."""
+        return ratio_of(
+            lambda: elapsed_s(lambda: in_threads(add, self.words, threads)),
+            lambda: elapsed_s(lambda: in_threads(add_barely, self.words, threads)),
+        )
+
+
+class Sharded(InTemporaryDirectory):
+    """Row 10, `ShardedCounter` in kernels: 2 threads add at least 1.9 x as much as 1 in that time.
+
+    So they take at most 2 / 1.9 x the time for twice as much. Its peer is one word for both.
+    """
+
+    def setup(self) -> None:
+        if CPUS < 2:
+            raise NotImplementedError("2 threads need 2 CPUs")
+        super().setup()
+        self.lines = mmapio.ShardedCounter.open(self.path("counter")).lines
+        self.word = np.zeros(1, "i8")
+        add_sharded(self.lines, 1)
+        add(self.word, 1)
+
+    def time_sharded_in_2_threads(self) -> None:
+        in_threads(add_sharded, self.lines, 2)
+
+    def time_one_word_in_2_threads(self) -> None:
+        in_threads(add, self.word, 2)
+
+    @target(row=10, at_most=2 / 1.9)
+    def track_ratio_one_thread(self) -> float:
+        """ShardedCounter by 2 threads, against half of it by 1 (target: at most 2 / 1.9)."""
+        # Of one thread beside one that does nothing: both pay for starting a thread.
+        return ratio_of(
+            lambda: elapsed_s(lambda: in_threads(add_sharded, self.lines, 2)),
+            lambda: elapsed_s(lambda: self.one_of_two()),
+        )
+
+    def one_of_two(self) -> None:
+        other = threading.Thread(target=add_sharded, args=(self.lines, 0))
+        other.start()
+        add_sharded(self.lines, ADDITIONS)
+        other.join()
+
+    def track_ratio_one_word(self) -> float:
+        """ShardedCounter by 2 threads, against one word for both (no target)."""
+        return ratio_of(
+            lambda: elapsed_s(lambda: in_threads(add_sharded, self.lines, 2)),
+            lambda: elapsed_s(lambda: in_threads(add, self.word, 2)),
+        )
+
+    track_ratio_one_word.unit = "x"  # type: ignore[attr-defined]
+
+
+class FromPython(InTemporaryDirectory):
+    """Row 11, `fetch_add` from Python: at most 1.7 x an empty call, 1/5 of a shared `Value`."""
+
+    def setup(self) -> None:
+        super().setup()
+        mapping = mmapio.MappedFile.open(self.zeros("cell", 4096), "r+")
+        self.names = {
+            "cell": mapping.atomic(8, "i8"),
+            "cells": mapping.atomic_array(0, 512, "i8"),
+            "empty": lambda value: None,
+            "shared": multiprocessing.get_context("spawn").Value("q"),
+            "lock": threading.Lock(),
+            "number": 0,
+        }
+
+    def time_fetch_add_1000_times(self) -> None:
+        cell = self.names["cell"]
+        for _ in REPEATS:
+            cell.fetch_add(1)
+
+    @target(row=11, at_most=1.7)
+    def track_ratio_empty(self) -> float:
+        """fetch_add from Python, against an empty Python call (target: at most 1.7)."""
+        return ratio("cell.fetch_add(1)", "empty(1)", self.names)
+
+    @target(row=11, at_most=1 / 5)
+    def track_ratio_value(self) -> float:
+        """fetch_add from Python, against a multiprocessing.Value (target: at most 1/5)."""
+        return ratio("cell.fetch_add(1)", "with shared.get_lock(): shared.value += 1", self.names)
+
+    def track_ratio_array(self) -> float:
+        """fetch_add on an atomic_array, against an empty Python call (no target)."""
+        return ratio("cells.fetch_add(7, 1)", "empty(1)", self.names)
+
+    def track_ratio_lock(self) -> float:
+        """fetch_add from Python, against a threading.Lock and an int of one process (no target)."""
+        return ratio("cell.fetch_add(1)", "with lock: number += 1", self.names)
+
+    def track_ratio_atomics_package(self) -> float:
+        """fetch_add from Python, against the atomics package (no target)."""
+        try:
+            import atomics as package
+        except ImportError:
+            raise NotImplementedError("pip install atomics, to compare with it") from None
+        peer = package.atomic(width=8, atype=package.INT)
+        return ratio("cell.fetch_add(1)", "peer.fetch_add(1)", {**self.names, "peer": peer})
+
+    for track in (track_ratio_array, track_ratio_lock, track_ratio_atomics_package):
+        track.unit = "x"  # type: ignore[attr-defined]
+    del track
+
+
+class ScatterAdd:
+    """A histogram of a million indices, beside `numpy.add.at`; it has no target."""
+
+    params = (100, 1_000_000)
+    param_names = ("bins",)
+
+    def setup(self, bins: int) -> None:
+        self.bins = np.zeros(bins, "i8")
+        self.indices = np.random.default_rng(0).integers(0, bins, 1_000_000)
+        kernels.scatter_add(self.bins, self.indices, 1)
+
+    def time_scatter_add(self, bins: int) -> None:
+        kernels.scatter_add(self.bins, self.indices, 1)
+
+    def time_numpy_add_at(self, bins: int) -> None:
+        np.add.at(self.bins, self.indices, 1)
+
+    def track_ratio_add_at(self, bins: int) -> float:
+        """scatter_add, against numpy.add.at, which no two threads may call (no target)."""
+        return ratio_of(
+            lambda: elapsed_s(lambda: self.time_scatter_add(bins)),
+            lambda: elapsed_s(lambda: self.time_numpy_add_at(bins)),
+        )
+
+    track_ratio_add_at.unit = "x"  # type: ignore[attr-defined]
+
+
+class Parts:
+    """Seqlocks, ring buffers and generations from Python, a thousand times each; no targets."""
+
+    def setup(self) -> None:
+        self.lock = mmapio.SeqLock.anonymous([("x", "f8"), ("y", "f8")])
+        self.ring = mmapio.RingBuffer.anonymous("f8", 1 << 16)
+        self.generation = mmapio.Generation.anonymous()
+
+    def time_seqlock_write_and_read(self) -> None:
+        for _ in REPEATS:
+            self.lock.write((1, 2))
+            self.lock.read()
+
+    def time_ring_push_and_pop(self) -> None:
+        for _ in REPEATS:
+            self.ring.push(1)
+            self.ring.pop()
+
+    def time_ring_by_blocks_of_1000(self) -> None:
+        self.ring.push_many(np.zeros(1000))
+        self.ring.pop_many()
+
+    def time_bump(self) -> None:
+        for _ in REPEATS:
+            self.generation.bump()
+
+    def track_ring_record(self) -> float:
+        """One record of a ring buffer, pushed and popped in a block of 1000 (no target)."""
+        names = {"ring": self.ring, "block": np.zeros(1000)}
+        (block_s,) = medians_s(["ring.push_many(block); ring.pop_many()"], names)
+        return block_s * 1e6
+
+    track_ring_record.unit = "ns"  # type: ignore[attr-defined]
