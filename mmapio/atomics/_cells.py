@@ -168,9 +168,8 @@ class AtomicCell(_Operations):
     Its methods are the functions of this module without the array, the index and the order:
     ``load()``, ``store(value)``, ``exchange(value)``, ``compare_exchange(expected, desired)`` and
     ``fetch_add``, ``fetch_sub``, ``fetch_and``, ``fetch_or``, ``fetch_xor``, ``fetch_min`` and
-    ``fetch_max`` of a value. All are seq_cst. ``add = cell.fetch_add`` once, and ``add(1)`` often, is
-    cheapest. The cell, and each method taken from it, keeps the
-    array alive.
+    ``fetch_max`` of a value. All are seq_cst. ``add = cell.fetch_add`` once, and ``add(1)`` often,
+    is cheapest. The cell, and each method taken from it, keeps the array alive.
 
     Parameters
     ----------
