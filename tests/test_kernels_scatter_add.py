@@ -10,6 +10,7 @@ import pytest
 
 import mmapio
 from mmapio import kernels
+from mmapio.kernels._jit import KERNELS
 
 DTYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8")
 
@@ -58,6 +59,14 @@ def test_threads_lose_nothing(rows, threads):
 )
 def test_shapes_and_layouts(a, indices, values):
     check(a, np.asarray(indices, None if np.size(indices) else int), values)
+
+
+def test_one_type_of_kernel_serves_every_layout():
+    for a in (np.zeros((8, 3), "f4")[::-2], np.zeros((6, 4), "f4")[:, 1:3]):
+        kernels.scatter_add(a, [0, -1], np.ones((2, a.shape[1] * 2))[:, ::2])
+    for dispatcher, signatures in KERNELS:
+        if dispatcher.__module__ == "mmapio.kernels.scatter_add":
+            assert {*dispatcher.signatures} <= {*signatures()}
 
 
 def test_values_may_be_the_array_itself():

@@ -15,7 +15,7 @@ from mmapio import atomics
 from mmapio.atomics._rules import check_dtype, misaligned
 from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
 from mmapio.kernels._indices import Numbers, as_numbers, outside
-from mmapio.kernels._jit import jit
+from mmapio.kernels._jit import jit, piece_type
 from mmapio.kernels._pool import run_chunks
 from mmapio.kernels.extremes import minmax
 
@@ -27,7 +27,9 @@ _PIECE_ADDITIONS = 1 << 17
 _PRIVATE_BYTES = 256 << 10
 _PRIVATE_ADDITIONS = 8
 
-Kernel = Callable[[NDArray[Any], Numbers, NDArray[Any], int, int], None]
+Place = tuple[int, int, int, int]
+Steps = tuple[int, int]
+Kernel = Callable[[NDArray[Any], Place, Numbers, NDArray[Any], Steps, int, int], None]
 
 
 def scatter_add(a: NDArray[Any], indices: Any, values: Any, *, threads: int | None = None) -> None:
@@ -85,15 +87,16 @@ def scatter_add(a: NDArray[Any], indices: Any, values: Any, *, threads: int | No
     rows = _values(values, array, shape)
     if not numbers.size or not array.size:
         return
-    target, source = array.reshape(len(array), -1), rows.reshape(numbers.size, -1)
-    source.flags.writeable = False  # one type for the kernels, whatever the caller has
-    additions, columns = source.size, target.shape[1]
+    target, place = _line(array)
+    source, steps = _flat(rows.reshape(numbers.size, -1))
+    additions, columns = rows.size, place[3]
     is_private = array.nbytes <= _PRIVATE_BYTES and additions >= _PRIVATE_ADDITIONS * array.size
     kernel: Kernel = _add_sums if is_private else _add_each
     piece = max(1, max(_PIECE_ADDITIONS, _PRIVATE_ADDITIONS * array.size * is_private) // columns)
 
     def work(chunk: int, worker: int) -> None:
-        kernel(target, numbers, source, chunk * piece, min((chunk + 1) * piece, numbers.size))
+        first, last = chunk * piece, min((chunk + 1) * piece, numbers.size)
+        kernel(target, place, numbers, source, steps, first, last)
 
     if numbers.size <= piece:
         work(0, 0)
@@ -144,35 +147,90 @@ def _values(values: Any, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray
     return whole.reshape(math.prod(shape), *array.shape[1:])
 
 
+def _line(array: NDArray[Any]) -> tuple[NDArray[Any], Place]:
+    """Return the memory that an array spans as one line, so that the kernels have one type of it.
+
+    And where in it the first row begins, how far it is to the next, and how many rows and columns
+    there are.
+    """
+    rows, step = len(array), array.strides[0] // array.itemsize
+    columns = array.size // rows
+    lowest = array[::-1] if step < 0 else array
+    span = (rows - 1) * abs(step) + columns
+    line = np.lib.stride_tricks.as_strided(lowest, (span,), (array.itemsize,))
+    return line, ((rows - 1) * -step if step < 0 else 0, step, rows, columns)
+
+
+def _flat(rows: NDArray[Any]) -> tuple[NDArray[Any], Steps]:
+    """Return rows as one line, and how far in it the next row and the next column are.
+
+    So a number that is broadcast stays one, and the kernels have one type of values.
+    """
+    base, (down, across) = rows, rows.strides
+    if down in (0, rows.itemsize * rows.shape[1]) and across in (0, rows.itemsize):
+        base = rows[: 1 if down == 0 else None, : 1 if across == 0 else None]
+    line = np.ascontiguousarray(base).reshape(-1).view()
+    line.flags.writeable = False
+    down_step = 0 if base.shape[0] == 1 else base.shape[1]
+    return line, (down_step, 0 if base.shape[1] == 1 else 1)
+
+
 def _signatures() -> list[tuple[Any, ...]]:
     """Return the types of what both kernels take."""
-    numbers, index = numba.int64[::1], numba.int64
+    count = numba.int64
+    place, steps = types.UniTuple(count, 4), types.UniTuple(count, 2)
     return [
-        (dtype[:, :], numbers, types.Array(dtype, 2, "A", readonly=True), index, index)
-        for dtype in map(numba.from_dtype, map(np.dtype, _DTYPES))
+        (
+            numba.from_dtype(np.dtype(one))[::1],
+            place,
+            count[::1],
+            piece_type(one),
+            steps,
+            count,
+            count,
+        )
+        for one in _DTYPES
     ]
 
 
 @jit(_signatures)
 def _add_each(
-    a: NDArray[Any], numbers: Numbers, values: NDArray[Any], first: int, last: int
+    a: NDArray[Any],
+    place: Place,
+    numbers: Numbers,
+    values: NDArray[Any],
+    steps: Steps,
+    first: int,
+    last: int,
 ) -> None:
     """Add rows of values one by one."""
+    start, step, rows, columns = place
+    down, across = steps
     for i in range(first, last):
-        for j in range(a.shape[1]):
-            atomics.fetch_add(a, (numbers[i], j), values[i, j], "relaxed")
+        number = numbers[i] + rows if numbers[i] < 0 else numbers[i]
+        for j in range(columns):
+            value = values[i * down + j * across]
+            atomics.fetch_add(a, start + number * step + j, value, "relaxed")
 
 
 @jit(_signatures)
 def _add_sums(
-    a: NDArray[Any], numbers: Numbers, values: NDArray[Any], first: int, last: int
+    a: NDArray[Any],
+    place: Place,
+    numbers: Numbers,
+    values: NDArray[Any],
+    steps: Steps,
+    first: int,
+    last: int,
 ) -> None:
     """Sum rows of values up in memory of this thread's own, and add the sums."""
-    sums = np.zeros(a.shape, a.dtype)
+    start, step, rows, columns = place
+    down, across = steps
+    sums = np.zeros((rows, columns), a.dtype)
     for i in range(first, last):
-        for j in range(a.shape[1]):
-            sums[numbers[i], j] += values[i, j]
-    for i in range(a.shape[0]):
-        for j in range(a.shape[1]):
+        for j in range(columns):
+            sums[numbers[i], j] += values[i * down + j * across]
+    for i in range(rows):
+        for j in range(columns):
             if sums[i, j] != 0:
-                atomics.fetch_add(a, (i, j), sums[i, j], "relaxed")
+                atomics.fetch_add(a, start + i * step + j, sums[i, j], "relaxed")
