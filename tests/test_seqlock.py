@@ -78,6 +78,8 @@ def torn(lock: SeqLock, write: Any, read: Any, rounds: int) -> int:
     read(lock.lines, lock.slots, 1)
     writer.start()
     try:
+        while not lock.count:  # on a busy machine a thread may start late
+            time.sleep(0.001)
         found: int = read(lock.lines, lock.slots, rounds)
     finally:
         stop[0] = 1
