@@ -200,6 +200,16 @@ def test_variance_of_values_far_from_zero() -> None:
     assert kernels.describe(stamps).var == pytest.approx((100_000**2 - 1) / 12, rel=1e-12)
 
 
+def test_variance_behind_nans_and_infinities() -> None:
+    """Which are no base for differences."""
+    a = 1e12 + np.random.default_rng(0).normal(size=20_000)
+    wanted = kernels.describe(a).var
+    assert wanted == pytest.approx(np.var(a - 1e12), rel=1e-12)
+    for skipped in (1, 5000):
+        padded = np.concatenate([np.full(skipped, np.nan), a])
+        assert kernels.describe(padded).var == pytest.approx(wanted, rel=1e-13)
+
+
 @pytest.mark.parametrize("dtype", ["i8", "u8"])
 def test_integers_do_not_wrap(dtype: str) -> None:
     info = np.iinfo(dtype)

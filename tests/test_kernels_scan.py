@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from typing import Any
 
 import numba
@@ -235,9 +236,64 @@ def test_sums_that_overflow_or_are_no_numbers() -> None:
         assert kernels.sum([1e308, 1e308, 1e308]) == math.inf
 
 
-def test_variance_of_values_far_from_zero() -> None:
-    a = np.random.default_rng(0).normal(size=100_000) + 1e9
-    assert kernels.var(a) == pytest.approx(np.var(a - 1e9), rel=1e-6)
+def exact_variance(a: NDArray[Any]) -> float:
+    values = [Fraction(value) for value in a.tolist()]
+    mean = sum(values) / len(values)
+    return float(sum((value - mean) ** 2 for value in values) / len(values))
+
+
+def variances(a: NDArray[Any]) -> list[float]:
+    """Return the variance of a row in all ways that there are."""
+    table = np.stack([a, a[::-1]], axis=1)
+    return [kernels.var(a), kernels.describe(a).var, *kernels.var(table, 0), var_inside(a)]
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def var_inside(a: Any) -> Any:
+    return kernels.var(a)
+
+
+@pytest.mark.parametrize("items", [1 << 20, 300])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "i8", "u8"])
+@pytest.mark.parametrize("offset", [0, 1e8, 1e12, 1e15])
+def test_variance_of_values_far_from_zero(offset: float, dtype: str, items: int) -> None:
+    """A mean has no digits left there for what squared deviations need."""
+    spread = 1.0 if dtype == "f8" else 1000.0
+    a = np.random.default_rng(0).normal(size=6000) * spread + 7 * spread
+    a = (a + min(offset, 1e9) if dtype == "i4" else a + offset).astype(dtype)
+    with small_pieces(items):
+        assert variances(a) == pytest.approx([exact_variance(a)] * 5, rel=1e-13)
+
+
+@pytest.mark.parametrize("first", [0.0, -1e16, 1e149, 1e160, 5e-324])
+def test_variance_beside_a_first_value_far_from_the_others(first: float) -> None:
+    a = 1e8 + np.random.default_rng(0).normal(size=5000)
+    a[0] = first
+    with np.errstate(over="ignore"):
+        expected = np.inf if first == 1e160 else exact_variance(a)
+    for items in (1 << 20, 300):
+        with small_pieces(items):
+            assert variances(a) == pytest.approx([expected] * 5, rel=1e-13)
+
+
+def test_values_that_are_all_the_same_have_no_variance() -> None:
+    for value in (1e8 + 0.1, -0.1, 1e15 + 0.125, 1e149, 5e-324):
+        a = np.full(100_000, value)
+        for items in (1 << 20, 999):
+            with small_pieces(items):
+                assert variances(a) == [0.0] * 5
+
+
+def test_variance_where_differences_overflow() -> None:
+    for values in ([-1.7e308, 1.7e308], [1e200, 1e200, 1.5e200], [1e160, 0]):
+        assert variances(np.array(values)) == [math.inf] * 5
+    for values in ([math.nan, 1, 2], [math.inf, 1], [1, -math.inf]):
+        a = np.array(values)
+        assert math.isnan(kernels.var(a))
+        assert np.isnan(kernels.var(a[:, None], 0)).all()
+
+
+def test_variance_of_times_in_nanoseconds() -> None:
     for dtype in ("i8", "u8"):
         stamps = np.array(1_700_000_000_000_000_000, dtype) + np.arange(1 << 17, dtype=dtype)
         with small_pieces(50_000):

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from mmapio.errors import ArgumentError
 from mmapio.kernels._jit import jit, piece_type
 from mmapio.kernels._layout import Pieces, pieces_of
-from mmapio.kernels._sums import FLOATS, INTEGERS, two_sum
+from mmapio.kernels._sums import FLOATS, INTEGERS, leading, two_sum
 from mmapio.kernels._visits import visit_pieces
 
 __all__ = ["by_columns", "column_extremes", "column_means", "column_sums", "column_variances"]
 
 _LANES = 512
+_SPLITTER = 2.0**27 + 1  # both halves of a float have exact products with numbers of rows
 _RUN = 64  # rows whose sum of 16-bit items fits into 32 bits
 _ROWS = 8  # of wide arrays: fewer in a piece would cost more to combine than to add
 
@@ -110,6 +111,19 @@ def _add_squares(
         squares[j % width] += squares[j]
 
 
+@jit(lambda: [(_row("f8"), _row("f8"), numba.int64, _row("f8"))])
+def _find_slips(
+    total: NDArray[np.float64], error: NDArray[np.float64], rows: int, means: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return what rounding took from the means of columns."""
+    slips = np.empty(means.size)
+    for j in range(means.size):
+        high = leading(means[j], _SPLITTER)
+        left = total[j] - rows * high - rows * (means[j] - high) + error[j]
+        slips[j] = left / rows if high else 0.0
+    return slips
+
+
 @jit(
     lambda: [(piece_type(item), _row(item), _row(item), numba.int64) for item in INTEGERS + FLOATS]
 )
@@ -164,17 +178,25 @@ class _Sums:
 
 
 class _Moments:
-    """Counts, means and squared deviations of columns (Chan, Golub and LeVeque, 1979)."""
+    """Counts, means and squared deviations of columns (Chan, Golub and LeVeque, 1979).
+
+    Means are differences from those of the first piece: far from zero, digits would be lost.
+    """
 
     def __init__(self, width: int) -> None:
         self.count = 0
-        self.mean, self.squares = np.zeros((2, width))
+        self.base, self.mean, self.squares = np.zeros((3, width))
 
-    def add(self, count: int, mean: NDArray[Any], squares: NDArray[Any]) -> None:
+    def add(
+        self, count: int, means: NDArray[Any], slips: NDArray[Any], squares: NDArray[Any]
+    ) -> None:
+        """Add a piece, whose means are the sum of two arrays."""
         before, self.count = self.count, self.count + count
-        step = mean - self.mean
+        self.base = self.base if before else means
+        step = (means - self.base) + slips - self.mean
         self.mean += step * (count / self.count)
-        self.squares += squares + (step * step * (before * count / self.count) if before else 0)
+        spread = step * step * (before * count / self.count) if before else 0
+        self.squares += np.maximum(squares - count * slips * slips, 0) + spread
 
 
 def _piece_sums(piece: NDArray[Any], table: _Table, exact: bool) -> tuple[Any, Any]:
@@ -239,9 +261,10 @@ def column_variances(array: NDArray[Any], ddof: int, *how: Any) -> NDArray[np.fl
         total, error = _piece_sums(piece, table, exact)
         rows = piece.size // table.width
         means = _rounded(total, error) / rows
+        slips = _find_slips(total.astype(np.float64), error.astype(np.float64), rows, means)
         squares = np.zeros(table.lanes)
         _add_squares(piece, np.tile(means, table.lanes // table.width), squares, table.width)
-        in_order.add(number, rows, means, squares[: table.width])
+        in_order.add(number, rows, means, slips, squares[: table.width])
 
     visit_pieces(visit, table.pieces, *how)
     with np.errstate(all="ignore"):

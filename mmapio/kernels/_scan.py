@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmapio.kernels._jit import jit, part, piece_type
-from mmapio.kernels._sums import BLOCK, REASSOCIATE, float_sum, merge, two_sum
+from mmapio.kernels._sums import (
+    BLOCK,
+    REASSOCIATE,
+    float_sum,
+    merge,
+    nearby,
+    squared_deviations,
+    two_sum,
+)
 from mmapio.kernels.bytescan import add_bytes, byte_tables
 
 __all__ = ["State", "scan_floats", "scan_ints", "state_of"]
@@ -75,7 +83,8 @@ def scan_floats(x: NDArray[Any], keys: NDArray[Any], row: NDArray[np.float64], s
     """Add a piece to `state` and `row`, up to the first block that has values without a bin.
 
     `keys` is the memory of `x` as integers, `row` the piece's count, mean, squared deviations,
-    sum and its rounding error. Returns the number of items done.
+    base, sum and its rounding error; the mean is a difference from the base. Returns the number of
+    items done.
     """
     for start in range(0, x.size, BLOCK):
         block = x[start : start + BLOCK]
@@ -90,8 +99,9 @@ def scan_floats(x: NDArray[Any], keys: NDArray[Any], row: NDArray[np.float64], s
         if values.size < block.size:
             _tally_others(block, state.tally)
         if values.size:
-            total = _compensated_sum(values, row)
-            squares = _float_squares(values, total / values.size)
+            base = row[3] = row[3] if row[0] else nearby(np.float64(values[0]))
+            total = _sum_of_steps(values, base, row)
+            squares = squared_deviations(values, base, total / values.size)
             merge(row, values.size, total, squares)
             _encode_floats(values, state.grid[0], state.grid[1], state.codes)
             _count_codes(values.size, state)
@@ -118,7 +128,7 @@ def scan_ints(
         far = np.int64(max(float(hi) - float(base), float(base) - float(lo)) > _WIDE)
         low_bits, total = _int_sums(block, flip, base, far)
         wrapped[0] += low_bits
-        row[3] += total
+        row[4] += total
         squares = _int_squares(block, flip, base, far, total / block.size)
         merge(row, block.size, total, squares)
         _encode_ints(block, state.limits[0], scale, state.codes)
@@ -188,20 +198,12 @@ def _covered(lo: Any, hi: Any, state: State) -> bool:
 
 
 @part()
-def _compensated_sum(x: NDArray[Any], row: NDArray[np.float64]) -> float:
-    """Add a block to sum and rounding error, and return its own sum."""
+def _sum_of_steps(x: NDArray[Any], base: float, row: NDArray[np.float64]) -> float:
+    """Add a block to sum and rounding error, and return the sum of its differences from `base`."""
     total, error = float_sum(x)
-    row[3], slip = two_sum(row[3], total)
-    row[4] += error + slip
-    return total
-
-
-@part(fastmath=REASSOCIATE)
-def _float_squares(x: NDArray[Any], centre: float) -> float:
-    total = 0.0
-    for i in range(x.size):
-        total += (x[i] - centre) * (x[i] - centre)
-    return total
+    row[4], slip = two_sum(row[4], total)
+    row[5] += error + slip
+    return (total - base * x.size) + error
 
 
 @part(fastmath=REASSOCIATE)

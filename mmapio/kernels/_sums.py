@@ -27,12 +27,15 @@ __all__ = [
     "exact_sum",
     "float_sum",
     "int_sum",
+    "leading",
     "merge",
     "moments",
+    "nearby",
     "plain_sum",
     "rounded_sum",
     "split_int_sum",
     "split_sum",
+    "squared_deviations",
     "two_sum",
     "variance",
 ]
@@ -45,6 +48,8 @@ _LANES = 128
 _SMALL_RUN = 1 << 15  # items of at most 16 bits whose sum fits into 32 bits
 REASSOCIATE = {"reassoc", "nsz"}
 _WORD = 1 << 32
+_HUGE = 1e150  # beyond, a difference might overflow
+_BY_BLOCK = 2.0 ** BLOCK.bit_length() + 1
 _LOW = _WORD - 1
 
 
@@ -178,6 +183,26 @@ def _fsum(values: Sequence[float]) -> float:
 # Moments ----------------------------------------------------------------------------------------
 
 
+@part()
+def leading(value: float, splitter: float) -> float:
+    """Return a float's first digits (Dekker, 1971): the splitter is 2**n + 1 to clear the last n.
+
+    0 if it is no number, or so large that differences or the product might overflow.
+    """
+    product = value * splitter
+    return product - (product - value) if abs(value) < _HUGE else 0.0
+
+
+@part()
+def nearby(value: float) -> float:
+    """Return a base that differences of floats are taken from: one of them, if it can be.
+
+    A mean far from zero would lose digits that squared deviations need. Without its last ones, the
+    base has exact products with the number of items in a block.
+    """
+    return leading(value, _BY_BLOCK)
+
+
 def _step(value: Any, base: Any) -> Any:
     """Return ``value - base`` in float64, rounded once; for kernels only."""
     raise NotImplementedError
@@ -207,11 +232,19 @@ def _steps(x: NDArray[Any], base: Any) -> float:
     return total
 
 
+@part()
+def _deviation(value: Any, base: Any, centre: float) -> float:
+    """Subtract in this order: `base` and `centre` are not to be added first."""
+    step: float = _step(value, base)
+    return step - centre
+
+
 @part(fastmath=REASSOCIATE)
-def _squares(x: NDArray[Any], base: Any, centre: float) -> float:
+def squared_deviations(x: NDArray[Any], base: Any, centre: float) -> float:
+    """Add squared deviations from a mean, itself a difference from `base`."""
     total = 0.0
     for i in range(x.size):
-        step = _step(x[i], base) - centre
+        step = _deviation(x[i], base, centre)
         total += step * step
     return total
 
@@ -232,24 +265,28 @@ def add_moments(x: NDArray[Any], base: Any, row: NDArray[np.float64]) -> None:
     for start in range(0, x.size, BLOCK):
         block = x[start : start + BLOCK]
         total = _steps(block, base)
-        merge(row, block.size, total, _squares(block, base, total / block.size))
+        merge(row, block.size, total, squared_deviations(block, base, total / block.size))
 
 
-@jit(
-    lambda: [
-        (piece_type(dtype), numba.from_dtype(np.dtype(dtype)), numba.float64[::1])
-        for dtype in INTEGERS + FLOATS
+def _moment_signatures() -> list[tuple[Any, ...]]:
+    bases = [(dtype, dtype) for dtype in INTEGERS] + [(dtype, "f8") for dtype in FLOATS]
+    return [
+        (piece_type(item), numba.from_dtype(np.dtype(base)), numba.float64[::1])
+        for item, base in bases
     ]
-)
+
+
+@jit(_moment_signatures)
 def moments(x: NDArray[Any], base: Any, row: NDArray[np.float64]) -> None:
     """Do for a piece what `add_moments` does."""
     add_moments(x, base, row)
 
 
 def variance(rows: NDArray[np.float64], ddof: int = 0) -> float:
-    """Combine counts, means and squared deviations (Chan, Golub and LeVeque, 1979)."""
-    counts, means, squares = rows.T
+    """Combine counts, means, squared deviations and bases (Chan, Golub and LeVeque, 1979)."""
+    counts, means, squares, bases = rows[rows[:, 0] > 0].T
     with np.errstate(all="ignore"):
+        means = (bases - bases[:1]) + means
         mean = rounded_sum(counts * means) / counts.sum()
         deviations = rounded_sum(squares + counts * (means - mean) ** 2)
         return float(deviations / np.maximum(counts.sum() - ddof, 0))

@@ -22,16 +22,16 @@ class Rows:
     """What is kept for each piece, to be combined in the order of the pieces."""
 
     def __init__(self, pieces: int) -> None:
-        self.moments = np.zeros((pieces, 5))  # count, mean, squared deviations, sum, its error
+        self.moments = np.zeros((pieces, 6))  # as `_scan` has them
         self.wrapped = np.zeros((pieces, 1), np.int64)  # integers: sum of keys modulo 2**64
 
     def var(self) -> float:
         """Return the variance."""
-        return variance(self.moments[:, :3])
+        return variance(self.moments[:, :4])
 
     def sum(self) -> float:
         """Return the sum of floats, with its rounding errors unless it overflowed."""
-        return rounded_sum(self.moments[:, 3].tolist(), self.moments[:, 4].tolist())
+        return rounded_sum(*self.moments[:, 4:].T.tolist())
 
     def exact_sum(self, base: int, offset: int) -> int:
         """Return the sum of integers: its low bits are known, and so is its size, rounded."""

@@ -23,6 +23,7 @@ from mmapio.kernels._sums import (
     exact_sum,
     int_sum,
     moments,
+    nearby,
     rounded_sum,
     split_int_sum,
     split_sum,
@@ -179,7 +180,8 @@ def var(
     -----
     Blocks that stay in the cache are read twice, around their own mean, and merged as in Chan,
     Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample
-    variances", 1979.
+    variances", 1979. Means are kept as differences from one of the items, so values far from
+    zero lose no digits.
 
     Examples
     --------
@@ -198,18 +200,18 @@ def var(
     if by_columns(array, axis):
         return column_variances(array, ddof, threads, progress)
     pieces = pieces_of(array)
-    rows = np.zeros((len(pieces), 3))
-    base = pieces.dtype.type(array[(0,) * array.ndim] if array.size and _is_int(array) else 0)
+    rows = np.zeros((len(pieces), 4))
+    first = array[(0,) * array.ndim] if array.size and pieces.dtype.kind != "f" else 0
+    shared = pieces.dtype.type(first)
 
     def visit(number: int, piece: NDArray[Any]) -> None:
+        base: Any = shared
+        if piece.dtype.kind == "f":
+            base = rows[number, 3] = nearby(float(piece[0]))
         moments(piece, base, rows[number])
 
     visit_pieces(visit, pieces, threads, progress)
     return variance(rows, ddof)
-
-
-def _is_int(array: NDArray[Any]) -> bool:
-    return array.dtype.kind in "iu"
 
 
 def _float_sum(array: NDArray[Any], threads: int | None, progress: bool) -> float:
@@ -272,7 +274,7 @@ def _var_inside(a: Any, ddof: Any = 0) -> Callable[..., Any]:
         row = np.zeros(3)
         items = unordered_row_of(a)
         if items.size:
-            add_moments(items, items[0] * 0 if is_float else items[0], row)
+            add_moments(items, nearby(np.float64(items[0])) if is_float else items[0], row)
         return row[2] / max(items.size - ddof, 0)
 
     return impl
