@@ -166,6 +166,16 @@ def test_integers_that_floats_cannot_tell_apart(dtype: str) -> None:
     check(a, 3, (5, 1 << 53))
 
 
+@pytest.mark.parametrize("bins", [(1 << 23) + 1, 1 << 24, (1 << 24) + 3])
+def test_more_bins_than_float32_has_digits(bins: int) -> None:
+    a = np.array([0, 0.25, 1, 1, 1], "f4")
+    span = (np.float64(0), np.float64(1)) if bins > 1 << 24 else None
+    counts, _ = kernels.histogram(a, bins, span)
+    expected, _ = np.histogram(a, bins, span)
+    np.testing.assert_array_equal(counts, expected)
+    assert counts.sum() == 5
+
+
 def test_nans_are_left_out_where_the_range_is_known() -> None:
     a = np.array([math.nan, 0.0, 1.0, math.inf, -math.inf, -math.nan])
     check(a, 10, (0, 1))

@@ -212,7 +212,8 @@ def _places(edges: NDArray[Any], unit: np.dtype[Any]) -> NDArray[Any]:
         scale = bins / (last - first)
         eps = max(np.finfo(unit).eps, np.finfo(edges.dtype).eps)
         slip = 8 * eps * (bins + max(abs(first), abs(last)) * scale)
-        places = np.array([first, scale, bins - 0.5, 0.5 - slip], unit)
+        top = min(unit.type(bins - 0.5), np.nextafter(unit.type(bins), unit.type(0)))
+        places = np.array([first, scale, top, 0.5 - slip], unit)
     return places if np.isfinite(places).all() else np.array([0, 0, 0, -1], unit)
 
 
