@@ -166,6 +166,19 @@ def test_integers_that_floats_cannot_tell_apart(dtype: str) -> None:
     check(a, 3, (5, 1 << 53))
 
 
+@pytest.mark.parametrize("dtype", ["i8", "u8"])
+@pytest.mark.parametrize("last", [1_051_575_173_489_628_160, (1 << 53) + 2, (1 << 62) + 3])
+def test_ranges_of_floats_are_compared_as_floats(dtype: str, last: int) -> None:
+    """And ranges of integers exactly, also if these are numpy's."""
+    near = [last + i for i in range(-600, 600, 3)]
+    a = np.array([0, 4, 5, 6, *near, np.iinfo(dtype).max], dtype)
+    plain = [5, last, last + 1, last + 129]
+    ends = [kind(end) for end in plain for kind in (int, float, np.float64, a.dtype.type)]
+    for bins, first, stop in itertools.product((1, 3), ends, ends):
+        if first < stop:
+            check(a, bins, (first, stop))
+
+
 @pytest.mark.parametrize("bins", [(1 << 23) + 1, 1 << 24, (1 << 24) + 3])
 def test_more_bins_than_float32_has_digits(bins: int) -> None:
     a = np.array([0, 0.25, 1, 1, 1], "f4")

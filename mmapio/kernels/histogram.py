@@ -7,7 +7,6 @@ rounding can matter.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,6 +23,8 @@ from mmapio.kernels._visits import map_pieces
 from mmapio.kernels.bytescan import pattern_counts
 
 __all__ = ["histogram"]
+
+Number = int | float
 
 _BLOCK = 2048
 _FEW = 4096  # bins of which several tables stay in the cache
@@ -186,7 +187,8 @@ def _even(array: NDArray[Any], edges: NDArray[Any], span: Any) -> Count:
 def _limits(item: np.dtype[Any], edges: NDArray[np.float64], span: Any) -> NDArray[Any]:
     """Return the least and the greatest item that counts: none, where they are the wrong way round.
 
-    Float64 cannot tell all integers of 64 bits apart, so these are held against the range itself.
+    Float64 cannot tell all integers of 64 bits apart: these are held against the range itself, as
+    numpy does, exactly if that is of integers.
     """
     first, last = edges[[0, -1]].tolist()
     if item.kind == "f":
@@ -194,11 +196,34 @@ def _limits(item: np.dtype[Any], edges: NDArray[np.float64], span: Any) -> NDArr
         inward = np.nextafter(limits, limits[::-1])
         return np.where([limits[0] < first, limits[1] > last], inward, limits).astype(item)
     info = np.iinfo(item)
+    lowest, highest = int(info.min), int(info.max)
     if span is None:
-        return np.array([info.min, info.max], item)
-    first, last = span if span[0] < span[1] else (first, last)
-    first, last = max(math.ceil(first), info.min), min(math.floor(last), info.max)
-    return np.array([first, last] if first <= last else [info.max, info.min], item)
+        return np.array([lowest, highest], item)
+    if span[0] < span[1]:
+        first, last = span
+    cast, first = _comparable(first)
+    least = _first_where(lambda value: cast(value) >= first, lowest, highest)
+    cast, last = _comparable(last)
+    greatest = _first_where(lambda value: cast(value) > last, lowest, highest) - 1
+    some = least <= greatest
+    return np.array([least, greatest] if some else [highest, lowest], item)
+
+
+def _comparable(edge: Any) -> tuple[Callable[[int], Number], Number]:
+    """Return how numpy compares integers with an edge, as floats or exactly, and the edge so."""
+    cast = float if np.asarray(edge).dtype.kind == "f" else int
+    return cast, cast(edge)
+
+
+def _first_where(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """Return the least of some integers for which something holds, as it does from there on.
+
+    If it holds for none, that is one more than `high`.
+    """
+    while low <= high:
+        middle = (low + high) // 2
+        low, high = (low, middle - 1) if holds(middle) else (middle + 1, high)
+    return low
 
 
 def _places(edges: NDArray[Any], unit: np.dtype[Any]) -> NDArray[Any]:
