@@ -232,6 +232,14 @@ def test_bins_and_ranges_that_cannot_be(bins: Any, span: Any, message: str) -> N
             kernels.histogram(np.arange(5, dtype=dtype), bins, span)
 
 
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i8", "f2", "u1", "?"])
+def test_edges_that_are_no_numbers(dtype: str) -> None:
+    for bins in ([0, math.nan, 2], [math.nan], np.array([0, 1, math.nan], "f4")):
+        with pytest.raises(ArgumentError, match=r"edge \d of \d is NaN"):
+            kernels.histogram(np.ones(5, dtype), bins)
+    check(np.array([-5.0, 1.0, 7.0]).astype(dtype), [-math.inf, 0, 2, math.inf], None)
+
+
 @pytest.mark.parametrize("bins", [1.5, "auto", None, [1j, 2j]])
 def test_bins_of_wrong_types(bins: Any) -> None:
     with pytest.raises(ArgumentTypeError, match=r"bins|edges"):

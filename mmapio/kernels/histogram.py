@@ -68,8 +68,8 @@ def histogram(
     Raises
     ------
     ArgumentError
-        If the edges or the range do not ascend, or are not finite (as they are where `a` has a
-        NaN and there is no `range`), or if `threads` is out of range.
+        If the edges or the range do not ascend, an edge is NaN, the range is not finite (as it is
+        where `a` has a NaN and none is given), or if `threads` is out of range.
     ArgumentTypeError
         If the dtype is none of these, or `bins` is the name of a rule, which this cannot use.
 
@@ -94,8 +94,7 @@ def histogram(
         ranges = map_pieces(piece_extremes, pieces_of(array), threads, progress)
         span = np.array(combined(ranges), array.dtype)
     edges = _numpy(np.histogram_bin_edges, span, bins, range)
-    if edges.dtype.kind not in "biuf":
-        raise ArgumentTypeError(f"edges must be real numbers, got {edges.dtype}")
+    _check_edges(edges)
     if edges.size < 2:
         return np.zeros(0, np.int64), edges
     count = _even(array, edges, range) if np.ndim(bins) == 0 else _uneven(array, edges)
@@ -117,6 +116,15 @@ def _numpy(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any
         ) from None
 
 
+def _check_edges(edges: NDArray[Any]) -> None:
+    """Refuse what numpy takes, and counts no items between that anyone could expect."""
+    if edges.dtype.kind not in "biuf":
+        raise ArgumentTypeError(f"edges must be real numbers, got {edges.dtype}")
+    nans = np.flatnonzero(edges != edges)
+    if nans.size:
+        raise ArgumentError(f"edges must be numbers, but edge {nans[0]} of {edges.size} is NaN")
+
+
 def _by_patterns(
     array: NDArray[Any], bins: Any, span: Any, threads: int | None, progress: bool
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
@@ -125,6 +133,7 @@ def _by_patterns(
     patterns = np.flatnonzero(table)
     values = patterns.astype(f"u{array.itemsize}").view(array.dtype)
     counts, edges = _numpy(np.histogram, values, bins, span, weights=table[patterns])
+    _check_edges(edges)
     return counts, edges
 
 
