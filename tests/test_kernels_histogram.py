@@ -189,6 +189,19 @@ def test_more_bins_than_float32_has_digits(bins: int) -> None:
     assert counts.sum() == 5
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize(("bins", "last"), [(10, 34), (100, 2948)])
+def test_subnormal_bins_hold_what_their_edges_say(dtype: str, bins: int, last: int) -> None:
+    """Numpy takes its own bins to be of equal width, which rounding has made them differ from."""
+    tiny = np.finfo(dtype).smallest_subnormal
+    a = np.arange(last + 1).astype(dtype) * tiny
+    counts, edges = kernels.histogram(a, bins)
+    assert edges.tolist() == np.histogram(a, bins)[1].tolist()
+    assert (
+        counts.tolist() == np.histogram(a, edges)[0].tolist() != np.histogram(a, bins)[0].tolist()
+    )
+
+
 def test_nans_are_left_out_where_the_range_is_known() -> None:
     a = np.array([math.nan, 0.0, 1.0, math.inf, -math.inf, -math.nan])
     check(a, 10, (0, 1))

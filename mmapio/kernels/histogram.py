@@ -63,7 +63,9 @@ def histogram(
         ``edges[i] <= x < edges[i + 1]``, and the last one also what equals its upper edge. Other
         items, and NaNs, are left out.
     edges : numpy.ndarray
-        Shape (k + 1,). Both are what `numpy.histogram` returns.
+        Shape (k + 1,). Both are what `numpy.histogram` returns. Only where bins are narrower than
+        the least normal float (1e-308, or 1e-38 in float32), its counts may not fit its edges,
+        while these do.
 
     Raises
     ------
