@@ -136,6 +136,10 @@ def test_large_integers_are_compared_exactly() -> None:
     a = np.array([2**53, 2**53 + 1, 2**63 - 1])
     assert kernels.find_all(a, 2**53 + 1).tolist() == [1]
     assert kernels.find_all(a, float(2**53)).tolist() == [0]
+    for dtype in ("i8", "u8"):
+        for value in (2.0**53, np.float64(2**53), np.float32(2**53)):
+            assert kernels.count(a.astype(dtype), value) == 1 < np.count_nonzero(a == 2.0**53)
+        assert kernels.count(a.astype(dtype), 2.0**63) == 0 < np.count_nonzero(a == 2.0**63)
     assert kernels.find(a, 2.0**63) == -1
 
 

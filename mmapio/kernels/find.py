@@ -47,9 +47,10 @@ def count(a: Any, value: Any, *, threads: int | None = None, progress: bool = Fa
     a : array_like
         Of bool, integers or floats of at most 64 bits, in any shape, layout and byte order.
     value : number
-        Compared as numpy does: a Python float is first rounded to the array's own precision, a
-        numpy scalar is not (nor anything inside kernels, where ``==`` decides). A NaN equals
-        nothing, and the two zeros are equal.
+        Among floats, compared as numpy does: a Python float is first rounded to the array's own
+        precision, a numpy scalar is not. A NaN equals nothing, and the two zeros are equal.
+        Among integers, compared exactly: a float equals one of them at most, where numpy rounds
+        those beyond 2**53 to floats first. Inside kernels, numba's ``==`` decides.
     threads : int, optional
         By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use.
     progress : bool
@@ -58,7 +59,8 @@ def count(a: Any, value: Any, *, threads: int | None = None, progress: bool = Fa
     Returns
     -------
     int
-        What ``np.count_nonzero(a == value)`` returns, without an array of bool in between.
+        What ``np.count_nonzero(a == value)`` returns, but for large integers, without an array of
+        bool in between.
 
     Raises
     ------
@@ -190,8 +192,8 @@ def find_all(
     Returns
     -------
     numpy.ndarray
-        int64, ascending: what ``np.flatnonzero(a == value)`` returns. Occurrences of a pattern
-        may overlap, and each is listed.
+        int64, ascending: what ``np.flatnonzero(a == value)`` returns, compared as by `count`.
+        Occurrences of a pattern may overlap, and each is listed.
 
     Raises
     ------
