@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -425,6 +426,29 @@ def test_a_nan_stays_in_its_column(width: int) -> None:
         for items in (1 << 20, 1000):
             with small_pieces(items):
                 check_columns(b)
+
+
+@pytest.mark.parametrize("dtype", ["f4", ">f8", "u8", "?"])
+@pytest.mark.parametrize("shape", [(5, 400), (17, 3, 130), (9, 170, 2), (3, 4, 5, 20)])
+def test_very_wide_tables_in_blocks_of_columns(
+    dtype: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_columns, "_WIDE", 70)
+    a = sample(np.dtype(dtype), shape)
+    for table in (a, np.asfortranarray(a), a[::-1, ::-1]):
+        check_columns(table)
+
+
+def test_very_wide_tables_need_little_memory() -> None:
+    """A few rows of sums in float64 for each thread would be many times the result."""
+    a = np.ones((16, 1 << 20), ">f4")
+    for function in (kernels.sum, kernels.mean, kernels.var, kernels.minmax):
+        function(a[:, :9], 0)
+        tracemalloc.start()
+        out = function(a, 0)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < 2.5 * np.asarray(out).nbytes + (32 << 20)
 
 
 def test_the_only_axis_is_the_first() -> None:

@@ -5,6 +5,7 @@ Several rows of a narrow array are taken as one, so that it fills vectors as a w
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from collections.abc import Callable
@@ -25,6 +26,7 @@ __all__ = ["by_columns", "column_extremes", "column_means", "column_sums", "colu
 _LANES = 512
 _SPLITTER = 2.0**27 + 1  # both halves of a float have exact products with numbers of rows
 _RUN = 64  # rows whose sum of 16-bit items fits into 32 bits
+_WIDE = 1 << 16  # columns of which a few rows stay in the cache
 _ROWS = 8  # of wide arrays: fewer in a piece would cost more to combine than to add
 
 
@@ -48,6 +50,21 @@ def _table(array: NDArray[Any]) -> _Table:
     width = math.prod(array.shape[1:])
     pieces = pieces_of(array, ordered=True, unit=max(1, width) * _ROWS)
     return _Table(pieces, array.shape[1:], width, width * max(1, _LANES // max(1, width)))
+
+
+def _in_blocks(reduce: Callable[..., NDArray[Any]]) -> Callable[..., NDArray[Any]]:
+    """Go through very wide tables in blocks of columns: rows of sums would fill the memory."""
+
+    @functools.wraps(reduce)
+    def whole(array: NDArray[Any], *how: Any) -> NDArray[Any]:
+        blocks = math.prod(array.shape[1:]) // _WIDE
+        if blocks < 4:
+            return reduce(array, *how)
+        axis = 1 + int(np.argmax(array.shape[1:]))
+        parts = np.array_split(array, min(blocks, array.shape[axis]), axis)
+        return np.concatenate([reduce(part, *how) for part in parts], axis - array.ndim)
+
+    return whole
 
 
 # Kernels ----------------------------------------------------------------------------------------
@@ -231,6 +248,7 @@ def _is_exact(array: NDArray[Any]) -> bool:
     return array.dtype.kind != "f" and array.itemsize < 8
 
 
+@_in_blocks
 def _totals(array: NDArray[Any], exact: bool, *how: Any) -> NDArray[Any]:
     """Return the sums of columns in int64 if `exact`, else in float64."""
     table = _table(array)
@@ -250,6 +268,7 @@ def _rounded(total: NDArray[Any], error: NDArray[Any]) -> NDArray[Any]:
         return np.where(np.isfinite(total), total + error, total)
 
 
+@_in_blocks
 def column_variances(array: NDArray[Any], ddof: int, *how: Any) -> NDArray[np.float64]:
     """Return the variances of columns: each piece is read a second time, around its own mean."""
     table = _table(array)
@@ -274,6 +293,12 @@ def column_variances(array: NDArray[Any], ddof: int, *how: Any) -> NDArray[np.fl
 
 def column_extremes(array: NDArray[Any], *how: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the least and greatest values of columns that are not empty; a NaN outdoes all."""
+    least, greatest = _extremes(array, *how)
+    return least, greatest
+
+
+@_in_blocks
+def _extremes(array: NDArray[Any], *how: Any) -> NDArray[Any]:
     table = _table(array)
     found: list[NDArray[Any]] = []
 
@@ -292,5 +317,5 @@ def column_extremes(array: NDArray[Any], *how: Any) -> tuple[NDArray[Any], NDArr
         in_order.add(number, least[: table.width], greatest[: table.width])
 
     visit_pieces(visit, table.pieces, *how)
-    least, greatest = found or np.zeros((2, table.width), table.pieces.dtype)
-    return least.reshape(table.shape), greatest.reshape(table.shape)
+    both = np.stack(found) if found else np.zeros((2, table.width), table.pieces.dtype)
+    return both.reshape(2, *table.shape)
