@@ -511,6 +511,7 @@ def of_a_number(chunk: Any) -> Any:
         (of_a_view, ["returns readonly array(uint8, 1d, C); it must return"]),
         (of_nothing, ["returns none; it must return a number"]),
         (of_a_number, ["of_a_number() was compiled for other types than (readonly array(uint8"]),
+        (of_a_number, ["; leave the signature out of its decorator"]),
         (total, ["kernel total() returns float64, but init is int64"]),
         (extremes, ["kernel extremes() returns UniTuple(uint8 x 2), but init is int64"]),
         (scaled, ["kernel scaled() is called with 1 arguments: missing", "'factor'"]),

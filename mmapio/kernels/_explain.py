@@ -42,7 +42,10 @@ def result_type(function: Any, role: str, arguments: Sequence[Any]) -> Any:
     except Exception as error:  # numba lets any exception out
         raise explained(error, f"{name} does not compile for ({types})") from None
     if signature is None:
-        raise KernelError(f"{name} was compiled for other types than ({types})")
+        raise KernelError(
+            f"{name} was compiled for other types than ({types}); leave the signature out of its "
+            "decorator, and numba compiles it for these"
+        )
     return unliteral(signature.return_type)
 
 
