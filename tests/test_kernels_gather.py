@@ -260,6 +260,18 @@ def test_indices_that_are_no_integers(indices: Any, said: str) -> None:
             call(np.zeros((5, 2)), indices)
 
 
+def test_indices_that_are_no_array() -> None:
+    for call in (gather, lambda a, i: scatter(a, i, 0)):
+        with pytest.raises(ArgumentError, match="indices cannot be made an array: "):
+            call(np.zeros(5), [[0], [1, 2]])
+
+
+@pytest.mark.parametrize("index", [2**64 - 1, 2**63, 50, -51])
+def test_an_index_out_of_bounds_is_told_as_it_was_given(index: int) -> None:
+    with pytest.raises(OutOfBoundsError, match=f"^index {index} is out of bounds"):
+        gather(np.zeros(50), [index])
+
+
 def test_arrays_that_are_refused() -> None:
     with pytest.raises(ArgumentError, match="each row of a must lie in one piece"):
         gather(np.zeros((5, 6)).T, [0])
@@ -303,6 +315,15 @@ def test_values_are_broadcast_and_converted(values: Any, state: str) -> None:
 def test_values_that_do_not_fit() -> None:
     with pytest.raises(ArgumentError, match=r"shape \(2,\) cannot be broadcast to \(4, 3\)"):
         scatter(np.zeros((50, 3)), [1, 2, 3, 4], [1, 2])
+    for values, kind, error in (
+        ("abc", "f8", ArgumentError),
+        (1j, "f8", ArgumentTypeError),
+        (300, "u1", ArgumentError),
+        ([[1], [2, 3]], "i8", ArgumentError),
+    ):
+        a = np.zeros(5, kind)
+        with pytest.raises(error, match=f"values cannot be converted to {a.dtype}: "):
+            scatter(a, [0], values)
 
 
 def test_values_and_indices_may_be_parts_of_the_array(state: str) -> None:

@@ -19,7 +19,7 @@ from mmapio.errors import KernelError
 from mmapio.kernels._explain import explained, name_of, result_type, type_of
 from mmapio.kernels._records import NO_RECORDS, RECORDS
 
-__all__ = ["Compiled", "call_types", "compiled", "kept", "kind_of", "reduction"]
+__all__ = ["Compiled", "call_types", "compiled", "kept", "kind_of", "kinds_of", "reduction"]
 
 Compiled = Callable[..., Any]
 Args = tuple[Any, ...]
@@ -39,7 +39,8 @@ def reduction(
     The loop is ``run(a, chunk, span, first, last, mark, started, acc, args)`` and returns
     ``(started, acc)``; an accumulator that is not `started` lends its type only.
     """
-    key = kernel, combine, kind_of(a), kind_of(init), kind_of(args), by_records
+    kinds = kind_of(a, "a"), kind_of(init, "init"), kinds_of(args)
+    key = kernel, combine, *kinds, by_records
     found: tuple[Compiled, Compiled] = kept(key) or kept(
         key, _reduction(kernel, combine, a, init, args, by_records)
     )
@@ -56,16 +57,23 @@ def kept(key: Any, compiled: Any = None) -> Any:
     return compiled
 
 
-def kind_of(value: Any) -> Any:
+def kinds_of(args: Args) -> Args:
+    """Return what stands for the numba types of a kernel's other arguments."""
+    return tuple([kind_of(value, "args", number) for number, value in enumerate(args)])
+
+
+def kind_of(value: Any, name: str, number: int | None = None) -> Any:
     """Return what stands for a value's numba type, which itself takes microseconds to find."""
     kind = type(value)
     if kind is np.ndarray:
         return value.dtype, value.ndim, value.flags.num & _FLAGS
     if kind is tuple:
-        return tuple(map(kind_of, value))
+        return tuple([kind_of(item, name, at) for at, item in enumerate(value)])
     if kind in (float, bool, complex) or (kind is int and _LEAST <= value <= _GREATEST):
         return kind
-    return value.dtype if isinstance(value, np.generic) else type_of(value, "an argument")
+    if isinstance(value, np.generic):
+        return value.dtype
+    return type_of(value, name if number is None else f"{name}[{number}]")
 
 
 def call_types(kernel: Any, a: NDArray[Any], args: Args) -> tuple[Any, Any, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmapio._ranges import LARGEST
-from mmapio.errors import ArgumentTypeError, OutOfBoundsError
+from mmapio.errors import ArgumentError, ArgumentTypeError, OutOfBoundsError
 from mmapio.kernels._rows import normalize
 
 __all__ = ["Numbers", "as_numbers", "outside", "row_numbers"]
@@ -22,13 +22,16 @@ def row_numbers(indices: Any, rows: int) -> tuple[Numbers, tuple[int, ...]]:
     numbers = np.empty_like(flat)
     good = normalize(flat, rows, numbers)
     if good < flat.size:
-        raise outside(flat[good], rows)
+        raise outside(np.asarray(indices).reshape(-1)[good], rows)
     return numbers, shape
 
 
 def as_numbers(indices: Any) -> tuple[Numbers, tuple[int, ...]]:
     """Return indices as they are, in one line, and their shape."""
-    found = np.asarray(indices)
+    try:
+        found = np.asarray(indices)
+    except ValueError as error:  # numpy's own, on lists of different lengths
+        raise ArgumentError(f"indices cannot be made an array: {error}") from None
     if found.dtype.kind == "b":
         raise ArgumentTypeError(
             "indices must be integers, got a boolean mask; numpy.flatnonzero(mask) are its indices"

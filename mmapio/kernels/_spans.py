@@ -39,8 +39,6 @@ class Spans(NamedTuple):
 
 def cut(array: NDArray[Any], chunk: int | None) -> Spans:
     """Cut an array along its first axis."""
-    if not array.ndim:
-        raise ArgumentError("a 0-d array has no rows to cut into chunks")
     rows = len(array) or 1
     row_bytes = array.nbytes // rows or 1
     chunk = as_integer(chunk, "chunk") if chunk is not None else _CHUNK_BYTES // row_bytes or 1

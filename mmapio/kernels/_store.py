@@ -11,7 +11,7 @@ from numba.np.numpy_support import as_dtype
 from numpy.typing import NDArray
 
 from mmapio.errors import KernelError
-from mmapio.kernels._compose import Args, Compiled, call_types, compiled, kept, kind_of
+from mmapio.kernels._compose import Args, Compiled, call_types, compiled, kept, kind_of, kinds_of
 from mmapio.kernels._explain import name_of, type_of
 from mmapio.kernels._jit import part
 
@@ -30,7 +30,7 @@ def mapping(kernel: Any, a: NDArray[Any], outs: Outs, single: bool, args: Args) 
     The others have a row for each chunk. The loop is ``run(a, chunk, first, last, outs, args)``.
     A kernel whose result is not a tuple has a `single` output.
     """
-    key = kernel, kind_of(a), kind_of(outs), single, kind_of(args)
+    key = kernel, kind_of(a, "a"), kind_of(outs, "out"), single, kinds_of(args)
     return kept(key) or kept(key, _mapping(kernel, a, outs, single, args))
 
 

@@ -225,7 +225,11 @@ def _check_out(out: Any, array: NDArray[Any], shape: tuple[int, ...]) -> None:
 
 def _values(values: Any, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """Return values as rows of the array's dtype, which share no memory with it."""
-    given = np.asarray(values, array.dtype)
+    try:
+        given = np.asarray(values, array.dtype)
+    except (TypeError, ValueError, OverflowError) as error:
+        kind = ArgumentTypeError if isinstance(error, TypeError) else ArgumentError
+        raise kind(f"values cannot be converted to {array.dtype}: {error}") from None
     if np.may_share_memory(given, array):
         given = given.copy()
     row_shape = array.shape[1:]

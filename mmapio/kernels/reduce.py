@@ -115,7 +115,7 @@ def reduce_chunks(
     """
     array, mark = _checked(a, delimiter)
     spans = cut(array, chunk)
-    args, init = tuple(args), _own(init)
+    args, init = _checked_args(args), _own(init)
     run, merge = reduction(kernel, combine, array, init, args, delimiter is not None)
 
     def part(first: int, last: int, started: bool, acc: Any) -> tuple[bool, Any]:
@@ -199,7 +199,8 @@ def map_chunks(
     """
     array, _ = _checked(a, None)
     spans = cut(array, chunk)
-    args, outs = tuple(args), tuple(map(_checked_out, out if isinstance(out, tuple) else (out,)))
+    args = _checked_args(args)
+    outs = tuple(map(_checked_out, out if isinstance(out, tuple) else (out,)))
     run, by_rows = mapping(kernel, array, outs, not isinstance(out, tuple), args)
     for each, rows in zip(outs, by_rows, strict=True):
         _require_place(each, array, spans, rows)
@@ -252,10 +253,17 @@ class _Fold:
 def _checked(a: NDArray[Any], delimiter: bytes | None) -> tuple[NDArray[Any], int]:
     """Return an array that kernels can take, and the byte that ends a record."""
     array = np.asarray(a)
+    if isinstance(a, bytes):
+        raise ArgumentTypeError("a must be an array, got bytes; numpy.frombuffer(a, 'u1') is one")
+    if not array.ndim:
+        raise ArgumentError(f"{type(a).__name__} of 0 dimensions has no rows to cut into chunks")
     if array.dtype.hasobject:
         raise ArgumentTypeError(f"kernels take no Python objects, got {array.dtype}")
     if not array.dtype.isnative:
-        raise ArgumentTypeError(f"kernels take native byte order only, got {array.dtype.str}")
+        raise ArgumentTypeError(
+            f"kernels take native byte order only, got {array.dtype.str}; "
+            "a.astype(a.dtype.newbyteorder('=')) makes such a copy"
+        )
     if delimiter is None:
         return array, 0
     if not isinstance(delimiter, bytes) or len(delimiter) != 1:
@@ -268,6 +276,14 @@ def _checked(a: NDArray[Any], delimiter: bytes | None) -> tuple[NDArray[Any], in
     return array.view(np.uint8), delimiter[0]
 
 
+def _checked_args(args: Args) -> Args:
+    """Refuse above all an array, whose rows would else be as many arguments."""
+    if not isinstance(args, tuple | list):
+        kind = type(args).__name__
+        raise ArgumentTypeError(f"args must be a tuple, such as (value,), got {kind!r}")
+    return tuple(args)
+
+
 def _own(init: Any) -> Any:
     """Return what `combine` may change."""
     if isinstance(init, tuple):
@@ -277,7 +293,8 @@ def _own(init: Any) -> Any:
 
 def _checked_out(out: Any) -> NDArray[Any]:
     if not isinstance(out, np.ndarray):
-        raise ArgumentTypeError(f"out must be an array or a tuple of arrays, got {out!r}")
+        kind = type(out).__name__
+        raise ArgumentTypeError(f"out must be an array or a tuple of arrays, got {kind!r}")
     if not out.flags.writeable:
         raise ReadOnlyError("cannot store into out, which is read-only")
     return np.asarray(out)
