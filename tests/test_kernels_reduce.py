@@ -8,7 +8,7 @@ import re
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -160,6 +160,74 @@ def test_tuples_of_numbers_and_arrays(threads: int) -> None:
     assert size == 1005
     np.testing.assert_array_equal(table, np.bincount(a, minlength=256))
     assert not init[1].any()
+
+
+class Moments(NamedTuple):
+    """Numbers with names: how many, and their sum."""
+
+    size: Any
+    total: Any
+
+
+class Both(NamedTuple):
+    """A number and an array with names."""
+
+    moments: Any
+    table: Any
+
+
+def test_named_tuples(threads: int) -> None:
+    @njit
+    def moments(chunk: Any) -> Any:
+        return Moments(len(chunk), float(chunk.sum()))
+
+    @njit
+    def add_moments(x: Any, y: Any) -> Any:
+        return Moments(x.size + y.size, x.total + y.total)
+
+    @njit
+    def both(chunk: Any) -> Any:
+        return Both(moments(chunk), counts(chunk))
+
+    @njit
+    def add_both(x: Any, y: Any) -> Any:
+        return Both(add_moments(x.moments, y.moments), add_into(x.table, y.table))
+
+    a = sample("u1", 1000)
+    found = reduce_chunks(a, moments, add_moments, Moments(0, 0.0), chunk=9, threads=threads)
+    assert type(found) is Moments
+    assert found == (1000, a.sum())
+    init = Both(Moments(1, 0.5), np.zeros(256, np.int64))
+    found = reduce_chunks(a, both, add_both, init, chunk=9, threads=threads)
+    assert type(found) is Both
+    assert found.moments == Moments(1001, a.sum() + 0.5)
+    np.testing.assert_array_equal(found.table, np.bincount(a, minlength=256))
+    assert not init.table.any()
+    sizes, totals = np.empty(112), np.empty(112)
+    map_chunks(a, moments, Moments(sizes, totals), chunk=9, threads=threads)
+    assert (sizes.sum(), totals.sum()) == (1000, a.sum())
+
+
+def test_records_by_themselves_are_refused_and_arrays_of_one_are_not() -> None:
+    """A record in numba is an address: it would be one in the file, or in memory given back."""
+    a = np.zeros(100, [("x", "i4"), ("y", "f8")])
+    a["x"], a["y"] = np.arange(100), np.arange(100)[::-1]
+
+    @njit
+    def largest(chunk: Any) -> Any:
+        at = chunk["x"].argmax()
+        return chunk[at : at + 1].copy()
+
+    @njit
+    def larger(x: Any, y: Any) -> Any:
+        return x if x["x"][0] > y["x"][0] else y
+
+    found = reduce_chunks(a, largest, larger, a[:1], chunk=7)
+    assert found.tolist() == [(99, 0.0)]
+    with pytest.raises(KernelError, match=r"first\(\) returns Record.*for a record, an array of one"):
+        reduce_chunks(a, first, larger, a[:1])
+    with pytest.raises(KernelError, match=r"init must be .*; for a record, an array of one"):
+        reduce_chunks(a, largest, larger, a[0])
 
 
 @pytest.mark.parametrize("shape", [(4, 5), (0,), (2, 3, 4)])

@@ -28,6 +28,7 @@ _KEPT = 256
 _FLAGS = 0x503  # C and F order, aligned, writeable: what the numba type of an array depends on
 _LEAST, _GREATEST = -(2**63), 2**63 - 1
 _SCALARS = types.Number, types.Boolean, types.NPDatetime, types.NPTimedelta
+_USE = "; for a record, an array of one"
 _found: dict[Any, Any] = {}
 
 
@@ -92,7 +93,7 @@ def call_types(kernel: Any, a: NDArray[Any], args: Args) -> tuple[Any, Any, Any]
     if not _is_value(result):
         raise KernelError(
             f"{name_of(kernel, 'kernel')} returns {result}; it must return a number, a new array, "
-            "or a tuple of these"
+            f"or a tuple of these{_USE * _has_record(result)}"
         )
     return chunk, types.BaseTuple.from_types(tuple(rest)), result
 
@@ -113,13 +114,21 @@ def _is_value(kind: Any) -> bool:
     return isinstance(kind, _SCALARS) or (isinstance(kind, types.Array) and kind.mutable)
 
 
+def _has_record(kind: Any) -> bool:
+    """Tell whether a record is handed over by itself: to numba, that is an address in an array."""
+    if isinstance(kind, types.BaseTuple):
+        return any(map(_has_record, kind))
+    return isinstance(kind, types.Record)
+
+
 def _reduction(
     kernel: Any, combine: Any, a: NDArray[Any], init: Any, args: Args, by_records: bool
 ) -> tuple[Compiled, Compiled]:
     chunk, rest, value = call_types(kernel, a, args)
     wanted = type_of(init, "init")
     if not _is_value(wanted):
-        raise KernelError(f"init must be a number, an array or a tuple of these, got {wanted}")
+        use = _USE * _has_record(wanted)
+        raise KernelError(f"init must be a number, an array or a tuple of these, got {wanted}{use}")
     unify = cpu_target.typing_context.unify_types
     acc = unify(wanted, value)
     if acc is None or _any_order(acc) != _any_order(wanted):

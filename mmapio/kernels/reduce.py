@@ -287,7 +287,8 @@ def _checked_args(args: Args) -> Args:
 def _own(init: Any) -> Any:
     """Return what `combine` may change."""
     if isinstance(init, tuple):
-        return tuple(map(_own, init))
+        items = map(_own, init)
+        return type(init)(*items) if hasattr(init, "_fields") else tuple(items)
     return np.array(init) if isinstance(init, np.ndarray) else init
 
 
