@@ -322,6 +322,33 @@ def test_arguments_of_the_kernel() -> None:
     assert reduce_chunks(a, inside, add, 0, chunk=10, args=[*args, 4000]) == 4321  # type: ignore[arg-type]
 
 
+def test_arrays_among_the_arguments_are_read_only() -> None:
+    """A kernel that returned one would have `combine` change it."""
+
+    @njit
+    def given(chunk: Any, w: Any) -> Any:
+        return w
+
+    @njit
+    def given_inside(chunk: Any, pair: Any) -> Any:
+        return pair.table
+
+    @njit
+    def fills(chunk: Any, w: Any) -> Any:
+        w[:] = 1
+        return chunk[0]
+
+    a, w = np.ones(5), np.ones(3)
+    pair = Both(1, w)
+    for kernel, arg in ((given, w), (given_inside, pair)):
+        with pytest.raises(KernelError, match=r"returns readonly array\(.*; it must return .* new"):
+            reduce_chunks(a, kernel, add_into, w.copy(), args=(arg,), chunk=1)
+    with pytest.raises(KernelError, match=r"Cannot modify readonly array.*: w\[:\] = 1"):
+        map_chunks(a, fills, np.zeros(5), args=(w,), chunk=1)
+    assert w.tolist() == [1] * 3
+    assert w.flags.writeable
+
+
 def test_default_chunks() -> None:
     a = np.zeros((300, 1 << 14), "u1")
 

@@ -80,15 +80,10 @@ def kind_of(value: Any, name: str, number: int | None = None) -> Any:
 def call_types(kernel: Any, a: NDArray[Any], args: Args) -> tuple[Any, Any, Any]:
     """Return the numba types of a chunk, of `args`, and of what the kernel makes of them."""
     array = type_of(a, "an array")
-    # Read-only, so that no accumulator can be a part of the file that it would then write to.
-    chunk = types.Array(
-        array.dtype,
-        array.ndim,
-        "C" if array.layout == "C" else "A",
-        readonly=True,
-        aligned=array.aligned,
-    )
-    rest = [type_of(value, f"args[{number}]") for number, value in enumerate(args)]
+    # Read-only, so that no accumulator can be a part of the file that it would then write to, or
+    # an array that all threads share.
+    chunk = _fixed(array.copy(layout="C" if array.layout == "C" else "A"))
+    rest = [_fixed(type_of(value, f"args[{number}]")) for number, value in enumerate(args)]
     result = result_type(kernel, "kernel", (chunk, *rest))
     if not _is_value(result):
         raise KernelError(
@@ -96,6 +91,14 @@ def call_types(kernel: Any, a: NDArray[Any], args: Args) -> tuple[Any, Any, Any]
             f"or a tuple of these{_USE * _has_record(result)}"
         )
     return chunk, types.BaseTuple.from_types(tuple(rest)), result
+
+
+def _fixed(kind: Any) -> Any:
+    """Return a type with all its arrays read-only."""
+    if isinstance(kind, types.BaseTuple):
+        names = getattr(kind, "instance_class", None)
+        return types.BaseTuple.from_types(tuple(map(_fixed, kind)), names)
+    return kind.copy(readonly=True) if isinstance(kind, types.Array) else kind
 
 
 def compiled(function: Callable[..., Any], signature: Args) -> Compiled:

@@ -53,7 +53,7 @@ def reduce_chunks(
     chunk : int, optional
         Rows in a chunk; the last one may have fewer. By default as many as make up 1 MiB.
     args : tuple
-        More arguments of `kernel`. All threads share them: a kernel must not change them.
+        More arguments of `kernel`. All threads share them, so arrays among them are read-only.
     threads : int, optional
         By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use. The result does
         not depend on it.
@@ -156,7 +156,7 @@ def map_chunks(
     chunk : int, optional
         Rows in a chunk; the last one may have fewer. By default as many as make up 1 MiB.
     args : tuple
-        More arguments of `kernel`. All threads share them: a kernel must not change them.
+        More arguments of `kernel`. All threads share them, so arrays among them are read-only.
     threads : int, optional
         By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use.
     progress : bool
