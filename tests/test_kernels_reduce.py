@@ -252,6 +252,52 @@ def test_types_of_init(init: Any) -> None:
     assert found == init + a[::5].sum()
 
 
+@njit
+def sums(chunk: Any) -> Any:
+    return chunk.sum()
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i8", "f4", "c8"])
+def test_a_number_of_python_is_of_the_kind_of_the_results(dtype: str) -> None:
+    a = sample(dtype, 1003)
+    for init in (0, 3):
+        found = reduce_chunks(a, sums, add, init, chunk=10)
+        assert found == a.sum() + init
+        assert type(found) is type(a.sum().item())
+        assert type(reduce_chunks(a[:0], sums, add, init)) is type(found)
+
+
+def test_numbers_of_python_in_tuples_and_at_the_edge() -> None:
+    a = sample("u1", 1003)
+    assert reduce_chunks(np.array([1j]), sums, add, 0.5) == 0.5 + 1j
+    assert reduce_chunks(np.array([2**64 - 5], "u8"), sums, add, 4) == 2**64 - 1
+
+    @njit
+    def pairs(chunk: Any) -> Any:
+        return Moments(len(chunk), chunk.sum())
+
+    @njit
+    def add_pairs(x: Any, y: Any) -> Any:
+        return Moments(x.size + y.size, x.total + y.total)
+
+    assert reduce_chunks(a, pairs, add_pairs, Moments(0, 0), chunk=9) == (1003, a.sum())
+
+
+@pytest.mark.parametrize(("dtype", "init"), [("u8", -1), ("f8", 2**53 + 1), ("c16", 2**62 + 1)])
+def test_a_number_that_results_cannot_hold(dtype: str, init: int) -> None:
+    a = np.zeros(9, dtype)
+    for count in (0, 9):
+        with pytest.raises(KernelError, match=f"which cannot hold init {init}; convert them"):
+            reduce_chunks(a[:count], first, add, init)
+
+
+@pytest.mark.parametrize("init", [np.int64(0), 2**63, False])
+def test_numbers_whose_type_is_meant(init: Any) -> None:
+    a = np.zeros(9, "c16" if init is False else "u8" if isinstance(init, np.generic) else "i8")
+    with pytest.raises(KernelError, match=r"first\(\) returns .*, but init is"):
+        reduce_chunks(a, first, add, init)
+
+
 def test_no_rows(threads: int) -> None:
     assert reduce_chunks(np.zeros(0), total, add, 3.0, threads=threads) == 3.0
     init = np.arange(256)
@@ -608,7 +654,6 @@ def of_a_number(chunk: Any) -> Any:
         (of_nothing, ["returns none; it must return a number"]),
         (of_a_number, ["of_a_number() was compiled for other types than (readonly array(uint8"]),
         (of_a_number, ["; leave the signature out of its decorator"]),
-        (total, ["kernel total() returns float64, but init is int64"]),
         (extremes, ["kernel extremes() returns UniTuple(uint8 x 2), but init is int64"]),
         (scaled, ["kernel scaled() is called with 1 arguments: missing", "'factor'"]),
         (len, ["kernel must be compiled with numba.njit, and 'len' is not"]),

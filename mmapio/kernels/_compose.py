@@ -19,7 +19,7 @@ from mmapio.errors import KernelError
 from mmapio.kernels._explain import explained, name_of, result_type, type_of
 from mmapio.kernels._records import NO_RECORDS, RECORDS
 
-__all__ = ["Compiled", "call_types", "compiled", "kept", "kind_of", "kinds_of", "reduction"]
+__all__ = ["Compiled", "call_types", "compiled", "kept", "kind_of", "kinds_of", "owned", "reduction"]
 
 Compiled = Callable[..., Any]
 Args = tuple[Any, ...]
@@ -34,15 +34,15 @@ _found: dict[Any, Any] = {}
 
 def reduction(
     kernel: Any, combine: Any, a: NDArray[Any], init: Any, args: Args, by_records: bool
-) -> tuple[Compiled, Compiled]:
-    """Return the loop over spans of chunks, and what combines its results.
+) -> tuple[Compiled, Compiled, Any]:
+    """Return the loop over spans of chunks, what combines its results, and their numba type.
 
     The loop is ``run(a, chunk, span, first, last, mark, started, acc, args)`` and returns
     ``(started, acc)``; an accumulator that is not `started` lends its type only.
     """
     kinds = kind_of(a, "a"), kind_of(init, "init"), kinds_of(args)
     key = kernel, combine, *kinds, by_records
-    found: tuple[Compiled, Compiled] = kept(key) or kept(
+    found: tuple[Compiled, Compiled, Any] = kept(key) or kept(
         key, _reduction(kernel, combine, a, init, args, by_records)
     )
     return found
@@ -75,6 +75,23 @@ def kind_of(value: Any, name: str, number: int | None = None) -> Any:
     if isinstance(value, np.generic):
         return value.dtype
     return type_of(value, name if number is None else f"{name}[{number}]")
+
+
+def owned(init: Any, kind: Any) -> Any:
+    """Return what `combine` may change: `init`, as a value of the results' numba type."""
+    if isinstance(init, tuple):
+        items = map(owned, init, kind)
+        return type(init)(*items) if hasattr(init, "_fields") else tuple(items)
+    if isinstance(init, np.ndarray):
+        return np.array(init)
+    value = init
+    if type(init) is int and isinstance(kind, types.Float | types.Complex):
+        value = complex(init) if isinstance(kind, types.Complex) else float(init)
+    if value != init and type(init) is int or kind == types.uint64 and init < 0:
+        raise KernelError(
+            f"the kernel's results are of type {kind}, which cannot hold init {init}; convert them"
+        )
+    return value
 
 
 def call_types(kernel: Any, a: NDArray[Any], args: Args) -> tuple[Any, Any, Any]:
@@ -126,13 +143,14 @@ def _has_record(kind: Any) -> bool:
 
 def _reduction(
     kernel: Any, combine: Any, a: NDArray[Any], init: Any, args: Args, by_records: bool
-) -> tuple[Compiled, Compiled]:
+) -> tuple[Compiled, Compiled, Any]:
     chunk, rest, value = call_types(kernel, a, args)
     wanted = type_of(init, "init")
     if not _is_value(wanted):
         use = _USE * _has_record(wanted)
         raise KernelError(f"init must be a number, an array or a tuple of these, got {wanted}{use}")
     unify = cpu_target.typing_context.unify_types
+    wanted = _widened(init, wanted, value)
     acc = unify(wanted, value)
     if acc is None or _any_order(acc) != _any_order(wanted):
         raise KernelError(f"{name_of(kernel, 'kernel')} returns {value}, but init is {wanted}")
@@ -141,13 +159,27 @@ def _reduction(
         if unify(acc, result) != acc:
             raise KernelError(
                 f"{name_of(combine, 'combine')} of {acc} and {right} returns {result}, "
-                f"but init is {wanted}"
+                f"but init is {acc}"
             )
     limits = RECORDS if by_records else NO_RECORDS
     numbers = (types.int64,) * 4
     signature = (chunk, *numbers, types.uint8, types.boolean, acc, rest)
     run = compiled(_loop(kernel, combine, *limits), signature)
-    return run, compiled(lambda left, right: combine(left, right), (acc, acc))
+    return run, compiled(lambda left, right: combine(left, right), (acc, acc)), acc
+
+
+def _widened(init: Any, wanted: Any, value: Any) -> Any:
+    """Return the type of `init`, in which a number of Python's is of the kind that results are."""
+    if isinstance(init, tuple):
+        if not isinstance(value, types.BaseTuple) or len(value) != len(init):
+            return wanted
+        items = tuple(map(_widened, init, wanted, value))
+        return types.BaseTuple.from_types(items, getattr(wanted, "instance_class", None))
+    if type(init) in (int, float) and isinstance(value, types.Complex):
+        return types.complex128
+    if type(init) is int and isinstance(value, types.Float):
+        return types.float64
+    return types.uint64 if type(init) is int and value == types.uint64 else wanted
 
 
 def _any_order(kind: Any) -> Any:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mmapio.errors import ArgumentError, ArgumentTypeError, KernelError, ReadOnlyError
 from mmapio.kernels._behind import Window
-from mmapio.kernels._compose import Args, Compiled, reduction
+from mmapio.kernels._compose import Args, Compiled, owned, reduction
 from mmapio.kernels._explain import name_of
 from mmapio.kernels._spans import Spans, cut, scan
 from mmapio.kernels._store import MisfitError, mapping
@@ -49,7 +49,9 @@ def reduce_chunks(
         associative, for partial results are combined with each other; it may change and return
         `x`, if that is an array.
     init : number, numpy.ndarray or tuple of these
-        What the result of the first chunk is combined with. It decides the type of the result.
+        What the result of the first chunk is combined with. It decides the type of the result; but
+        a Python number becomes uint64, float64 or complex128 if `kernel` returns what only that
+        can hold, so that 0 will do for all of them.
     chunk : int, optional
         Rows in a chunk; the last one may have fewer. By default as many as make up 1 MiB.
     args : tuple
@@ -115,8 +117,9 @@ def reduce_chunks(
     """
     array, mark = _checked(a, delimiter)
     spans = cut(array, chunk)
-    args, init = _checked_args(args), _own(init)
-    run, merge = reduction(kernel, combine, array, init, args, delimiter is not None)
+    args = _checked_args(args)
+    run, merge, kind = reduction(kernel, combine, array, init, args, delimiter is not None)
+    init = owned(init, kind)
 
     def part(first: int, last: int, started: bool, acc: Any) -> tuple[bool, Any]:
         found: tuple[bool, Any] = run(
@@ -282,14 +285,6 @@ def _checked_args(args: Args) -> Args:
         kind = type(args).__name__
         raise ArgumentTypeError(f"args must be a tuple, such as (value,), got {kind!r}")
     return tuple(args)
-
-
-def _own(init: Any) -> Any:
-    """Return what `combine` may change."""
-    if isinstance(init, tuple):
-        items = map(_own, init)
-        return type(init)(*items) if hasattr(init, "_fields") else tuple(items)
-    return np.array(init) if isinstance(init, np.ndarray) else init
 
 
 def _checked_out(out: Any) -> NDArray[Any]:
