@@ -87,6 +87,11 @@ def extremes(chunk: Any) -> Any:
     return chunk.min(), chunk.max()
 
 
+@njit
+def halves(chunk: Any) -> Any:
+    return chunk / 2, chunk / 2
+
+
 @pytest.fixture(autouse=True)
 def many_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut small arrays into many spans, and hand them to the pool."""
@@ -581,6 +586,30 @@ def test_outs_that_are_refused() -> None:
     both = np.zeros(11)
     with pytest.raises(ArgumentError, match="overlap"):
         map_chunks(both[1:], scaled, both[:-1], args=(1.0,))
+
+
+def test_outs_that_overlap_each_other_are_refused() -> None:
+    a, o = np.arange(10.0), np.zeros(11)
+    for outs in ((o[1:], o[1:]), (o[1:], o[:-1]), (a, a)):
+        with pytest.raises(ArgumentError, match=r"out\[0\] and out\[1\] overlap"):
+            map_chunks(a, halves, outs, chunk=3)
+    assert a.tolist() == list(range(10))
+
+
+def test_columns_of_one_table_may_be_outs_and_the_array() -> None:
+    table = np.zeros((10, 3))
+    table[:, 0] = np.arange(10)
+    map_chunks(table[:, 0], halves, (table[:, 1], table[:, 2]), chunk=3)
+    np.testing.assert_array_equal(table[:, 1:], np.repeat(np.arange(10), 2).reshape(10, 2) / 2)
+
+
+def test_results_are_cast_as_numpy_casts_into_an_out() -> None:
+    a, out = np.full(3, 0.1), np.zeros(3, "f4")
+    map_chunks(a, scaled, out, args=(1.0,))
+    assert out.tolist() == [float(np.float32(0.1))] * 3
+    for kind in ("i8", "?"):
+        with pytest.raises(KernelError, match="cannot hold"):
+            map_chunks(a, scaled, np.zeros(3, kind), args=(1.0,))
 
 
 # What is wrong with a kernel ----------------------------------------------------------------------

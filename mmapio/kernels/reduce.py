@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,9 @@ from mmapio.kernels._spans import Spans, cut, scan
 from mmapio.kernels._store import MisfitError, mapping
 
 __all__ = ["map_chunks", "reduce_chunks"]
+
+# Of numpy's search for a common byte, which can take forever; a few steps do for columns.
+_SHARING_WORK = 1000
 
 Part = Callable[[int, int, bool, Any], tuple[bool, Any]]
 
@@ -155,7 +159,8 @@ def map_chunks(
     out : numpy.ndarray or tuple of numpy.ndarray
         Takes the results, or a tuple of arrays the parts of results that are tuples. With one axis
         more than the result it has a row for each chunk; with as many axes, a row for each row of
-        `a`. It may be `a` itself, and else must not overlap it.
+        `a`. It may be `a` itself, and else must not overlap it, nor another one. Results are cast
+        as numpy casts into an `out`, by its rule "same_kind": float64 to float32, not to int64.
     chunk : int, optional
         Rows in a chunk; the last one may have fewer. By default as many as make up 1 MiB.
     args : tuple
@@ -207,6 +212,7 @@ def map_chunks(
     run, by_rows = mapping(kernel, array, outs, not isinstance(out, tuple), args)
     for each, rows in zip(outs, by_rows, strict=True):
         _require_place(each, array, spans, rows)
+    _require_apart(outs)
     chunks_per_span = spans.span_rows // spans.chunk_rows
 
     def store(first: int, last: int) -> None:
@@ -301,5 +307,21 @@ def _require_place(out: NDArray[Any], a: NDArray[Any], spans: Spans, by_rows: bo
     if len(out) != rows:
         raise KernelError(f"out has {len(out)} rows, but there are {rows} {what}s to store")
     same = by_rows and out.__array_interface__["data"] == a.__array_interface__["data"]
-    if np.may_share_memory(out, a) and not (same and out.strides == a.strides):
+    if _overlap(out, a) and not (same and out.strides == a.strides):
         raise ArgumentError("out must not overlap the array, unless it is the same")
+
+
+def _require_apart(outs: tuple[NDArray[Any], ...]) -> None:
+    for (first, one), (second, other) in itertools.combinations(enumerate(outs), 2):
+        if _overlap(one, other):
+            raise ArgumentError(
+                f"out[{first}] and out[{second}] overlap, so that one result would replace another"
+            )
+
+
+def _overlap(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Tell whether arrays share a byte; columns of one table do not. Yes, where that is hard."""
+    try:
+        return np.shares_memory(one, other, max_work=_SHARING_WORK)
+    except np.exceptions.TooHardError:
+        return True
