@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -456,6 +457,38 @@ def test_threads_store_to_parts_of_their_own(monkeypatch: pytest.MonkeyPatch) ->
     blocks = [(0, 32), (32, 60)]
     bounds = [(0, 33), (33, 66), (66, 100)]
     assert sorted(parts) == [(*block, *part) for block in blocks for part in bounds]
+
+
+def test_progress(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tqdm = pytest.importorskip("tqdm")
+    seen: list[list[int]] = []
+
+    class Bar(tqdm.tqdm):  # type: ignore[misc]
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options | {"disable": False, "file": io.StringIO()})
+            seen.append([])
+
+        def update(self, n: int = 1) -> Any:
+            assert n >= 0
+            seen[-1].append(self.n + n)
+            return super().update(n)
+
+    monkeypatch.setattr(tqdm, "tqdm", Bar)
+    a = sample("u1", (500, 60))
+    indices = np.arange(499, -1, -1)
+    np.testing.assert_array_equal(gather(a, indices, progress=True, threads=1), a[::-1])
+    other = np.zeros_like(a)
+    scatter(other, indices, a, progress=True, threads=1)
+    np.testing.assert_array_equal(other, a[::-1])
+    assert [steps[-1] for steps in seen] == [a.nbytes] * 2
+    assert all(len(steps) > 10 for steps in seen)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5])
+def test_numbers_of_threads_that_are_none(threads: Any) -> None:
+    for call in (gather, lambda a, i, threads: scatter(a, i, 0, threads=threads)):
+        with pytest.raises(ArgumentError, match="threads must be"):
+            call(np.zeros((5, 2)), [1], threads=threads)
 
 
 def test_only_rows_in_bounds_are_written() -> None:

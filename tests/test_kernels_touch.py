@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import mmapio
 from mmapio import _os, atomics
-from mmapio.errors import ReadOnlyError
+from mmapio.errors import ArgumentError, ReadOnlyError
 from mmapio.kernels import _behind, touch
 from mmapio.kernels.touch import touch_pages
 
@@ -239,3 +239,28 @@ def test_writing_to_what_is_read_only_is_refused(opened: Opener) -> None:
     fixed.flags.writeable = False
     with pytest.raises(ReadOnlyError):
         touch_pages(fixed, write=True)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5])
+def test_numbers_of_threads_that_are_none(threads: Any) -> None:
+    """Also where one thread is enough."""
+    for size in (0, 1, 5 * PAGE):
+        with pytest.raises(ArgumentError, match="threads must be"):
+            touch_pages(np.zeros(size, "u1"), threads=threads)
+
+
+def test_progress(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tqdm = pytest.importorskip("tqdm")
+    seen = []
+
+    class Bar(tqdm.tqdm):  # type: ignore[misc]
+        def close(self) -> None:
+            seen.append(self.total)
+            super().close()
+
+    monkeypatch.setattr(tqdm, "tqdm", Bar)
+    monkeypatch.setattr(touch, "_ALONE_NS", 0)
+    a = np.zeros(SIZE, "u1")
+    assert touch_pages(a, progress=True) == touch_pages(a)
+    if way != "at once":
+        assert seen[0] == SIZE - 8 * PAGE

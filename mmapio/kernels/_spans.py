@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mmapio._ranges import as_integer
 from mmapio.errors import ArgumentError
 from mmapio.kernels._behind import Window
-from mmapio.kernels._pool import run_chunks
+from mmapio.kernels._pool import run_chunks, thread_count
 
 __all__ = ["Spans", "cut", "scan"]
 
@@ -63,6 +63,7 @@ def scan(
     The latter is called for one span at a time, from many threads, within windows over arrays of
     as many rows.
     """
+    threads = thread_count(threads)
     done = 0 if progress or windows or not spans.total else _go_alone(spans.total, go_on)
 
     def body(number: int, worker: int) -> None:

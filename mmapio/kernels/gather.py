@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmapio import _os
+from mmapio._extras import require
 from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
 from mmapio.kernels._indices import Numbers, row_numbers
 from mmapio.kernels._pages import is_resident, prefetch
@@ -63,12 +66,20 @@ class _Move(NamedTuple):
         )
 
 
+class _Crew(NamedTuple):
+    """How many threads copy, and what the caller's own one tells how many rows are done."""
+
+    threads: int
+    tell: Callable[[int], object] | None
+
+
 def gather(
     a: NDArray[Any],
     indices: Any,
     out: NDArray[Any] | None = None,
     *,
     threads: int | None = None,
+    progress: bool = False,
 ) -> NDArray[Any]:
     """Copy rows of an array by their numbers, as `numpy.take` does along the first axis.
 
@@ -83,6 +94,8 @@ def gather(
         ``indices.shape + a.shape[1:]``. It must not overlap `a`.
     threads : int, optional
         By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use.
+    progress : bool
+        Show a progress bar on a terminal (needs tqdm).
 
     Returns
     -------
@@ -113,6 +126,7 @@ def gather(
            [ 0,  1,  2],
            [ 9, 10, 11]])
     """
+    threads = thread_count(threads)
     array = np.asarray(a)
     source = _rows_of(array, "a")
     numbers, shape = row_numbers(indices, len(array))
@@ -123,16 +137,24 @@ def gather(
     target = _rows_of(np.asarray(out).reshape(numbers.size, *array.shape[1:]), "out")
     if not numbers.size or not source.nbytes:
         return out
-    if _looks_cold(source, numbers):
-        order = np.argsort(numbers)
-        numbers = numbers[order]
-        _from_disk(_Move(source, numbers, target, order), source, numbers, threads)
-    else:
-        _in_pieces(_Move(source, numbers, target, _IN_ORDER), 0, numbers.size, threads)
+    with _crew(threads, progress, source.nbytes, numbers.size) as crew:
+        if _looks_cold(source, numbers):
+            order = np.argsort(numbers)
+            numbers = numbers[order]
+            _from_disk(_Move(source, numbers, target, order), source, numbers, crew)
+        else:
+            _in_pieces(_Move(source, numbers, target, _IN_ORDER), 0, numbers.size, crew)
     return out
 
 
-def scatter(a: NDArray[Any], indices: Any, values: Any, *, threads: int | None = None) -> None:
+def scatter(
+    a: NDArray[Any],
+    indices: Any,
+    values: Any,
+    *,
+    threads: int | None = None,
+    progress: bool = False,
+) -> None:
     """Store rows into an array by their numbers, as ``a[indices] = values`` does.
 
     Parameters
@@ -148,6 +170,8 @@ def scatter(a: NDArray[Any], indices: Any, values: Any, *, threads: int | None =
     threads : int, optional
         By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use. The result does
         not depend on it.
+    progress : bool
+        Show a progress bar on a terminal (needs tqdm).
 
     Raises
     ------
@@ -174,6 +198,7 @@ def scatter(a: NDArray[Any], indices: Any, values: Any, *, threads: int | None =
         raise ArgumentTypeError(f"a must be an array, got {type(a).__name__!r}")
     if not a.flags.writeable:
         raise ReadOnlyError("cannot store into a, which is read-only")
+    threads = thread_count(threads)
     array = np.asarray(a)
     target = _rows_of(array, "a")
     if target.total > 1 and abs(target.step) < target.nbytes:
@@ -183,14 +208,29 @@ def scatter(a: NDArray[Any], indices: Any, values: Any, *, threads: int | None =
     if not numbers.size or not target.nbytes:
         return
     source = _rows_of(rows, "values")
-    if _looks_cold(target, numbers):
-        order = np.argsort(numbers, kind="stable")
-        numbers = numbers[order]
-        stays = np.append(numbers[1:] != numbers[:-1], True)
-        order, numbers = order[stays], numbers[stays]
-        _from_disk(_Move(source, order, target, numbers), target, numbers, threads)
-    else:
-        _in_order(_Move(source, _IN_ORDER, target, numbers), numbers.size, threads)
+    with _crew(threads, progress, source.nbytes, numbers.size) as crew:
+        if _looks_cold(target, numbers):
+            order = np.argsort(numbers, kind="stable")
+            numbers = numbers[order]
+            stays = np.append(numbers[1:] != numbers[:-1], True)
+            order, numbers = order[stays], numbers[stays]
+            _from_disk(_Move(source, order, target, numbers), target, numbers, crew)
+        else:
+            _in_order(_Move(source, _IN_ORDER, target, numbers), numbers.size, crew)
+
+
+@contextlib.contextmanager
+def _crew(threads: int, progress: bool, nbytes: int, rows: int) -> Iterator[_Crew]:
+    """Yield who is to copy rows of `nbytes`, beside a bar on request; it is full at the end."""
+    if not progress:
+        yield _Crew(threads, None)
+        return
+    tqdm = require("tqdm", "cli").tqdm
+    with tqdm(
+        total=rows * nbytes, unit="B", unit_scale=True, unit_divisor=1024, disable=None
+    ) as bar:
+        yield _Crew(threads, lambda done: bar.update(done * nbytes - bar.n))
+        bar.update(bar.total - bar.n)
 
 
 def _rows_of(array: NDArray[Any], name: str) -> _Rows:
@@ -249,27 +289,29 @@ def _looks_cold(rows: _Rows, numbers: Numbers) -> bool:
     return not all(is_resident(rows.address + n * rows.step) for n in numbers[::step].tolist())
 
 
-def _in_pieces(move: _Move, first: int, last: int, threads: int | None) -> None:
+def _in_pieces(move: _Move, first: int, last: int, crew: _Crew) -> None:
     """Make the copies from `first` to `last`, no two of them to the same place."""
     rows = max(1, min(_PIECE_ROWS, _PIECE_BYTES // move.source.nbytes))
 
     def work(piece: int, worker: int) -> None:
         start = first + piece * rows
         move.run(start, min(start + rows, last), 0, move.target.total)
+        if crew.tell is not None and not worker:
+            crew.tell(start)
 
     if last - first <= rows:
         work(0, 0)
     else:
-        run_chunks(-(-(last - first) // rows), work, threads=threads)
+        run_chunks(-(-(last - first) // rows), work, threads=crew.threads)
 
 
-def _in_order(move: _Move, size: int, threads: int | None) -> None:
+def _in_order(move: _Move, size: int, crew: _Crew) -> None:
     """Make the first `size` copies, of which the last one to a place stays.
 
     Each thread looks at all of them, and makes those to its own part of the target.
     """
     count = move.target.total
-    parts = thread_count(threads) if size * move.source.nbytes > 2 * _PIECE_BYTES else 1
+    parts = crew.threads if size * move.source.nbytes > 2 * _PIECE_BYTES else 1
     rows = max(1, _BLOCK_BYTES // move.source.nbytes)
 
     def store(first: int) -> None:
@@ -277,22 +319,24 @@ def _in_order(move: _Move, size: int, threads: int | None) -> None:
             low, high = count * part // parts, count * (part + 1) // parts
             move.run(first, min(first + rows, size), low, high)
 
-        run_chunks(parts, work, threads=threads)
+        run_chunks(parts, work, threads=crew.threads)
 
     for first in range(0, size, rows):
         store(first)
+        if crew.tell is not None:
+            crew.tell(first)
 
 
-def _from_disk(move: _Move, cold: _Rows, numbers: Numbers, threads: int | None) -> None:
+def _from_disk(move: _Move, cold: _Rows, numbers: Numbers, crew: _Crew) -> None:
     """Make all copies, between them and the disk being rows whose `numbers` ascend."""
     rows = max(1, _GROUP_BYTES // max(_os.PAGE_SIZE, cold.nbytes))
     for first in range(0, numbers.size, rows):
         group = numbers[first : first + rows]
-        _read_in(cold, group, threads)
-        _in_pieces(move, first, first + group.size, threads)
+        _read_in(cold, group, crew.threads)
+        _in_pieces(move, first, first + group.size, crew)
 
 
-def _read_in(rows: _Rows, numbers: Numbers, threads: int | None) -> None:
+def _read_in(rows: _Rows, numbers: Numbers, threads: int) -> None:
     """Start to read rows in, those on neighbouring pages together."""
     page = _os.PAGE_SIZE
     addresses = rows.address + numbers * rows.step

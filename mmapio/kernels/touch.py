@@ -17,7 +17,7 @@ from mmapio.errors import ReadOnlyError
 from mmapio.kernels._behind import Window
 from mmapio.kernels._jit import jit, part
 from mmapio.kernels._pages import hint, is_resident, memory_of
-from mmapio.kernels._pool import run_chunks
+from mmapio.kernels._pool import run_chunks, thread_count
 
 __all__ = ["touch_pages"]
 
@@ -38,7 +38,9 @@ _SHORT_BYTES = 64 << 20
 _NOTHING = np.uint8(0)
 
 
-def touch_pages(a: NDArray[Any], *, write: bool = False, threads: int | None = None) -> int:
+def touch_pages(
+    a: NDArray[Any], *, write: bool = False, threads: int | None = None, progress: bool = False
+) -> int:
     """Map every page of an array's memory, reading in what is missing.
 
     Parameters
@@ -51,6 +53,8 @@ def touch_pages(a: NDArray[Any], *, write: bool = False, threads: int | None = N
         is lost; a file's pages become dirty, and those of a copy-on-write mapping its own.
     threads : int, optional
         By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use.
+    progress : bool
+        Show a progress bar on a terminal (needs tqdm), if there is enough to do for threads.
 
     Returns
     -------
@@ -61,6 +65,8 @@ def touch_pages(a: NDArray[Any], *, write: bool = False, threads: int | None = N
     ------
     ReadOnlyError
         If `write` is asked of a read-only array.
+    ArgumentError
+        If `threads` is no number of threads.
 
     Notes
     -----
@@ -77,16 +83,20 @@ def touch_pages(a: NDArray[Any], *, write: bool = False, threads: int | None = N
     array = np.asarray(a)
     if write and not array.flags.writeable:
         raise ReadOnlyError("cannot touch the pages of a read-only array for writing")
+    if threads is not None:  # the environment is looked at later: it takes longer than 1 MiB does
+        threads = thread_count(threads)
     memory = memory_of(array)
     if not memory.size:
         return 0
     if memory.size > 2 * _TRIAL_BYTES:
-        _touch_much(memory, write, threads)
+        _touch_much(memory, write, threads, progress)
         return _pages_of(memory, _os.PAGE_SIZE)
     return _by_faults(memory, write)
 
 
-def _touch_much(memory: NDArray[np.uint8], write: bool, threads: int | None) -> None:
+def _touch_much(
+    memory: NDArray[np.uint8], write: bool, threads: int | None, progress: bool
+) -> None:
     """Find out which way is faster here, and go it.
 
     Reading 1 GiB in the page cache by faults, and by populating, on Linux 6.18: 115 and 134 ms on
@@ -101,14 +111,16 @@ def _touch_much(memory: NDArray[np.uint8], write: bool, threads: int | None) -> 
     populating_ns = _time_ns(_by_populating, memory[_TRIAL_BYTES : 2 * _TRIAL_BYTES], write)
     rest = memory[2 * _TRIAL_BYTES :]
     if populating_ns >= faults_ns:
-        _in_threads(_by_faults, rest, write, threads)
+        _in_threads(_by_faults, rest, write, threads, progress)
     elif populating_ns * rest.size >= _ALONE_NS * _TRIAL_BYTES:
-        _in_threads(_by_populating, rest, write, threads)
+        _in_threads(_by_populating, rest, write, threads, progress)
     else:
         _by_populating(rest, write)
 
 
-def _in_threads(way: Way, memory: NDArray[np.uint8], write: bool, threads: int | None) -> None:
+def _in_threads(
+    way: Way, memory: NDArray[np.uint8], write: bool, threads: int | None, progress: bool
+) -> None:
     """Go one way in pieces, ahead of which memory is read in that is missing."""
     window = Window(memory, release=False) if _looks_cold(memory) else None
 
@@ -118,7 +130,8 @@ def _in_threads(way: Way, memory: NDArray[np.uint8], write: bool, threads: int |
         with window.passing(start, stop) if window else contextlib.nullcontext():
             way(memory[start:stop], write)
 
-    run_chunks(-(-memory.size // _PIECE_BYTES), touch, threads=threads)
+    pieces, nbytes = -(-memory.size // _PIECE_BYTES), memory.size
+    run_chunks(pieces, touch, threads=threads, progress=progress, nbytes=nbytes)
 
 
 def _time_ns(way: Way, memory: NDArray[np.uint8], write: bool) -> int:
