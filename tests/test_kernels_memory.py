@@ -141,6 +141,27 @@ def test_what_was_missing_is_given_back_and_the_rest_is_kept(path: Path, threads
     assert after[before == 0].sum() < 16 * MIB // PAGE
 
 
+def test_pages_here_and_there_do_not_keep_the_rest(path: Path) -> None:
+    """Two pages of each block, always the same ones, must not stand for all."""
+    a = mapped(path)
+    for offset in (0, *range(-a.ctypes.data % (4 * MIB), a.nbytes, 4 * MIB)):
+        bring_in(path, offset, PAGE)
+    if in_cache(path).sum() > 64:
+        pytest.skip("this file system reads more than it is asked for")
+    reduce_chunks(a, total, add, 0, drop_behind=True)
+    assert in_cache(path).sum() < 8 * MIB // PAGE
+
+
+def test_a_private_mapping_grows_by_what_was_in_memory_alone(path: Path) -> None:
+    reduce_chunks(np.zeros(9, "i8"), total, add, 0)
+    bring_in(path, 8 * MIB, 16 * MIB)
+    a = mapped(path, mode="c")
+    with Peak() as peak:
+        reduce_chunks(a, total, add, 0, drop_behind=True)
+    assert peak.mib < 48
+    assert in_cache(path)[9 * MIB // PAGE : 23 * MIB // PAGE].mean() > 0.8
+
+
 def bring_in(path: Path, offset: int, length: int) -> None:
     """Bring a part of a file into memory."""
     with path.open("rb", buffering=0) as file:

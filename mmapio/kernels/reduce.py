@@ -67,7 +67,9 @@ def reduce_chunks(
         Show a progress bar on a terminal (needs tqdm).
     drop_behind : bool
         Scan a file that is larger than memory: read in ahead, and release behind what was not in
-        memory before. Rows must follow each other in memory.
+        memory before. Rows must follow each other in memory. Of a copy-on-write mapping (mode "c")
+        what was in memory before stays mapped, for it may be written to meanwhile: it counts as
+        resident, but is the page cache's, which the system can take back.
     delimiter : bytes, optional
         One byte that ends each record, such as ``b"\n"``. Chunks, of an array of bytes, then end
         with a record, so they are a little longer than `chunk`, or much where a record is. The
