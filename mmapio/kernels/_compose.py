@@ -19,7 +19,16 @@ from mmapio.errors import KernelError
 from mmapio.kernels._explain import explained, name_of, result_type, type_of
 from mmapio.kernels._records import NO_RECORDS, RECORDS
 
-__all__ = ["Compiled", "call_types", "compiled", "kept", "kind_of", "kinds_of", "owned", "reduction"]
+__all__ = [
+    "Compiled",
+    "call_types",
+    "compiled",
+    "kept",
+    "kind_of",
+    "kinds_of",
+    "owned",
+    "reduction",
+]
 
 Compiled = Callable[..., Any]
 Args = tuple[Any, ...]
@@ -37,8 +46,11 @@ def reduction(
 ) -> tuple[Compiled, Compiled, Any]:
     """Return the loop over spans of chunks, what combines its results, and their numba type.
 
-    The loop is ``run(a, chunk, span, first, last, mark, started, acc, args)`` and returns
-    ``(started, acc)``; an accumulator that is not `started` lends its type only.
+    The loop is ``run(a, chunk, span, last, mark, limit, state, args)`` and goes on from a state to
+    the span `last`, but ends after `limit` chunks. It returns how many it left of these, and the
+    new state: ``(span, row, started, acc, fresh, part)``, where `acc` is the result of whole spans
+    and `part` that of the chunks of this one; if not `started`, or if `fresh`, they lend their type
+    only.
     """
     kinds = kind_of(a, "a"), kind_of(init, "init"), kinds_of(args)
     key = kernel, combine, *kinds, by_records
@@ -87,7 +99,8 @@ def owned(init: Any, kind: Any) -> Any:
     value = init
     if type(init) is int and isinstance(kind, types.Float | types.Complex):
         value = complex(init) if isinstance(kind, types.Complex) else float(init)
-    if value != init and type(init) is int or kind == types.uint64 and init < 0:
+    inexact = type(init) is int and value != init
+    if inexact or (kind == types.uint64 and init < 0):
         raise KernelError(
             f"the kernel's results are of type {kind}, which cannot hold init {init}; convert them"
         )
@@ -162,8 +175,11 @@ def _reduction(
                 f"but init is {acc}"
             )
     limits = RECORDS if by_records else NO_RECORDS
-    numbers = (types.int64,) * 4
-    signature = (chunk, *numbers, types.uint8, types.boolean, acc, rest)
+    state = types.BaseTuple.from_types(
+        (types.int64, types.int64, types.boolean, acc, types.boolean, acc)
+    )
+    numbers = (types.int64,) * 3
+    signature = (chunk, *numbers, types.uint8, types.int64, state, rest)
     run = compiled(_loop(kernel, combine, *limits), signature)
     return run, compiled(lambda left, right: combine(left, right), (acc, acc)), acc
 
@@ -190,31 +206,34 @@ def _any_order(kind: Any) -> Any:
 
 
 def _loop(kernel: Any, combine: Any, start_of: Any, stop_of: Any) -> Compiled:
-    """Return the loop of `reduction`. What it finds in a span does not depend on other spans."""
+    """Return the loop of `reduction`. It finds the same wherever it is left and gone on with."""
 
     def run(
         a: NDArray[Any],
         chunk: int,
         span: int,
-        first: int,
         last: int,
         mark: int,
-        started: bool,
-        acc: Any,
+        limit: int,
+        state: Any,
         args: Args,
-    ) -> tuple[bool, Any]:
-        for number in range(first, last):
+    ) -> tuple[int, Any]:
+        number, start, started, acc, fresh, part = state
+        while number < last:
             end = min((number + 1) * span, len(a))
-            start = start_of(a, number * span, end, mark)
-            part, fresh = acc, True
+            if fresh:
+                start = start_of(a, number * span, end, mark)
             while start < end:
+                if limit == 0:
+                    return limit, (number, start, started, acc, fresh, part)
                 stop = stop_of(a, min(start + chunk, end), mark)
                 value = kernel(a[start:stop], *args)
                 part = value if fresh else combine(part, value)
-                start, fresh = stop, False
+                start, fresh, limit = stop, False, limit - 1
             if not fresh:
                 acc = combine(acc, part) if started else part
-                started = True
-        return started, acc
+                started, fresh, part = True, True, acc
+            number += 1
+        return limit, (number, start, started, acc, fresh, part)
 
     return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from mmapio.errors import ArgumentError, ArgumentTypeError, KernelError, ReadOnl
 from mmapio.kernels._behind import Window
 from mmapio.kernels._compose import Args, Compiled, owned, reduction
 from mmapio.kernels._explain import name_of
-from mmapio.kernels._spans import Spans, cut, scan
+from mmapio.kernels._spans import Pace, Spans, cut, scan
 from mmapio.kernels._store import MisfitError, mapping
 
 __all__ = ["map_chunks", "reduce_chunks"]
@@ -22,7 +23,8 @@ __all__ = ["map_chunks", "reduce_chunks"]
 # Of numpy's search for a common byte, which can take forever; a few steps do for columns.
 _SHARING_WORK = 1000
 
-Part = Callable[[int, int, bool, Any], tuple[bool, Any]]
+State = tuple[int, int, bool, Any, bool, Any]
+Run = Callable[[int, int, State], tuple[int, State]]
 
 
 def reduce_chunks(
@@ -127,13 +129,13 @@ def reduce_chunks(
     run, merge, kind = reduction(kernel, combine, array, init, args, delimiter is not None)
     init = owned(init, kind)
 
-    def part(first: int, last: int, started: bool, acc: Any) -> tuple[bool, Any]:
-        found: tuple[bool, Any] = run(
-            array, spans.chunk_rows, spans.span_rows, first, last, mark, started, acc, args
+    def go(last: int, limit: int, state: State) -> tuple[int, State]:
+        found: tuple[int, State] = run(
+            array, spans.chunk_rows, spans.span_rows, last, mark, limit, state, args
         )
         return found
 
-    fold = _Fold(part, merge, init)
+    fold = _Fold(go, merge, init)
     windows = [Window(array)] if drop_behind else []
     scan(spans, fold.go_on, fold.add, windows, threads, progress, array.nbytes)
     return fold.acc
@@ -215,12 +217,16 @@ def map_chunks(
     for each, rows in zip(outs, by_rows, strict=True):
         _require_place(each, array, spans, rows)
     _require_apart(outs)
-    chunks_per_span = spans.span_rows // spans.chunk_rows
+    chunks_per_span = spans.chunks_per_span
 
-    def store(first: int, last: int) -> None:
+    def store(first: int, last: int, pace: Pace) -> None:
         first, last = first * chunks_per_span, min(last * chunks_per_span, spans.chunks)
         try:
-            run(array, spans.chunk_rows, first, last, outs, args)
+            while first < last and not pace.ended:
+                stop, began = min(first + pace.chunks, last), time.perf_counter_ns()
+                run(array, spans.chunk_rows, first, stop, outs, args)
+                pace.learn(stop - first, time.perf_counter_ns() - began)
+                first = stop
         except MisfitError as error:
             number, shape = error.args
             raise KernelError(
@@ -236,22 +242,24 @@ def map_chunks(
 class _Fold:
     """Combines the results of spans in their order, whoever comes first."""
 
-    def __init__(self, part: Part, merge: Compiled, init: Any) -> None:
-        self._part = part
+    def __init__(self, run: Run, merge: Compiled, init: Any) -> None:
+        self._run = run
         self._merge = merge
         self._lock = threading.Lock()
         self._next = 0
         self._waiting: dict[int, tuple[bool, Any]] = {}
         self.acc = init
 
-    def go_on(self, first: int, last: int) -> None:
+    def go_on(self, first: int, last: int, pace: Pace) -> None:
         """Take the next spans, as the only one who does."""
-        _, self.acc = self._part(first, last, True, self.acc)
+        _, self.acc = self._part(first, last, True, pace)
         self._next = last
 
-    def add(self, span: int, end: int) -> None:
+    def add(self, span: int, end: int, pace: Pace) -> None:
         """Take any span, at the same time as others."""
-        found = self._part(span, end, False, self.acc)
+        found = self._part(span, end, False, pace)
+        if pace.ended:
+            return
         with self._lock:
             self._waiting[span] = found
             while self._next in self._waiting:
@@ -259,6 +267,17 @@ class _Fold:
                 self._next += 1
                 if started:
                     self.acc = self._merge(self.acc, part)
+
+    def _part(self, first: int, last: int, started: bool, pace: Pace) -> tuple[bool, Any]:
+        """Return what spans make, and whether there was anything in them."""
+        acc = self.acc
+        state: State = first, 0, started, acc, True, acc
+        while state[0] < last and not pace.ended:
+            limit = pace.chunks
+            began = time.perf_counter_ns()
+            left, state = self._run(last, limit, state)
+            pace.learn(limit - left, time.perf_counter_ns() - began)
+        return state[2], state[3]
 
 
 def _checked(a: NDArray[Any], delimiter: bytes | None) -> tuple[NDArray[Any], int]:
@@ -324,6 +343,6 @@ def _require_apart(outs: tuple[NDArray[Any], ...]) -> None:
 def _overlap(one: NDArray[Any], other: NDArray[Any]) -> bool:
     """Tell whether arrays share a byte; columns of one table do not. Yes, where that is hard."""
     try:
-        return np.shares_memory(one, other, max_work=_SHARING_WORK)
+        return np.shares_memory(one, other, max_work=_SHARING_WORK)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
         return True
