@@ -72,9 +72,12 @@ class Pace:
 
     def learn(self, chunks: int, spent_ns: int) -> None:
         """Aim at a time, but never far ahead of what was measured."""
-        if chunks:
-            far = max(self.chunks, _GROWTH * chunks)
-            self.chunks = max(1, min(far, _PART_NS * chunks // max(spent_ns, 1)))
+        far = _GROWTH * chunks
+        if spent_ns * _GROWTH <= _PART_NS:
+            if far > self.chunks:
+                self.chunks = far
+        elif chunks:
+            self.chunks = max(1, min(max(self.chunks, far), _PART_NS * chunks // spent_ns))
 
 
 def scan(
@@ -91,7 +94,8 @@ def scan(
     The latter is called for one span at a time, from many threads, within windows over arrays of
     as many rows. Both leave off, with their work undone, when the pace has ended.
     """
-    threads = thread_count(threads)
+    if threads is not None:  # a look at the environment takes as long as a small scan: later
+        threads = thread_count(threads)
     pace = Pace(spans.chunks_per_span // _GROWTH or 1)
     done = 0 if progress or windows or not spans.total else _go_alone(spans.total, go_on, pace)
 
@@ -103,6 +107,7 @@ def scan(
             take(span, span + 1, pace)
 
     if done < spans.total:
+        threads = thread_count(threads)
         turns = _Turns(range(done, spans.total), work, pace, spans.chunks_per_span, threads)
         run_chunks(len(turns), turns.take, threads=threads, progress=progress, nbytes=nbytes)
 
