@@ -26,7 +26,9 @@ from mmapio import atomics
 
 INTEGERS = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
 FLOATS = ("f4", "f8")
+DTYPES = (*INTEGERS, *FLOATS, "?")
 CELLS, OTHERS = 8, 4
+PROCESSES, THREADS = 2, 2
 
 
 def integers_truth(ops: Any) -> Callable[..., int]:
@@ -146,21 +148,34 @@ def is_true(a: np.ndarray, ready: np.ndarray, workers: int, rounds: int, moved: 
 def contend(kernel: Callable[..., Any], dtype: str, workers: int, rounds: int) -> bool:
     """Run `kernel` in threads over fresh memory and return whether the outcome is true."""
     a, ready = np.zeros(CELLS, dtype), np.zeros(OTHERS, "i8")
+    moved = in_threads(kernel, a, ready, workers, range(1, workers + 1), rounds)
+    return is_true(a, ready, workers, rounds, moved)
+
+
+def in_threads(
+    kernel: Callable[..., Any],
+    a: np.ndarray,
+    ready: np.ndarray,
+    workers: int,
+    seeds: range,
+    rounds: int,
+) -> float:
+    """Run `kernel` in a thread for each seed and return how far they moved a cell together."""
     moves: list[float] = []
     threads = [
         threading.Thread(
             target=lambda seed=seed: moves.append(kernel(a, ready, workers, seed, rounds))
         )
-        for seed in range(1, workers + 1)
+        for seed in seeds
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return is_true(a, ready, workers, rounds, sum(moves))
+    return sum(moves)
 
 
-# each width and both signs; the processes below have the rest
+# each width and both signs; the threads of processes below have the rest
 @pytest.mark.parametrize("dtype", ["i1", "u2", "i4", "u8", "f4", "f8", "?"])
 def test_threads_lose_nothing(dtype):
     kernel = numba.njit(nogil=True)(TRUTHS[np.dtype(dtype).kind](atomics))
@@ -183,20 +198,12 @@ def places(path: str, number: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
     return shared(path, number * 4096, dtype, CELLS), shared(path, number * 4096 + 64, "i8", OTHERS)
 
 
-def run_worker(path: str, form: str, workers: int, seed: int, rounds: int) -> None:
+def run_worker(path: str, workers: int, seed: int, rounds: int) -> None:
     """Work as one of several processes, and write how far each dtype's cell was moved."""
-    for number, dtype in enumerate(worker_dtypes(form)):
+    for number, dtype in enumerate(DTYPES):
         work = TRUTHS[np.dtype(dtype).kind](atomics)
-        if form == "kernel":
-            work = numba.njit(nogil=True)(work)
-            work(np.zeros(CELLS, dtype), np.zeros(OTHERS, "i8"), 1, 1, 1)
         moved = work(*places(path, number, dtype), workers, seed, rounds)
         sys.stdout.write(f"{moved}\n")
-
-
-def worker_dtypes(form: str) -> tuple[str, ...]:
-    """Return the dtypes that processes share: compiling them all once per process takes long."""
-    return ("u1", "f8") if form == "kernel" else (*INTEGERS, *FLOATS, "?")
 
 
 def start_worker(*arguments: object) -> subprocess.Popen[str]:
@@ -205,20 +212,86 @@ def start_worker(*arguments: object) -> subprocess.Popen[str]:
         [str(Path(mmapio.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     )
     command = [sys.executable, "-W", "error", __file__, *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": path}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    environment, pipe = os.environ | {"PYTHONPATH": path}, subprocess.PIPE
+    return subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True)
 
 
-@pytest.mark.parametrize(("form", "rounds"), [("python", 500), ("kernel", 50_000)])
-def test_processes_lose_nothing(tmp_path, form, rounds):
-    path, dtypes = tmp_path / "cells", worker_dtypes(form)
-    path.write_bytes(bytes(4096 * len(dtypes)))
-    workers = [start_worker("work", path, form, 2, seed, rounds) for seed in (1, 2)]
-    moves = [[float(line) for line in worker.communicate()[0].split()] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0]
+def are_true(path: Path, processes: list[subprocess.Popen[str]], workers: int, rounds: int) -> bool:
+    """Return whether the cells of all dtypes are what the processes made of them."""
+    moves = [[float(line) for line in process.communicate()[0].split()] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes)
+    return all(
+        is_true(*places(str(path), number, DTYPES[number]), workers, rounds, sum(moved))
+        for number, moved in enumerate(zip(*moves, strict=True))
+    )
+
+
+def test_processes_lose_nothing(tmp_path):
+    path, rounds = tmp_path / "cells", 500
+    path.write_bytes(bytes(4096 * len(DTYPES)))
+    processes = [start_worker("work", path, 2, seed, rounds) for seed in (1, 2)]
+    assert are_true(path, processes, 2, rounds)
+
+
+# --- threads of processes --------------------------------------------------------------------
+
+
+def run_threads(path: str, mutant: str, seed: int, rounds: int) -> None:
+    """Work as `THREADS` threads of one of `PROCESSES` processes, in kernels over one mapping.
+
+    As the mutant of one operation, on the first dtype only.
+    """
+    dtypes = DTYPES[:1] if mutant in MUTANTS else DTYPES
+    work = [compiled_truth(np.dtype(dtype), mutant) for dtype in dtypes]
+    sys.stdout.write("compiled\n")
+    sys.stdout.flush()
+    sys.stdin.readline()  # until the others are there: the threads would spin
+    mapping = mmapio.MappedFile.open(path, "r+")
     for number, dtype in enumerate(dtypes):
-        moved = sum(each[number] for each in moves)
-        assert is_true(*places(str(path), number, dtype), 2, rounds, moved), dtype
+        a = mapping.view(number * 4096, CELLS * np.dtype(dtype).itemsize, dtype)
+        ready = mapping.view(number * 4096 + 64, OTHERS * 8, "i8")
+        seeds = range(seed, seed + THREADS)
+        moved = in_threads(work[number], a, ready, PROCESSES * THREADS, seeds, rounds)
+        sys.stdout.write(f"{moved}\n")
+
+
+def compiled_truth(dtype: np.dtype[Any], mutant: str) -> Callable[..., Any]:
+    """Return a kernel, compiled; numba's cache has it for the processes that come after."""
+    is_mutant = mutant in MUTANTS
+    truth = TRUTHS[dtype.kind](mutated(mutant) if is_mutant else atomics)
+    kernel: Callable[..., Any] = numba.njit(nogil=True, cache=not is_mutant)(truth)
+    kernel(np.zeros(CELLS, dtype), np.zeros(OTHERS, "i8"), 1, 1, 1)
+    return kernel
+
+
+def run_processes(path: Path, mutant: str, rounds: int) -> bool:
+    """Return whether the outcome is true of `PROCESSES` processes of `THREADS` threads each."""
+    path.write_bytes(bytes(4096 * len(DTYPES)))
+    processes = []
+    for number in range(PROCESSES):
+        process = start_worker("threads", path, mutant, 1 + number * THREADS, rounds)
+        processes.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "compiled\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return are_true(path, processes, PROCESSES * THREADS, rounds)
+
+
+def test_threads_of_processes_lose_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    assert run_processes(tmp_path / "cells", "none", 20_000)
+
+
+def test_a_plain_load_and_store_of_threads_of_processes_is_caught(tmp_path):
+    deadline_s = time.monotonic() + 60  # on a busy machine they may not meet at once
+    while run_processes(tmp_path / "cells", "fetch_add", 1_000_000):
+        assert time.monotonic() < deadline_s
+
+
+# --- a process that is killed ----------------------------------------------------------------
 
 
 def run_until_killed(path: str) -> None:
@@ -328,5 +401,7 @@ def test_a_plain_load_and_store_is_caught(dtype, operation):
 if __name__ == "__main__":
     if sys.argv[1] == "until-killed":
         run_until_killed(sys.argv[2])
+    elif sys.argv[1] == "threads":
+        run_threads(*sys.argv[2:4], *map(int, sys.argv[4:]))
     else:
-        run_worker(sys.argv[2], sys.argv[3], *map(int, sys.argv[4:]))
+        run_worker(sys.argv[2], *map(int, sys.argv[3:]))
