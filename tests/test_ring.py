@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
+import os
+import signal
 import sys
 import threading
 import time
@@ -82,8 +85,8 @@ def test_a_ring_that_tells_of_records_too_early_is_caught():
         assert time.monotonic() < deadline_s
 
 
-def work(path: str, form: str, first: int, last: int) -> None:
-    """Produce as a process: from a kernel, from Python in blocks, or one by one."""
+def work(path: str, form: str, first: int = 0, last: int = 0) -> None:
+    """Produce as a process: from a kernel, from Python in blocks, or one by one; or consume."""
     ring = RingBuffer.open(path)
     if form == "kernel":
         produce(ring.lines, ring.slots, record(), first, last)
@@ -94,6 +97,10 @@ def work(path: str, form: str, first: int, last: int) -> None:
         assert ring.push_many(block, timeout=60) == len(block)
     for n in range(first, last) if form == "forever" else ():
         ring.push((n, n * n % 2**32, n % 1000), timeout=60)
+    if form == "take":
+        consume(ring.lines, ring.slots, record(), ring.lines[1, 0], 10**9)
+    if form == "die":
+        die_at_taking(ring, path + ".out")
 
 
 @pytest.mark.parametrize("form", ["kernel", "python"])
@@ -131,6 +138,43 @@ def test_a_killed_producer_has_sent_whole_records_and_another_goes_on(tmp_path, 
             expected += 1
         expected += -expected % 500
     assert expected >= 1500
+
+
+def die_at_taking(ring: RingBuffer, path: str) -> None:
+    """Take a record to where there is no memory any more: the end of the process, in mid-copy."""
+    with open(path, "w+b") as file:
+        file.truncate(4096)
+        out = np.frombuffer(mmap.mmap(file.fileno(), 4096), RECORD, 1)
+        file.truncate(0)
+        consume(ring.lines, ring.slots, out, ring.lines[1, 0], 10**9)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows truncates no file that is mapped")
+def test_what_a_killed_consumer_was_taking_is_taken_by_the_next(tmp_path, start_worker):
+    ring = RingBuffer.open(tmp_path / "ring", dtype=RECORD, capacity=3)
+    sent = [(n, n * n, n) for n in range(5)]
+    assert ring.push_many(np.array(sent[:3], RECORD)) == 3
+    assert ring.pop().tolist() == sent[0]
+    worker = start_worker(__file__, tmp_path / "ring", "die")
+    worker.communicate()
+    assert worker.returncode == -signal.SIGBUS
+    assert ring.push_many(np.array(sent[3:], RECORD)) == 1  # what was not taken keeps its slot
+    assert ring.pop_many().tolist() == sent[1:4]
+
+
+def test_a_consumer_killed_anywhere_leaves_whole_records_to_the_next(tmp_path, start_worker):
+    ring, sent = RingBuffer.open(tmp_path / "ring", dtype=RECORD, capacity=100), 0
+    for stop in (1000, 2000):
+        worker = start_worker(__file__, tmp_path / "ring", "take")
+        while sent < stop:
+            ring.push((sent, sent**2 % 2**32, sent % 1000), timeout=60)
+            sent += 1
+        worker.kill()
+        worker.communicate()
+        taken = sent - len(ring)
+        for n, found in enumerate(ring.pop_many(), taken):
+            assert found.tolist() == (n, n**2 % 2**32, n % 1000)
+        assert stop - 100 <= taken <= sent
 
 
 @pytest.mark.parametrize("dtype", ["?", ">f8", "S5", ("f4", (2, 3)), [("a", "u1"), ("b", "f8", 2)]])
@@ -212,4 +256,4 @@ def test_what_numpy_cannot_store_is_not_sent():
 
 
 if __name__ == "__main__":
-    work(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    work(*sys.argv[1:3], *map(int, sys.argv[3:]))
