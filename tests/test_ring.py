@@ -40,6 +40,8 @@ def produce_too_early(lines, slots, record, first, last):
         while n - atomics.load(lines, (1, 0), "acquire") >= len(slots):
             pass
         atomics.store(lines, (0, 0), n + 1, "release")
+        for _ in range(10):
+            atomics.load(lines, (0, 0), "relaxed")
         slots[n % len(slots)].n = n
         slots[n % len(slots)].square = n * n
         slots[n % len(slots)].check = n % 1000
@@ -75,13 +77,13 @@ def misplaced(ring: RingBuffer, send: Any, rounds: int) -> int:
 
 @pytest.mark.parametrize("capacity", [1, 3, 1024])
 def test_threads_pass_records_in_order(capacity):
-    rounds = {1: 1000, 3: 10_000, 1024: 500_000}[capacity]
+    rounds = {1: 300, 3: 3000, 1024: 500_000}[capacity]  # a full one waits for the other thread
     assert misplaced(RingBuffer.anonymous(RECORD, capacity), produce, rounds) == 0
 
 
 def test_a_ring_that_tells_of_records_too_early_is_caught():
     deadline_s = time.monotonic() + 60
-    while not misplaced(RingBuffer.anonymous(RECORD, 64), produce_too_early, 300_000):
+    while not misplaced(RingBuffer.anonymous(RECORD, 64), produce_too_early, 100_000):
         assert time.monotonic() < deadline_s
 
 
@@ -104,8 +106,8 @@ def work(path: str, form: str, first: int = 0, last: int = 0) -> None:
 
 
 @pytest.mark.parametrize("form", ["kernel", "python"])
-def test_processes_pass_ten_million_records_in_order(form, tmp_path, start_worker, scale):
-    count = int((10_000_000 if form == "kernel" else 2_000_000) * scale)
+def test_processes_pass_millions_of_records_in_order(form, tmp_path, start_worker, scale):
+    count = int((10_000_000 if form == "kernel" else 1_000_000) * scale)
     ring = RingBuffer.open(tmp_path / "ring", dtype=RECORD, capacity=50_000)
     consume(ring.lines.copy(), ring.slots.copy(), record(), 0, 0)
     worker = start_worker(__file__, tmp_path / "ring", form, 0, count)
