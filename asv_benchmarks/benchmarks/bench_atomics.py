@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,8 +24,9 @@ from mmapio import atomics, kernels
 from .common import InTemporaryDirectory, elapsed_s, medians_s, ratio, ratio_of, target
 from .floor import CPUS
 
-# Enough that starting a thread does not count.
-ADDITIONS = 5_000_000
+# A few milliseconds: long against the turns at the interpreter's lock, short against those that the
+# system gives to processes.
+ADDITIONS = 1_000_000
 REPEATS = range(1000)
 
 
@@ -42,31 +44,52 @@ bare_add = intrinsic(_emit_bare_add)
 
 
 @numba.njit(nogil=True)  # type: ignore[untyped-decorator]
-def add_barely(a: Any, count: int) -> None:
+def meet(ready: Any, threads: int) -> None:
+    """Return when so many threads are here."""
+    atomics.fetch_add(ready, 0, 1)
+    while atomics.load(ready, 0) < threads:
+        pass
+
+
+@numba.njit(nogil=True)  # type: ignore[untyped-decorator]
+def add_barely(a: Any, count: int, ready: Any, threads: int) -> None:
+    meet(ready, threads)
     for _ in range(count):
         bare_add(a)
 
 
 @numba.njit(nogil=True)  # type: ignore[untyped-decorator]
-def add(a: Any, count: int) -> None:
+def add(a: Any, count: int, ready: Any, threads: int) -> None:
+    meet(ready, threads)
     for _ in range(count):
         atomics.fetch_add(a, 0, 1)
 
 
 @numba.njit(nogil=True)  # type: ignore[untyped-decorator]
-def add_sharded(lines: Any, count: int) -> None:
+def add_sharded(lines: Any, count: int, ready: Any, threads: int) -> None:
+    meet(ready, threads)
     for _ in range(count):
         atomics.sharded_add(lines, 1)
 
 
-def in_threads(kernel: Callable[[Any, int], None], a: Any, threads: int) -> None:
-    """Run a kernel in threads at once, `ADDITIONS` times in each."""
-    others = [threading.Thread(target=kernel, args=(a, ADDITIONS)) for _ in range(1, threads)]
-    for other in others:
-        other.start()
-    kernel(a, ADDITIONS)
-    for other in others:
-        other.join()
+def in_threads(kernel: Callable[..., None], a: Any, *additions: int) -> float:
+    """Run a kernel in a thread for each number of additions; return how long it took, in seconds.
+
+    That is from when the last one begins, for which the others wait, until all have ended.
+    """
+    ready, begins, ends = np.zeros(1, "i8"), [], []
+
+    def work(count: int) -> None:
+        begins.append(time.perf_counter())
+        kernel(a, count, ready, len(additions))
+        ends.append(time.perf_counter())
+
+    threads = [threading.Thread(target=work, args=(count,)) for count in additions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return max(ends) - max(begins)
 
 
 class InKernel(InTemporaryDirectory):
@@ -80,21 +103,22 @@ class InKernel(InTemporaryDirectory):
             raise NotImplementedError(f"{threads} threads need as many CPUs, here are {CPUS}")
         super().setup()
         self.words = mmapio.MappedFile.open(self.zeros("words", 4096), "r+").view(0, 4096, "i8")
+        self.additions = [ADDITIONS] * threads
         for kernel in (add, add_barely):
-            kernel(self.words, 1)
+            in_threads(kernel, self.words, 1)
 
-    def time_fetch_add(self, threads: int) -> None:
-        in_threads(add, self.words, threads)
+    def time_fetch_add(self, _threads: int) -> None:
+        in_threads(add, self.words, *self.additions)
 
-    def time_floor(self, threads: int) -> None:
-        in_threads(add_barely, self.words, threads)
+    def time_floor(self, _threads: int) -> None:
+        in_threads(add_barely, self.words, *self.additions)
 
     @target(row=9, at_most=1.05)
-    def track_ratio_floor(self, threads: int) -> float:
+    def track_ratio_floor(self, _threads: int) -> float:
         """fetch_add in a kernel, against the bare instruction, threads (target: at most 1.05)."""
         return ratio_of(
-            lambda: elapsed_s(lambda: in_threads(add, self.words, threads)),
-            lambda: elapsed_s(lambda: in_threads(add_barely, self.words, threads)),
+            lambda: in_threads(add, self.words, *self.additions),
+            lambda: in_threads(add_barely, self.words, *self.additions),
         )
 
 
@@ -110,36 +134,29 @@ class Sharded(InTemporaryDirectory):
         super().setup()
         self.lines = mmapio.ShardedCounter.open(self.path("counter")).lines
         self.word = np.zeros(1, "i8")
-        add_sharded(self.lines, 1)
-        add(self.word, 1)
+        in_threads(add_sharded, self.lines, 1)
+        in_threads(add, self.word, 1)
 
-    def time_sharded_in_2_threads(self) -> None:
-        in_threads(add_sharded, self.lines, 2)
+    def time_sharded_in_2_threads(self) -> float:
+        return in_threads(add_sharded, self.lines, ADDITIONS, ADDITIONS)
 
-    def time_one_word_in_2_threads(self) -> None:
-        in_threads(add, self.word, 2)
+    def time_one_word_in_2_threads(self) -> float:
+        return in_threads(add, self.word, ADDITIONS, ADDITIONS)
 
     @target(row=10, at_most=2 / 1.9)
     def track_ratio_one_thread(self) -> float:
         """ShardedCounter by 2 threads, against half of it by 1 (target: at most 2 / 1.9)."""
-        # Of one thread beside one that does nothing: both pay for starting a thread.
+        # The other one is there, too, and adds nothing. Of the fastest of both: whatever else runs
+        # takes one of two CPUs from two threads, and nothing from one.
         return ratio_of(
-            lambda: elapsed_s(lambda: in_threads(add_sharded, self.lines, 2)),
-            lambda: elapsed_s(lambda: self.one_of_two()),
+            self.time_sharded_in_2_threads,
+            lambda: in_threads(add_sharded, self.lines, ADDITIONS, 0),
+            of=min,
         )
-
-    def one_of_two(self) -> None:
-        other = threading.Thread(target=add_sharded, args=(self.lines, 0))
-        other.start()
-        add_sharded(self.lines, ADDITIONS)
-        other.join()
 
     def track_ratio_one_word(self) -> float:
         """ShardedCounter by 2 threads, against one word for both (no target)."""
-        return ratio_of(
-            lambda: elapsed_s(lambda: in_threads(add_sharded, self.lines, 2)),
-            lambda: elapsed_s(lambda: in_threads(add, self.word, 2)),
-        )
+        return ratio_of(self.time_sharded_in_2_threads, self.time_one_word_in_2_threads)
 
     track_ratio_one_word.unit = "x"  # type: ignore[attr-defined]
 

@@ -93,14 +93,17 @@ def medians_s(statements: list[str], names: dict[str, Any]) -> list[float]:
     return medians([_sampler(code, names) for code in statements])
 
 
-def medians(samplers: list[Callable[[], float]]) -> list[float]:
-    """Return the median of what each sampler returns, called in turns."""
+def medians(
+    samplers: list[Callable[[], float]],
+    of: Callable[[tuple[float, ...]], float] = statistics.median,
+) -> list[float]:
+    """Return the median, or `of`, of what each sampler returns, called in turns."""
     begin = time.perf_counter()
     turns = [[sample() for sample in samplers]]
     turn_s = time.perf_counter() - begin
     rounds = min(ROUNDS, max(FEWEST_ROUNDS, int(BUDGET_S / turn_s)))
     turns += [[sample() for sample in samplers] for _ in range(rounds - 1)]
-    return [statistics.median(figures) for figures in zip(*turns, strict=True)]
+    return [of(figures) for figures in zip(*turns, strict=True)]
 
 
 def ratio(ours: str, peer: str, names: dict[str, Any]) -> float:
@@ -109,9 +112,13 @@ def ratio(ours: str, peer: str, names: dict[str, Any]) -> float:
     return our_s / peer_s
 
 
-def ratio_of(ours: Callable[[], float], peer: Callable[[], float]) -> float:
-    """Return the median of what one sampler returns as a multiple of another's."""
-    our, other = medians([ours, peer])
+def ratio_of(
+    ours: Callable[[], float],
+    peer: Callable[[], float],
+    of: Callable[[tuple[float, ...]], float] = statistics.median,
+) -> float:
+    """Return the median, or `of`, of what one sampler returns as a multiple of another's."""
+    our, other = medians([ours, peer], of)
     return our / other
 
 
