@@ -1,10 +1,10 @@
-"""Atomic operations as built-in methods of Python, bound to an address.
+"""Atomic operations as built-in methods of Python classes.
 
 numba's compiled entry points still unpack a tuple and convert an address at every call, three
-times the price of an empty Python function. A `PyCFunction` with the fast calling convention costs
-about as much as the empty function, so one is emitted here through numba's boxing: the boxed form
-of a `Methods` is a tuple of `PyCFunction_NewEx` of code in the same compiled module. Only
-functions of CPython's stable ABI are called.
+times the price of an empty Python function. A built-in method with the fast calling convention
+costs about as much as the empty function, so methods are emitted here through numba's boxing: the
+boxed form of a `Methods` is a tuple of `PyDescr_NewMethod` of code in the same compiled module.
+Only functions of CPython's stable ABI are called.
 """
 
 from __future__ import annotations
@@ -25,22 +25,23 @@ from numba.np.numpy_support import as_dtype, from_dtype
 from mmapio.atomics import _ir
 from mmapio.atomics._numbers import from_python, return_null_if_set
 from mmapio.atomics._rules import VALUE_COUNTS, operations
-from mmapio.errors import OutOfBoundsError
 
-__all__ = ["at_address", "bind_array", "bind_cell", "compiled"]
+__all__ = ["add_methods", "at_address", "compiled", "pack"]
 
 _METH_FASTCALL = 0x80
+# Where the first slot of an instance lies: CPython puts it behind the head of the object.
+STATE_OFFSET = object.__basicsize__
 _POINTER = ir.IntType(8).as_pointer()
 _METHOD_DEFINITION = ir.LiteralStructType([_POINTER, _POINTER, ir.IntType(32), _POINTER])
 
 
 class Methods(types.Type):  # type: ignore[misc]  # numba has no types
-    """A tuple of where some cells of a dtype are; boxed, a tuple of the methods bound to it."""
+    """A class of cells of a dtype; boxed, a tuple of methods for it."""
 
     def __init__(self, dtype: Any, place: str) -> None:
         self.dtype = dtype
         self.place = place
-        super().__init__(f"Methods({dtype}, {place}, {_sources_digest()})")
+        super().__init__(f"Methods({dtype}, {place}, {STATE_OFFSET}, {_sources_digest()})")
 
 
 @functools.cache
@@ -50,44 +51,40 @@ def _sources_digest() -> int:
     return zlib.crc32(b"".join(path.read_bytes() for path in sources))
 
 
-def bind_cell(dtype: np.dtype[Any], address: int, owner: object) -> dict[str, Any]:
-    """Return the operations on the cell at `address` as built-ins that keep `owner` alive.
+def add_methods(cls: type, dtype: np.dtype[Any], place: str) -> None:
+    """Give a class the operations on cells of `dtype` as built-in methods.
 
-    Nothing checks the address: it must be aligned, mapped and, but for `load`, writable.
+    Of an instance, they read the first of its slots: bytes by `pack` of where the ``"cell"`` or the
+    ``"array"`` of cells lies. Nothing checks the address: it must be aligned, mapped and, but for
+    `load`, writable.
     """
-    return _bind(dtype, "cell", (_pack(address), owner))
-
-
-def bind_array(
-    dtype: np.dtype[Any], address: int, owner: object, count: int, stride: int
-) -> dict[str, Any]:
-    """Return the operations on `count` cells, `stride` bytes apart, which take the index first."""
-    facts = _pack(address, count, stride)
-    return _bind(dtype, "array", (facts, owner, OutOfBoundsError))
+    assert cls.__basicsize__ > STATE_OFFSET
+    for name, method in _bind(dtype, place, cls).items():
+        setattr(cls, name, method)
 
 
 @functools.cache
 def at_address(dtype: np.dtype[Any]) -> dict[str, Any]:
     """Return the operations on any cell, which take its address first and keep nothing alive."""
-    return _bind(dtype, "address", ())
+    return _bind(dtype, "address", None)
 
 
-def _pack(*numbers: int) -> bytes:
+def pack(*numbers: int) -> bytes:
     """Return `numbers` in the form that the compiled code reads fastest."""
     return np.array(numbers, np.intp).tobytes()
 
 
-def _bind(dtype: np.dtype[Any], place: str, state: tuple[Any, ...]) -> dict[str, Any]:
-    """Return the operations that `dtype` has, by name."""
-    return dict(zip(operations(dtype.kind), _binder(dtype, place)(state), strict=True))
+def _bind(dtype: np.dtype[Any], place: str, owner: type | None) -> dict[str, Any]:
+    """Return the operations that `dtype` has, by name: methods of a class, or functions."""
+    return dict(zip(operations(dtype.kind), _binder(dtype, place)(owner), strict=True))
 
 
 @functools.cache
 def _binder(dtype: np.dtype[Any], place: str) -> Callable[[object], tuple[Any, ...]]:
     """Return the function that binds; its compiled code has to outlive every method it made."""
 
-    def bind(state: Any) -> Any:
-        return state  # unboxing takes a tuple of addresses, boxing gives a tuple of methods
+    def bind(owner: Any) -> Any:
+        return owner  # unboxing takes a class, boxing gives a tuple of its methods
 
     # numba names cache files after functions, and two processes may mix up the entries of one
     bind.__qualname__ = f"bind_{dtype}_{place}"
@@ -106,24 +103,38 @@ def compiled(kernel: Callable[..., Any], *signature: Any) -> Any:
         return CPUDispatcher(kernel, targetoptions={"nopython": True}).compile(signature)
 
 
-def _unbox_state(_kind: Any, state: Any, _c: Any) -> NativeValue:
-    """Pass the tuple through as it is."""
-    return NativeValue(state)
+def _unbox_owner(_kind: Any, owner: Any, _c: Any) -> NativeValue:
+    """Pass the class through as it is."""
+    return NativeValue(owner)
 
 
-def _box_methods(kind: Any, state: Any, c: Any) -> Any:
-    """Return a tuple of new built-ins whose self is the tuple `state`."""
-    null, pyobj = c.pyapi.get_null_object(), c.pyapi.pyobj
-    signature = ir.FunctionType(pyobj, [_POINTER, pyobj, pyobj])
-    create = cgutils.get_or_insert_function(c.builder.module, signature, "PyCFunction_NewEx")
+def _box_methods(kind: Any, owner: Any, c: Any) -> Any:
+    """Return a tuple of new built-ins: methods of the class `owner`, or functions."""
+    create = _create_function if kind.place == "address" else _create_method
     methods = [
-        c.builder.call(create, [_method_definition(operation, kind, c), state, null])
+        create(c, _method_definition(operation, kind, c), owner)
         for operation in operations(as_dtype(kind.dtype).kind)
     ]
     result = c.pyapi.tuple_pack(methods)
     for method in methods:
         c.pyapi.decref(method)
     return result
+
+
+def _create_function(c: Any, definition: Any, _owner: Any) -> Any:
+    """Emit a built-in function."""
+    null, pyobj = c.pyapi.get_null_object(), c.pyapi.pyobj
+    signature = ir.FunctionType(pyobj, [_POINTER, pyobj, pyobj])
+    create = cgutils.get_or_insert_function(c.builder.module, signature, "PyCFunction_NewEx")
+    return c.builder.call(create, [definition, null, null])
+
+
+def _create_method(c: Any, definition: Any, owner: Any) -> Any:
+    """Emit a built-in method of a class."""
+    pyobj = c.pyapi.pyobj
+    signature = ir.FunctionType(pyobj, [pyobj, _POINTER])
+    create = cgutils.get_or_insert_function(c.builder.module, signature, "PyDescr_NewMethod")
+    return c.builder.call(create, [owner, definition])
 
 
 def _method_definition(operation: str, kind: Any, c: Any) -> Any:
@@ -160,12 +171,17 @@ def _emit_address(place: str, api: Any, state: Any, numbers: list[Any]) -> Any:
         address = api.long_as_voidptr(numbers.pop(0))
         return_null_if_set(api, cgutils.is_null(api.builder, address))
         return address
-    packed = api.bytes_as_string(api.tuple_getitem(state, 0))
-    facts = api.builder.bitcast(packed, api.py_ssize_t.as_pointer())
+    slot = cgutils.pointer_add(api.builder, state, STATE_OFFSET, api.pyobj.as_pointer())
+    packed = api.builder.load(slot)
+    with api.builder.if_then(cgutils.is_null(api.builder, packed), likely=False):
+        api.err_set_string("PyExc_ValueError", "this object was made without its cells")
+        api.builder.ret(api.get_null_object())
+    data = api.bytes_as_string(packed)
+    facts = api.builder.bitcast(data, api.py_ssize_t.as_pointer())
     base = api.builder.inttoptr(_fact(api, facts, 0), _POINTER)
     if place == "cell":
         return base
-    return cgutils.pointer_add(api.builder, base, _offset(api, state, facts, numbers.pop(0)))
+    return cgutils.pointer_add(api.builder, base, _offset(api, facts, numbers.pop(0)))
 
 
 def _fact(api: Any, facts: Any, at: int) -> Any:
@@ -182,12 +198,12 @@ def _check_count(operation: str, api: Any, count: Any, arity: int) -> None:
         api.builder.ret(api.get_null_object())
 
 
-def _offset(api: Any, state: Any, facts: Any, number: Any) -> Any:
+def _offset(api: Any, facts: Any, number: Any) -> Any:
     """Emit how many bytes from the first cell the index `number` leads; negative ones wrap."""
     builder, size = api.builder, api.py_ssize_t
     signature = ir.FunctionType(size, [api.pyobj, api.pyobj])
     convert = cgutils.get_or_insert_function(builder.module, signature, "PyNumber_AsSsize_t")
-    out_of_bounds = api.tuple_getitem(state, 2)
+    out_of_bounds = api.builder.inttoptr(_fact(api, facts, 3), api.pyobj)
     index = builder.call(convert, [number, out_of_bounds])
     return_null_if_set(api, builder.icmp_signed("==", index, size(-1)))
     count, stride = _fact(api, facts, 1), _fact(api, facts, 2)
@@ -201,5 +217,5 @@ def _offset(api: Any, state: Any, facts: Any, number: Any) -> Any:
 
 
 register_model(Methods)(models.OpaqueModel)
-unbox(Methods)(_unbox_state)
+unbox(Methods)(_unbox_owner)
 box(Methods)(_box_methods)
