@@ -23,9 +23,11 @@ from .errors import (
     DirectoryError,
     ExistingFileError,
     FileError,
+    FlushError,
     FormatError,
     InUseError,
     KernelError,
+    LockedError,
     MisalignedError,
     MissingExtraError,
     MissingFileError,
@@ -35,6 +37,7 @@ from .errors import (
     ReplacedError,
     UnsupportedError,
 )
+from .flush import FlushPolicy
 from .mapping import MappedFile
 from .opening import anonymous, create, memmap, open
 
@@ -58,10 +61,13 @@ __all__ = [
     "DirectoryError",
     "ExistingFileError",
     "FileError",
+    "FlushError",
+    "FlushPolicy",
     "FormatError",
     "Generation",
     "InUseError",
     "KernelError",
+    "LockedError",
     "MappedArray",
     "MappedFile",
     "MappedReader",

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import _os
 from ._ranges import as_count, bounded
+from ._syncing import check_flushes, note_write
 from .errors import ArgumentError, ArgumentTypeError, ClosedError, ReadOnlyError
 from .region import Bytes, Region, as_bytes, region_of
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:  # numpy.typing is slow to import
     from .reader import MappedReader
     from .segment import Segment
 
-__all__ = ["MappedContent", "as_dtype"]
+__all__ = ["MappedContent", "as_dtype", "raise_read_only"]
 
 
 def as_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
@@ -35,6 +36,11 @@ def as_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     if found.itemsize == 0:
         raise ArgumentError(f"dtype {found} has items of no size; give it one, such as 'S8'")
     return found
+
+
+def raise_read_only(region: Region) -> NoReturn:
+    """Refuse to change a read-only mapping."""
+    raise ReadOnlyError(f"the mapping of {region.source.name} is read-only; open it in 'r+'")
 
 
 class MappedContent:
@@ -202,6 +208,8 @@ class MappedContent:
             If the data do not fit; nothing is written then.
         ReadOnlyError
             If the mapping is read-only.
+        FlushError
+            If a sync that the flush policy asks for fails, or has failed before.
         ClosedError
             If the mapping is closed.
 
@@ -215,11 +223,23 @@ class MappedContent:
         b'abc\x00'
         """
         source = as_bytes(data)
-        target = self.view(offset, len(source))
-        if not target.flags.writeable:
-            raise ReadOnlyError(f"the mapping of {self._source.name} is read-only")
-        target[:] = source
+        note_write(self._store(offset, source), offset, len(source))
         return len(source)
+
+    def _store(self, offset: int, source: Bytes) -> Region:
+        """Copy bytes into the mapping, and return where it lies; nothing else is left of them.
+
+        The traceback of a flush that fails must keep no array alive.
+        """
+        target = self.view(offset, len(source))
+        base: Any = target.base
+        region = region_of(base)
+        if not target.flags.writeable:
+            raise_read_only(region)
+        if region.source.last_flush is not None:
+            check_flushes(region)
+        target[:] = source
+        return region
 
     def chunks(self, nbytes: int, copy: bool = False) -> Iterator[npt.NDArray[np.uint8]]:
         """Iterate over the mapping in pieces of one size; the last one may be short.

@@ -7,10 +7,11 @@ import weakref
 
 from . import _os
 from ._atomic import AtomicContent
+from ._content import raise_read_only
 from ._ranges import LARGEST, as_count
-from .errors import ArgumentError, FileError, ReadOnlyError, UnsupportedError
+from .errors import ArgumentError, FileError, InUseError, UnsupportedError
 from .flags import Access
-from .region import Bytes, Region, region_of, regions_of
+from .region import Bytes, Region, references_to_bytes, region_of, regions_of
 from .source import set_size
 
 __all__ = ["ResizableContent"]
@@ -21,17 +22,24 @@ class ResizableContent(AtomicContent):
 
     __slots__ = ()
 
-    def resize(self, size: int) -> None:
-        """Grow or shrink the file, and the mapping with it; arrays over it stay valid.
+    def resize(self, size: int, force: bool = False) -> None:
+        """Grow or shrink the file, and the mapping with it.
 
         Parameters
         ----------
         size : int
-            New length of the mapping in bytes. What is gained reads zeros. Arrays over what is cut
-            off read zeros from then on, and see nothing of what comes there later but whole pages.
+            New length of the mapping in bytes. What is gained reads zeros.
+        force : bool, default False
+            Resize even if arrays over the mapping are alive that will not follow. Those over what
+            is cut off read zeros from then on, and see nothing of what comes there later but whole
+            pages. If the mapping has to move, those made before keep the old place, which shows the
+            same bytes of the same file.
 
         Raises
         ------
+        InUseError
+            If arrays over the mapping are alive, and it is to shrink, or to grow past its
+            capacity, and `force` is False.
         FileError
             If the file cannot be resized, on a full disk for one; it is as it was then.
         ReadOnlyError
@@ -44,13 +52,14 @@ class ResizableContent(AtomicContent):
 
         Notes
         -----
-        Within `capacity` the memory stays where it is. Past it the mapping moves, and arrays made
-        before keep the old place, which shows the same bytes of the same file.
+        Up to `capacity` the memory stays where it is, and every array over it valid; other
+        processes that map the file with as much capacity see what it gains. Past that, the mapping
+        moves.
 
         Examples
         --------
         >>> import mmapio
-        >>> m = mmapio.MappedFile.open("grown.bin", "x+", size=10)
+        >>> m = mmapio.MappedFile.open("grown.bin", "x+", size=10, capacity="1 GiB")
         >>> head = m.view(0, 10)
         >>> m.resize(20)
         >>> m.write(0, b"seen")
@@ -60,11 +69,14 @@ class ResizableContent(AtomicContent):
         """
         new = as_count(size, "size")
         with self._source.lock:
-            data, old = self._open_state()
-            self._check_resizable(region_of(data), old, new)
+            region, old = self.region, self.size
+            self._check_resizable(region, old, new)
+            if not force and (new < old or new > region.capacity):
+                self._check_unused(region, old, new)
+            data = region.bytes()
             if not self._source.has_file:
                 # Also what arrays over what was once cut off have stored there since.
-                data[min(old, new) : max(old, min(new, region_of(data).reached))] = 0
+                data[min(old, new) : max(old, min(new, region.reached))] = 0
                 self._settle(data, new)
                 return
             with self._source.opened() as fd:
@@ -74,10 +86,31 @@ class ResizableContent(AtomicContent):
                 elif new > old:
                     self._grow(fd, data, old, new)
 
+    def _check_unused(self, region: Region, old: int, new: int) -> None:
+        """Refuse to resize under arrays that would not follow."""
+        self.state = None  # until it is known, nobody is given a view
+        try:
+            in_use = any(map(references_to_bytes, regions_of(region)))
+        finally:
+            self.state = (region.bytes(), old)
+        if not in_use:
+            return
+        name = self._source.name
+        if new < old:
+            raise InUseError(
+                f"cannot shrink the mapping of {name}: arrays over it are alive; drop them, or "
+                "resize(..., force=True), after which those over what is cut off read zeros"
+            )
+        raise InUseError(
+            f"cannot grow the mapping of {name} to {new} bytes in place: its capacity is "
+            f"{region.capacity}, and arrays over it are alive; open it with a larger capacity=, "
+            "drop them, or resize(..., force=True), after which they stay where they are"
+        )
+
     def _check_resizable(self, region: Region, old: int, new: int) -> None:
         source = self._source
         if region.access is Access.READ:
-            raise ReadOnlyError(f"the mapping of {source.name} is read-only; open it in 'r+'")
+            raise_read_only(region)
         if region.access is Access.COPY:
             raise UnsupportedError(f"the mapping of {source.name} is a private copy: no resize")
         if not source.has_file:

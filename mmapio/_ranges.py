@@ -12,6 +12,7 @@ __all__ = [
     "MOST_DIMENSIONS",
     "as_count",
     "as_integer",
+    "as_nbytes",
     "as_shape",
     "bounded",
     "fitting_shape",
@@ -52,6 +53,28 @@ def as_count(value: object, name: str) -> int:
     if count > LARGEST:
         raise ArgumentError(f"{name} {count} is larger than any file or memory ({LARGEST})")
     return count
+
+
+def as_nbytes(value: object, name: str) -> int:
+    """Return a number of bytes, given as an integer or as a str such as ``"64 GiB"``."""
+    if not isinstance(value, str):
+        return as_count(value, name)
+    digits = value.rstrip("KMGTPEiB ")
+    unit = value[len(digits) :].strip()
+    try:
+        # Exact for whole numbers of any size; only what has a decimal point goes by a float.
+        count = int(digits) * _UNITS[unit] if "." not in digits else float(digits) * _UNITS[unit]
+        return as_count(int(count), name)
+    except (KeyError, ValueError, OverflowError):
+        raise ArgumentError(
+            f"{name} {value!r} is no number of bytes up to {LARGEST}, such as 4096 or '64 GiB'"
+        ) from None
+
+
+_PREFIXES = "KMGTPE"
+_UNITS = {"": 1, "B": 1}
+_UNITS |= {f"{prefix}B": 1000 ** (n + 1) for n, prefix in enumerate(_PREFIXES)}
+_UNITS |= {f"{prefix}iB": 1024 ** (n + 1) for n, prefix in enumerate(_PREFIXES)}
 
 
 def bounded(offset: object, length: object, size: int) -> tuple[int, int]:

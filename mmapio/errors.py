@@ -17,9 +17,11 @@ __all__ = [
     "DirectoryError",
     "ExistingFileError",
     "FileError",
+    "FlushError",
     "FormatError",
     "InUseError",
     "KernelError",
+    "LockedError",
     "MisalignedError",
     "MissingExtraError",
     "MissingFileError",
@@ -252,6 +254,33 @@ class ReplacedError(FileError):
     >>> issubclass(ReplacedError, OSError)
     True
     """
+
+
+class FlushError(FileError):
+    """Raised when a sync has failed, and by every later flush of the mapping.
+
+    What was not yet durable may be lost, and the system tells so only once: a second sync would
+    report success. So nothing of a mapping is durable after that until its file is opened anew.
+
+    Examples
+    --------
+    >>> from mmapio.errors import FlushError
+    >>> issubclass(FlushError, OSError)
+    True
+    """
+
+
+class LockedError(FileError, BlockingIOError):
+    """Raised when a file has a writer already; `pid` is that of its process, None if unknown.
+
+    Examples
+    --------
+    >>> from mmapio.errors import LockedError
+    >>> issubclass(LockedError, BlockingIOError)
+    True
+    """
+
+    pid: int | None = None
 
 
 _BY_BUILTIN: tuple[tuple[type[OSError], type[FileError]], ...] = (

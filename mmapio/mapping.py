@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import weakref
@@ -10,23 +9,19 @@ from types import TracebackType
 from typing import Any, Self
 
 from . import _os
-from ._extent import ResizableContent
-from ._ranges import as_count, bounded
-from .errors import (
-    ArgumentError,
-    FileError,
-    ReplacedError,
-    UnsupportedError,
-    file_error,
-)
-from .flags import Access, Mode
-from .region import Region, WhenInUse, close_region, region_of, regions_of
+from ._durable import DurableContent
+from ._ranges import as_count, as_nbytes, bounded
+from ._syncing import follow_policy
+from .errors import ArgumentError, UnsupportedError, file_error
+from .flags import Mode
+from .flush import FlushPolicy
+from .region import Region, WhenInUse, close_region, regions_of
 from .source import Source, check_mappable
 
 __all__ = ["MappedFile", "handle_of", "is_shared_by_path"]
 
 
-class MappedFile(ResizableContent):
+class MappedFile(DurableContent):
     """A file, or memory without one, as bytes in place; made by `open`, `anonymous`, `from_fd`.
 
     Stores through views go straight to the file's pages: every process that maps the file sees
@@ -66,8 +61,9 @@ class MappedFile(ResizableContent):
         *,
         offset: int = 0,
         length: int | None = None,
-        capacity: int | None = None,
+        capacity: int | str | None = None,
         reserve: bool = True,
+        flush_policy: FlushPolicy | None = None,
     ) -> Self:
         """Map a file, or a part of it.
 
@@ -85,11 +81,14 @@ class MappedFile(ResizableContent):
             First byte of the file to map; need not be a multiple of anything.
         length : int, optional
             Bytes to map; up to the end of the file if left out.
-        capacity : int, optional
-            Bytes up to which `resize` can grow in place. It costs address space, not memory.
+        capacity : int or str, optional
+            Bytes up to which `resize` can grow in place, as in ``"64 GiB"``. It costs address
+            space, not memory.
         reserve : bool, default True
             Give the file its blocks when it is created or grown, so that a full disk is an error
             there and then. False makes a file with holes.
+        flush_policy : FlushPolicy, optional
+            When what is written is made durable; only by `flush` if left out.
 
         Returns
         -------
@@ -121,6 +120,7 @@ class MappedFile(ResizableContent):
             capacity=capacity,
             reserve=reserve,
         )
+        follow_policy(region, flush_policy)
         return cls(region)
 
     @classmethod
@@ -131,7 +131,8 @@ class MappedFile(ResizableContent):
         *,
         offset: int = 0,
         length: int | None = None,
-        capacity: int | None = None,
+        capacity: int | str | None = None,
+        flush_policy: FlushPolicy | None = None,
     ) -> Self:
         """Map an open file, which may have no path.
 
@@ -141,7 +142,7 @@ class MappedFile(ResizableContent):
             Descriptor; it is duplicated, so the caller can close it at once.
         mode : {"r", "r+", "c"}, default "r"
             As in `open`; no more than the descriptor was opened for.
-        offset, length, capacity : int, optional
+        offset, length, capacity, flush_policy : optional
             As in `open`.
 
         Returns
@@ -180,18 +181,20 @@ class MappedFile(ResizableContent):
         source = Source(None, kind, fd=own)  # closes `own` when it goes
         source.facts = facts = check_mappable(own, None)
         source.offset, count = bounded(offset, length, facts.size)
-        room = 0 if capacity is None else as_count(capacity, "capacity")
-        return cls(Region.of_file(own, source, count, room))
+        room = 0 if capacity is None else as_nbytes(capacity, "capacity")
+        region = Region.of_file(own, source, count, room)
+        follow_policy(region, flush_policy)
+        return cls(region)
 
     @classmethod
-    def anonymous(cls, size: int, *, capacity: int | None = None) -> Self:
+    def anonymous(cls, size: int, *, capacity: int | str | None = None) -> Self:
         """Map zeroed memory without a file, which forked children share.
 
         Parameters
         ----------
         size : int
             Length in bytes.
-        capacity : int, optional
+        capacity : int or str, optional
             Bytes up to which `resize` can grow it.
 
         Returns
@@ -210,7 +213,7 @@ class MappedFile(ResizableContent):
         >>> mmapio.MappedFile.anonymous(4096)
         <MappedFile <anonymous> mode='r+' size=4096 open>
         """
-        room = 0 if capacity is None else as_count(capacity, "capacity")
+        room = 0 if capacity is None else as_nbytes(capacity, "capacity")
         source = Source(None, Mode.UPDATE)
         return cls(Region.of_nothing(source, as_count(size, "size"), room))
 
@@ -262,60 +265,6 @@ class MappedFile(ResizableContent):
         with self._source.lock:
             self._open_state()
             return self._source.descriptor()
-
-    def flush(self, offset: int = 0, length: int | None = None, wait: bool = True) -> None:
-        """Write what was stored in a range to the drive.
-
-        Parameters
-        ----------
-        offset : int, default 0
-            First byte; need not be a multiple of anything.
-        length : int, optional
-            Length in bytes; up to the end if left out.
-        wait : bool, default True
-            Return when the bytes are durable: they survive a power loss. False only starts the
-            writing (Linux; elsewhere nothing happens), and promises nothing.
-
-        Raises
-        ------
-        FileError
-            If the drive reports an error; what was to be written may be lost.
-        OutOfBoundsError
-            If the range does not lie within the mapping.
-        ClosedError
-            If the mapping is closed.
-
-        Notes
-        -----
-        Read-only, copy-on-write and anonymous mappings have nothing to write. Durable means
-        ``msync(MS_SYNC)`` (msync(2)), not the ``MS_ASYNC`` that Linux ignores.
-
-        Examples
-        --------
-        >>> import mmapio
-        >>> with mmapio.MappedFile.open("flushed.bin", "x+", size=100) as m:
-        ...     _ = m.write(50, b"kept")
-        ...     m.flush(50, 4)
-        """
-        data, size = self._open_state()  # holding `data` keeps the memory mapped meanwhile
-        start, count = bounded(offset, length, size)
-        region, source = region_of(data), self._source
-        if count == 0 or region.access is not Access.WRITE or not source.has_file:
-            return
-        try:
-            if wait:
-                _os.sync(*region.whole_pages(start, count))
-                if _os.SYNC_NEEDS_FILE:
-                    with source.opened() as fd:
-                        _os.sync_file(fd)
-                source.make_name_durable()
-                return
-            with contextlib.suppress(ReplacedError), source.opened() as fd:
-                _os.start_writeback(fd, source.offset + start, count)
-        except FileError:
-            raise
-        except OSError as error:
-            raise file_error(error, f"flush {count} bytes at {start}", source.path) from error
 
     def touch_pages(
         self,

@@ -11,9 +11,11 @@ from numpy.lib.format import MAGIC_PREFIX
 
 from ._content import as_dtype
 from ._ranges import as_count, as_shape, fitting_shape, full_shape
+from ._syncing import follow_policy
 from .array import MappedArray, array_over
 from .errors import ArgumentError, FormatError
 from .flags import Mode
+from .flush import FlushPolicy
 from .mapping import MappedFile
 from .region import Region
 from .source import Source, as_path
@@ -37,6 +39,8 @@ def open(
     offset: int | None = None,
     order: Order = "C",
     reserve: bool = True,
+    capacity: int | str | None = None,
+    flush_policy: FlushPolicy | None = None,
 ) -> MappedArray:
     """Open a file as an array, in place.
 
@@ -59,6 +63,8 @@ def open(
         Whether the last or the first index of a raw array varies fastest.
     reserve : bool, default True
         Give a file that is created all its blocks, so that a full disk is an error at once.
+    capacity, flush_policy : optional
+        As in `MappedFile.open`.
 
     Returns
     -------
@@ -92,7 +98,8 @@ def open(
         size, prefix = _contents(wanted, full_shape(shape, wanted.itemsize), start, order, raw)
     elif kind in (Mode.REPLACE, Mode.CREATE):
         raise ArgumentError(f"mode {mode!r} creates a file and needs dtype and a full shape")
-    region = Region.of_path(path, kind, size, prefix, reserve=reserve)
+    region = Region.of_path(path, kind, size, prefix, reserve=reserve, capacity=capacity)
+    follow_policy(region, flush_policy)
     if start is None and _is_npy(region):
         return _open_npy(region, wanted, shape)
     if wanted is None:

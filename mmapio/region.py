@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from . import _os
-from ._ranges import as_count, bounded, round_down, round_up
-from .errors import ArgumentError, ArgumentTypeError, InUseError, file_error
+from ._ranges import as_nbytes, bounded, round_down, round_up
+from .errors import ArgumentError, ArgumentTypeError, FlushError, InUseError, file_error
 from .flags import Access, Mode
 from .source import Source, as_path, open_file, open_or_create, replaced_error
 
@@ -30,7 +30,9 @@ __all__ = [
     "WhenInUse",
     "as_bytes",
     "close_region",
+    "last_flush",
     "other_references",
+    "references_to_bytes",
     "region_of",
     "regions_of",
 ]
@@ -121,7 +123,7 @@ class Region:
         *,
         offset: int = 0,
         length: int | None = None,
-        capacity: int | None = None,
+        capacity: int | str | None = None,
         reserve: bool = True,
         durable: bool = False,
         identity: _os.Identity | None = None,
@@ -132,7 +134,7 @@ class Region:
         request; one that is opened must have the `identity`, if one is given.
         """
         name = as_path(path)
-        room = 0 if capacity is None else as_count(capacity, "capacity")
+        room = 0 if capacity is None else as_nbytes(capacity, "capacity")
         if mode.settled is mode and size is None:
             (fd, facts), created = open_file(name, mode), False
         else:
@@ -213,7 +215,10 @@ class Region:
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         # While the interpreter shuts down the modules that unmap may be gone; the kernel unmaps.
         if not finalizing():
+            error = last_flush(self)
             self.give_back()
+            if error is not None:
+                raise error
 
 
 class WhenInUse(enum.Enum):
@@ -226,8 +231,23 @@ class WhenInUse(enum.Enum):
 
 def close_region(region: Region, when_in_use: WhenInUse, own: int) -> None:
     """Close a mapping; `own` references to its bytes belong to the array that asks for it."""
+    error = last_flush(region)
+    _close_region(region, when_in_use, own)
+    if error is not None:
+        raise error
+
+
+def last_flush(region: Region) -> FlushError | None:
+    """Flush what the policy is to, before the memory goes; return what that failed with."""
     source = region.source
-    with source.lock:
+    if source.last_flush is None or source.closed:
+        return None
+    return source.last_flush(region)
+
+
+def _close_region(region: Region, when_in_use: WhenInUse, own: int) -> None:
+    source = region.source
+    with source.lock, source.syncs():
         if source.closed:
             return
         regions = regions_of(region)
@@ -235,7 +255,7 @@ def close_region(region: Region, when_in_use: WhenInUse, own: int) -> None:
         if handle is not None:
             handle.state = None  # from here on it gives nobody a view
         try:
-            views = [_references_to_bytes(each) for each in regions]
+            views = [references_to_bytes(each) for each in regions]
             in_use = sum(views) > own
             if in_use and when_in_use is WhenInUse.REFUSE:
                 raise InUseError(
@@ -256,7 +276,8 @@ def close_region(region: Region, when_in_use: WhenInUse, own: int) -> None:
                 each.give_back()
 
 
-def _references_to_bytes(region: Region) -> int:
+def references_to_bytes(region: Region) -> int:
+    """Return how many arrays, and others, refer to the bytes of a region."""
     data = region.bytes()
     return other_references(data)
 

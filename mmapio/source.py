@@ -20,12 +20,14 @@ from .errors import (
     DirectoryError,
     ExistingFileError,
     FileError,
+    FlushError,
     MissingFileError,
     ReplacedError,
     UnsupportedError,
     file_error,
 )
 from .flags import Mode
+from .flush import Ledger
 
 __all__ = [
     "Source",
@@ -173,10 +175,14 @@ class Source:
     """Where the bytes of a mapping come from: a file, from a byte of it on, or no file at all."""
 
     __slots__ = (
+        "__weakref__",
         "_fd",
+        "at_end",
         "closed",
         "facts",
         "handle",
+        "last_flush",
+        "ledger",
         "lock",
         "mode",
         "name_is_new",
@@ -207,6 +213,11 @@ class Source:
         self.regions: list[weakref.ref[Any]] = []
         self.handle: weakref.ref[Any] | None = None
         self._fd = fd
+        # Set when something is first written, for most mappings are only read; how to flush at the
+        # end, and what else to do then, where there is a policy.
+        self.ledger: Ledger | None = None
+        self.at_end: Callable[[], None] | None = None
+        self.last_flush: Callable[[Any], FlushError | None] | None = None
 
     @property
     def identity(self) -> _os.Identity | None:
@@ -257,6 +268,10 @@ class Source:
             raise replaced_error(self.path, "was replaced by another")
         return fd
 
+    def syncs(self) -> contextlib.AbstractContextManager[object]:
+        """Return what keeps syncs from starting, having waited for the one under way."""
+        return contextlib.nullcontext() if self.ledger is None else self.ledger.syncing
+
     def make_name_durable(self) -> None:
         """Sync the directory of a file that was created here, once."""
         if self.name_is_new and self.path is not None:
@@ -266,6 +281,8 @@ class Source:
 
     def close(self) -> None:
         """Close the descriptor, if one is kept."""
+        if self.at_end is not None:
+            self.at_end()
         with self.lock:
             if self._fd is not None:
                 fd, self._fd = self._fd, None

@@ -401,7 +401,7 @@ def test_a_flush_cleans_what_was_stored_before_the_mapping_moved(near_and_far: M
     m = near_and_far
     m.flush()
     view = m.view()
-    m.resize(m.size + FAR)
+    m.resize(m.size + FAR, force=True)
     view[:1] = 7
     assert (m.read(0, 1), dirty(m)) == (b"\7", PAGE)
     m.flush(0, 1)
@@ -508,7 +508,7 @@ def test_after_a_forced_close_views_read_zeros(path: Path, mode: str, offset: in
 def test_a_forced_close_reaches_views_of_before_a_move(m: MappedFile, path: Path) -> None:
     views = [m.view()]
     for pages in (10, 100):
-        m.resize(pages * PAGE)
+        m.resize(pages * PAGE, force=True)
         views.append(m.view())
     with pytest.raises(InUseError):
         m.close()
@@ -519,7 +519,7 @@ def test_a_forced_close_reaches_views_of_before_a_move(m: MappedFile, path: Path
 
 def test_close_under_a_view_of_before_a_move_is_refused(m: MappedFile) -> None:
     view = m.view()
-    m.resize(100 * PAGE)
+    m.resize(100 * PAGE, force=True)
     with pytest.raises(InUseError):
         m.close()
     assert view.tobytes() == CONTENT == m.read(0, SIZE)
@@ -546,7 +546,7 @@ def test_a_with_block_closes_at_its_end(m: MappedFile) -> None:
 def test_a_with_block_leaves_views_their_memory(path: Path) -> None:
     with MappedFile.open(path, "r+") as m:
         first = m.view()
-        m.resize(100 * PAGE)
+        m.resize(100 * PAGE, force=True)
         for piece in m.chunks(PAGE):
             piece[0] = 1
     assert m.closed
@@ -614,8 +614,8 @@ def test_nothing_is_leaked(path: Path) -> None:
             m = MappedFile.open(path, "r+", capacity=turn % 2 * 100_000)
             view = m.view(0, 10)
             m.fileno()
-            m.resize(SIZE + turn * PAGE)
-            m.resize(SIZE)
+            m.resize(SIZE + turn * PAGE, force=True)
+            m.resize(SIZE, force=True)
             m.close(force=True)
             del view
 

@@ -156,9 +156,9 @@ def test_a_window_of_a_file_travels(tmp_path: Path) -> None:
 
 def test_a_file_that_grew_travels(path: Path) -> None:
     a = mmapio.create(path, 100, "u1", raw=True)
-    a.mapping.resize(50_000)
+    a.mapping.resize(50_000, force=True)
     assert a.mapping.size == 50_000  # whoever asks, and whenever
-    a.mapping.resize(60_000)
+    a.mapping.resize(60_000, force=True)
     a[3] = 7
     check_reference(a[:10])
     grown = pickle.loads(pickle.dumps(a.mapping))

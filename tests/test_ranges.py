@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mmapio._ranges import (
     LARGEST,
     as_count,
+    as_nbytes,
     as_shape,
     bounded,
     fitting_shape,
@@ -162,3 +163,40 @@ def test_a_shape_that_does_not_fit_says_both_sizes(
 def test_an_open_dimension_beside_a_zero_cannot_be_derived() -> None:
     with pytest.raises(ArgumentError, match="-1 cannot be derived beside a 0"):
         fitting_shape((-1, 0), 4, 16)
+
+
+# Numbers of bytes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0, 0),
+        (4096, 4096),
+        ("4096", 4096),
+        ("1 B", 1),
+        ("64 KiB", 65536),
+        ("64KB", 64_000),
+        ("1.5 MiB", 3 << 19),
+        ("64 GiB", 64 << 30),
+        ("7 EiB", 7 << 60),
+        ("1 PB", 10**15),
+    ],
+)
+def test_a_number_of_bytes_can_have_a_unit(value: object, expected: int) -> None:
+    assert as_nbytes(value, "capacity") == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "GiB", "1 gib", "1 K", "one", "-1", "-1 KiB", "8 EiB", "1e400 B", "nan", "1 GiB x"],
+)
+def test_what_is_no_number_of_bytes_is_refused(value: str) -> None:
+    with pytest.raises(ArgumentError, match="capacity"):
+        as_nbytes(value, "capacity")
+
+
+@pytest.mark.parametrize("value", [1.5, None, b"1", [1]])
+def test_a_number_of_bytes_is_an_integer_or_text(value: object) -> None:
+    with pytest.raises(ArgumentTypeError, match="capacity must be an integer"):
+        as_nbytes(value, "capacity")

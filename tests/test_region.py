@@ -18,6 +18,7 @@ from mmapio.errors import (
     ArgumentError,
     ArgumentTypeError,
     FileError,
+    InUseError,
     UnsupportedError,
 )
 
@@ -114,7 +115,7 @@ def test_an_empty_file_grows(tmp_path: Path, create: bool, size: int) -> None:
         path.touch()
     m = MappedFile.open(path, "x+" if create else "r+", 0 if create else None)
     view = m.view()
-    m.resize(size)
+    m.resize(size, force=True)
     m.write(0, b"x" * size)
     m.flush()
     assert (view.size, m.read(), path.read_bytes()) == (0, b"x" * size, b"x" * size)
@@ -124,7 +125,7 @@ def test_a_window_of_nothing_grows_and_shrinks_under_a_view(path: Path) -> None:
     m = MappedFile.open(path, "r+", offset=SIZE)
     view = m.view()
     for size in (100, 0, 5 * PAGE, 0, 3):
-        m.resize(size)
+        m.resize(size, force=True)
         m.write(0, b"x" * size)
         assert path.read_bytes() == CONTENT + b"x" * size
     assert view.size == 0
@@ -144,7 +145,7 @@ def test_views_of_all_times_show_the_same_bytes(path: Path, capacity: int | None
     m = MappedFile.open(path, "r+", capacity=capacity)
     views = [m.view()]
     for pages in (5, 20, 100):
-        m.resize(pages * PAGE)
+        m.resize(pages * PAGE, force=True)
         views.append(m.view())
     for number, writer in enumerate(views):
         writer[number * 10] = number
@@ -197,6 +198,55 @@ def vars_of(thing: object) -> Iterator[Any]:
     return (getattr(thing, name) for name in type(thing).__slots__)  # type: ignore[attr-defined]
 
 
+# Resizing under live views: refused where they would not follow ---------------------------------
+
+
+def test_growth_past_capacity_under_a_view_is_refused(path: Path) -> None:
+    m = MappedFile.open(path, "r+", capacity=5 * PAGE)
+    view = m.view()
+    if _os.CAN_MAP_PAST_END:
+        m.resize(5 * PAGE)
+    with pytest.raises(InUseError, match=f"its capacity is {m.capacity}, and arrays over it are"):
+        m.resize(m.capacity + 1)
+    assert path.stat().st_size == m.size
+    assert (view.tobytes(), m.read(0, SIZE)) == (CONTENT, CONTENT)
+    del view
+    m.resize(9 * PAGE)
+    assert m.read() == padded(CONTENT, 9 * PAGE)
+
+
+@past_end
+@pytest.mark.parametrize("memory", [False, True])
+def test_shrinking_under_a_view_is_refused_unless_forced(path: Path, memory: bool) -> None:
+    m = MappedFile.anonymous(SIZE) if memory else MappedFile.open(path, "r+")
+    m.write(0, CONTENT)
+    view = m.view(0, 5)  # though this one would be spared
+    with pytest.raises(InUseError, match=r"cannot shrink the mapping of .*force=True"):
+        m.resize(PAGE)
+    assert m.read() == CONTENT
+    whole = m.view()
+    m.resize(PAGE, force=True)
+    assert (view.tobytes(), whole.tobytes()) == (CONTENT[:5], padded(CONTENT[:PAGE], SIZE))
+    del view, whole
+    m.resize(5)
+    assert m.read() == CONTENT[:5]
+
+
+@past_end
+def test_views_in_another_process_see_growth(path: Path, run_python: Callable[..., str]) -> None:
+    writer = """
+import sys, mmapio
+m = mmapio.MappedFile.open(sys.argv[1], "r+", capacity="1 GiB")
+view = m.view()
+m.resize(m.size + 10)
+m.view(m.size - 10)[:] = 77
+"""
+    reader = MappedFile.open(path, capacity="1 GiB")
+    everything = reader.region.bytes()
+    run_python(writer, str(path))
+    assert everything[: SIZE + 10].tobytes() == CONTENT + bytes([77]) * 10
+
+
 # Shrinking under live views: where others die of SIGBUS, so in a process of its own ------------
 
 UNDER_VIEWS = """
@@ -218,7 +268,7 @@ def begin(offset, capacity, file=True):
     views, start = [m.view()], offset
 
 def resize(size):
-    m.resize(size)
+    m.resize(size, force=True)
     content[size:] = b""
     content.extend(bytes(size - len(content)))
     check()
@@ -356,7 +406,7 @@ def fault(module, step, pages, turn, must_fail):
     resize(5 * PAGE + 5)
     calls, mend = failing_at(module, step, turn)
     try:
-        m.resize(pages * PAGE)
+        m.resize(pages * PAGE, force=True)
     except MmapioError as error:
         assert isinstance(error, OSError) and error.errno == 28
     else:
@@ -403,12 +453,12 @@ def test_a_file_too_large_for_its_limit_stays_as_it_was(path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (10 * PAGE, limits[1]))
     try:
         with pytest.raises(FileError) as caught:
-            m.resize(20 * PAGE)
+            m.resize(20 * PAGE, force=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(path))
     assert (m.size, m.read(), view.tobytes(), path.read_bytes()) == (SIZE, *[CONTENT] * 3)
-    m.resize(20 * PAGE)
+    m.resize(20 * PAGE, force=True)
 
 
 @pytest.mark.parametrize("reserve", [False, True])
@@ -443,7 +493,7 @@ m = mmapio.MappedFile.open(sys.argv[1], "r+", reserve=False)
 view, before = m.view(), m.read()
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 try:
-    m.resize(8 << 30)
+    m.resize(8 << 30, force=True)
 except OSError as error:
     print(error.errno, m.size == os.path.getsize(sys.argv[1]) == len(before))
 assert m.read() == view.tobytes() == before
@@ -463,7 +513,7 @@ def test_a_file_sealed_against_a_resize_stays_as_it_was() -> None:
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
     for size in (5, PAGE, 20 * PAGE):
         with pytest.raises(AccessError):
-            m.resize(size)
+            m.resize(size, force=True)
         assert (m.size, m.read(), view.tobytes()) == (SIZE, CONTENT, CONTENT)
         view[-1] = CONTENT[-1]
         assert os.pread(fd, SIZE, 0) == CONTENT
@@ -487,7 +537,7 @@ def test_memory_goes_with_its_last_array(path: Path) -> None:
 
     m = MappedFile.open(path, "r+")
     first = m.view(0, 5)[1:]
-    m.resize(100 * PAGE)
+    m.resize(100 * PAGE, force=True)
     second = m.view(0, 5).reshape(1, 5)
     assert mapped() == 2
     del first

@@ -190,7 +190,7 @@ def closes(generator, m):
 
 @allowing(*USUAL)
 def resizes(generator, m):
-    m.resize(generator.randrange(20 * PAGE))
+    m.resize(generator.randrange(20 * PAGE), force=True)
 
 @allowing(*USUAL)
 def writes(generator, m):
@@ -230,7 +230,7 @@ m.view()[:] = 1
 first = m.view(0, PAGE)
 
 def resizes(generator):
-    m.resize(generator.randrange(PAGE, 40 * PAGE))
+    m.resize(generator.randrange(PAGE, 40 * PAGE), force=True)
 
 def writes(generator, number):
     # The first page is always there: whatever else happens, no store to it is lost.

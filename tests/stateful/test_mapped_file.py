@@ -281,18 +281,22 @@ class MappedFileMachine(RuleBasedStateMachine):
     # Size -----------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.m is not None)
-    @rule(size=sizes | st.integers(0, 9 * PAGE))
-    def resize(self, size: int) -> None:
+    @rule(size=sizes | st.integers(0, 9 * PAGE), force=st.sampled_from([True, True, False]))
+    def resize(self, size: int, force: bool) -> None:
         m = self.opened
         assert self.file is not None
+        moves = size < self.size or size > m.capacity
         if self.mode == "r":
             with pytest.raises(ReadOnlyError):
                 m.resize(size)
         elif self.mode == "c" or self.offset + self.size < len(self.file):
-            with pytest.raises(UnsupportedError):
+            with pytest.raises((UnsupportedError, InUseError)):
+                m.resize(size)
+        elif moves and self.alive and not force:
+            with pytest.raises(InUseError):
                 m.resize(size)
         else:
-            m.resize(size)
+            m.resize(size, force)
             del self.file[self.offset + size :]
             self.file.extend(bytes(self.offset + size - len(self.file)))
             self.size = size
