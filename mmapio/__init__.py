@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from . import atomics, kernels
     from .files import copy, delete, save
     from .generation import Generation
+    from .growable import GrowableArray
     from .reader import MappedReader
     from .ring import RingBuffer
     from .segment import Segment
@@ -65,6 +66,7 @@ __all__ = [
     "FlushPolicy",
     "FormatError",
     "Generation",
+    "GrowableArray",
     "InUseError",
     "KernelError",
     "LockedError",
@@ -99,6 +101,7 @@ __all__ = [
 _MODULES = {"atomics", "kernels"}
 _NAMES = {
     "Generation": "generation",
+    "GrowableArray": "growable",
     "MappedReader": "reader",
     "RingBuffer": "ring",
     "Segment": "segment",

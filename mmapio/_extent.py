@@ -86,6 +86,21 @@ class ResizableContent(AtomicContent):
                 elif new > old:
                     self._grow(fd, data, old, new)
 
+    def _follow(self, size: int) -> None:
+        """Reach to where the file was grown or cut by other means than `resize`."""
+        with self._source.lock:
+            data, _ = self._open_state()
+            region = region_of(data)
+            moves = size > region.capacity
+            covered = [each for each in self._regions() if each.is_covered(size)]
+            if moves or covered:
+                with self._source.opened() as fd:
+                    for each in covered:
+                        each.uncover(fd, size)
+                    if moves:
+                        data = self._move(region, Region.of_file(fd, self._source, size, 2 * size))
+            self._settle(data, size)
+
     def _check_unused(self, region: Region, old: int, new: int) -> None:
         """Refuse to resize under arrays that would not follow."""
         self.state = None  # until it is known, nobody is given a view

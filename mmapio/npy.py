@@ -230,7 +230,7 @@ def _plain() -> re.Pattern[str]:
     size = "(?:0|[1-9][0-9]{0,18})"
     return re.compile(
         r"\{'descr': '([^'\\]*)', 'fortran_order': (True|False), "
-        rf"'shape': \((|{size},|{size}(?:, {size})+)\), \}} *\n"
+        rf"'shape': \((|{size},|{size}(?:, {size})+)\), \}}[ \t]*\n"
     )
 
 

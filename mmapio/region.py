@@ -180,6 +180,10 @@ class Region:
             _os.cover(self._start, self._end - self._start, self.access)
         self._covered_from = self._start
 
+    def is_covered(self, size: int) -> bool:
+        """Tell whether zero pages lie over a part of the first `size` bytes."""
+        return self._covered_from < min(self.address + size, self._end)
+
     def uncover(self, fd: int, size: int) -> None:
         """Map the file again over what was covered, but no further than the page `size` is in."""
         end = min(round_up(self.address + size, _os.PAGE_SIZE), self._end)

@@ -37,6 +37,8 @@ __all__ = [
     "futex_wait",
     "futex_wake",
     "identify",
+    "lock_file",
+    "lock_holder",
     "map_anonymous",
     "map_file",
     "map_file_at",
@@ -45,7 +47,9 @@ __all__ = [
     "resident",
     "start_writeback",
     "sync",
+    "sync_data",
     "sync_directory",
     "sync_file",
     "unmap",
+    "write_at",
 ]

@@ -1,7 +1,7 @@
 """System calls of Linux, where it has better ones than POSIX.
 
 Sources: statx(2), sync_file_range(2), open(2) on O_TMPFILE, ioctl_ficlone(2), lseek(2),
-proc_pid_maps(5), sysfs-class-bdi, futex(2), syscall(2).
+proc_pid_maps(5), proc_locks(5), sysfs-class-bdi, futex(2), syscall(2).
 """
 
 from __future__ import annotations
@@ -30,14 +30,17 @@ from ._posix import (  # noqa: E402
     advise,
     allocate,
     cover,
+    lock_file,
     map_anonymous,
     map_file,
     map_file_at,
     resident,
     sync,
+    sync_data,
     sync_directory,
     sync_file,
     unmap,
+    write_at,
 )
 
 __all__ = [
@@ -54,6 +57,8 @@ __all__ = [
     "futex_wait",
     "futex_wake",
     "identify",
+    "lock_file",
+    "lock_holder",
     "map_anonymous",
     "map_file",
     "map_file_at",
@@ -62,9 +67,11 @@ __all__ = [
     "resident",
     "start_writeback",
     "sync",
+    "sync_data",
     "sync_directory",
     "sync_file",
     "unmap",
+    "write_at",
 ]
 
 _AT_EMPTY_PATH: Final = 0x1000
@@ -159,6 +166,20 @@ def _read_ahead(device: str) -> int:
             return int(setting.read()) << 10
     except OSError:
         return 0
+
+
+def lock_holder(fd: int) -> int | None:
+    """Return the process that locked a file; None where the system does not tell."""
+    facts = os.fstat(fd)
+    try:
+        with open("/proc/locks") as locks:
+            held = [line.split() for line in locks]
+    except OSError:
+        return None
+    device = f"{os.major(facts.st_dev):02x}:{os.minor(facts.st_dev):02x}:{facts.st_ino}"
+    # "1: FLOCK ADVISORY WRITE 4711 fe:00:1234 0 EOF"; who waits has "->" in front.
+    pids = [int(line[4]) for line in held if line[1] == "FLOCK" and line[5] == device]
+    return next((pid for pid in pids if pid > 0), None)
 
 
 def start_writeback(fd: int, offset: int, length: int) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import mmap
 import os
 import struct
 import sys
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from numpy.typing import NDArray
 from ..flags import Access
 from ._facts import FileFacts, facts_of_stat
 from ._memory import Advice, Backing
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # of collections.abc since Python 3.12
 
 assert sys.platform != "win32"  # so that mypy passes over this file there
 
@@ -37,6 +41,8 @@ __all__ = [
     "futex_wait",
     "futex_wake",
     "identify",
+    "lock_file",
+    "lock_holder",
     "map_anonymous",
     "map_file",
     "map_file_at",
@@ -45,9 +51,11 @@ __all__ = [
     "resident",
     "start_writeback",
     "sync",
+    "sync_data",
     "sync_directory",
     "sync_file",
     "unmap",
+    "write_at",
 ]
 
 PAGE_SIZE: Final = mmap.PAGESIZE
@@ -177,11 +185,37 @@ def backing(address: int, length: int) -> Backing:
 def sync_file(fd: int) -> None:
     """Make everything written to a file durable."""
     if sys.platform == "darwin":
-        import fcntl
-
         fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
     else:
         os.fsync(fd)
+
+
+def sync_data(fd: int) -> None:
+    """Make what was written to a file durable, with its size but not the times of its inode."""
+    if sys.platform == "darwin":
+        sync_file(fd)
+    else:
+        os.fdatasync(fd)
+
+
+def write_at(fd: int, data: Buffer, offset: int) -> int:
+    """Write bytes to a file from an offset on; return how many went there."""
+    return os.pwrite(fd, data, offset)
+
+
+def lock_file(fd: int) -> bool:
+    """Lock a file until its descriptor, and all copies of that, are closed; False if it is."""
+    # Not fcntl's locks, which a process loses when it closes any descriptor of the file.
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def lock_holder(fd: int) -> int | None:
+    """Return the process that locked a file; POSIX does not tell."""
+    return None
 
 
 def sync_directory(path: str) -> None:
@@ -216,8 +250,6 @@ def identify(fd: int) -> FileFacts:
 def allocate(fd: int, offset: int, length: int) -> None:
     """Give a range of a file its blocks, growing the file; raise ENOSPC where there are none."""
     if sys.platform == "darwin":
-        import fcntl
-
         # struct fstore: flags F_ALLOCATEALL, position F_PEOFPOSMODE, offset, length, bytes got.
         missing = offset + length - os.fstat(fd).st_size
         if missing > 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from ..errors import UnsupportedError
 from ..flags import Access
 from ._facts import FileFacts
 from ._memory import Advice, Backing
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # of collections.abc since Python 3.12
 
 __all__ = [
     "CAN_MAP_PAST_END",
@@ -27,6 +30,8 @@ __all__ = [
     "futex_wait",
     "futex_wake",
     "identify",
+    "lock_file",
+    "lock_holder",
     "map_anonymous",
     "map_file",
     "map_file_at",
@@ -35,9 +40,11 @@ __all__ = [
     "resident",
     "start_writeback",
     "sync",
+    "sync_data",
     "sync_directory",
     "sync_file",
     "unmap",
+    "write_at",
 ]
 
 PAGE_SIZE: Final = mmap.PAGESIZE
@@ -82,6 +89,26 @@ def sync(address: int, length: int) -> None:
 
 
 def sync_file(fd: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def sync_data(fd: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def write_at(fd: int, data: Buffer, offset: int) -> int:
+    """Refuse."""
+    _refuse()
+
+
+def lock_file(fd: int) -> bool:
+    """Refuse."""
+    _refuse()
+
+
+def lock_holder(fd: int) -> int | None:
     """Refuse."""
     _refuse()
 

@@ -16,7 +16,7 @@ import msvcrt
 import os
 import sys
 from ctypes.wintypes import BOOL, DWORD, HANDLE, LPCWSTR, LPVOID
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ from numpy.typing import NDArray
 from ..flags import Access
 from ._facts import FileFacts
 from ._memory import Advice, Backing
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # of collections.abc since Python 3.12
 
 assert sys.platform == "win32"  # so that mypy passes over this file elsewhere
 
@@ -41,6 +44,8 @@ __all__ = [
     "futex_wait",
     "futex_wake",
     "identify",
+    "lock_file",
+    "lock_holder",
     "map_anonymous",
     "map_file",
     "map_file_at",
@@ -49,14 +54,18 @@ __all__ = [
     "resident",
     "start_writeback",
     "sync",
+    "sync_data",
     "sync_directory",
     "sync_file",
     "unmap",
+    "write_at",
 ]
 
 PAGE_SIZE: Final = mmap.PAGESIZE
 GRANULARITY: Final = mmap.ALLOCATIONGRANULARITY
 CAN_MAP_PAST_END: Final = False
+# Past the end of any file: a lock keeps others from the bytes that it is on.
+_LOCKED_BYTE: Final = 0x7FFF_0000
 # FlushViewOfFile starts the writing; only FlushFileBuffers waits for the drive.
 SYNC_NEEDS_FILE: Final = True
 # WaitOnAddress wakes the threads of one process only.
@@ -233,6 +242,32 @@ def sync_file(fd: int) -> None:
     """Make everything written to a file durable."""
     # os.fsync calls this too, but turns every error into EBADF.
     _checked(_flush_file(msvcrt.get_osfhandle(fd)))
+
+
+def sync_data(fd: int) -> None:
+    """Make what was written to a file durable, with its size but not the times of its inode."""
+    sync_file(fd)
+
+
+def write_at(fd: int, data: Buffer, offset: int) -> int:
+    """Write bytes to a file from an offset on; return how many went there."""
+    os.lseek(fd, offset, os.SEEK_SET)
+    return os.write(fd, data)
+
+
+def lock_file(fd: int) -> bool:
+    """Lock a file until its descriptor, and all copies of that, are closed; False if it is."""
+    os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
+    try:
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+    except OSError:
+        return False
+    return True
+
+
+def lock_holder(fd: int) -> int | None:
+    """Return the process that locked a file; Windows does not tell."""
+    return None
 
 
 def sync_directory(path: str) -> None:
