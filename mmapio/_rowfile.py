@@ -9,6 +9,7 @@ import errno
 import os
 import threading
 import weakref
+from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -43,11 +44,7 @@ class Rows(NamedTuple):
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     data_offset: int
-
-    @property
-    def nbytes(self) -> int:
-        """Size of a row in bytes."""
-        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+    nbytes: int
 
     def end(self, count: int) -> int:
         """Return where in the file so many rows end."""
@@ -62,8 +59,9 @@ def rows_of(header: NpyHeader, name: str) -> Rows:
         raise FormatError(
             f"{name} is in Fortran order, where rows are not in one piece: save it in C order"
         )
-    rows = Rows(header.dtype, header.shape[1:], header.data_offset)
-    if rows.nbytes == 0:
+    nbytes = prod(header.shape[1:]) * header.dtype.itemsize
+    rows = Rows(header.dtype, header.shape[1:], header.data_offset, nbytes)
+    if nbytes == 0:
         raise FormatError(f"{name} has rows of shape {rows.shape}, of no bytes, which cannot grow")
     return rows
 

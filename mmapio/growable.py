@@ -73,9 +73,9 @@ class GrowableArray:
         "__weakref__",
         "_array",
         "_count",
+        "_durable",
         "_file",
         "_mapping",
-        "_pending",
         "_raw",
         "_rows",
     )
@@ -84,7 +84,7 @@ class GrowableArray:
         self._mapping = mapping
         self._file = file
         self._array: npt.NDArray[Any] | None = None
-        self._pending = False  # whether there may be something that is not durable
+        self._durable = -1  # how many rows are known to be durable
         self._raw = b""
         if file is not None:
             self._rows = file.rows
@@ -176,7 +176,7 @@ class GrowableArray:
                 count = file.recover(recover == "rows")
                 file.seal()
                 found = cls(_mapped(name, kind, room, _os.identify(file.fd).identity), file)
-                found._count, found._pending = count, True
+                found._count = count
             except BaseException:
                 file.close()
                 raise
@@ -257,15 +257,27 @@ class GrowableArray:
         >>> g.array
         array([0, 1, 2], dtype=int32)
         """
-        data = as_items(row, self._rows.dtype)
-        if data.shape != self._rows.shape:
-            raise ArgumentError(f"a row has shape {self._rows.shape}, got {data.shape}")
+        file, rows = self._file, self._rows
+        dtype, shape, start, nbytes = rows
+        if type(row) is np.ndarray and row.dtype is dtype and row.shape == shape:
+            # The short way, of a row that is right as it is. All else goes the long one.
+            try:
+                with file.lock:  # type: ignore[union-attr]
+                    at = start + self._count * nbytes
+                    if _os.write_at(file.fd, row, at) == nbytes:  # type: ignore[arg-type, union-attr]
+                        self._count += 1
+                        self._array = None
+                        return
+            except (AttributeError, OSError, ValueError):
+                pass
+        data = as_items(row, rows.dtype)
+        if data.shape != rows.shape:
+            raise ArgumentError(f"a row has shape {rows.shape}, got {data.shape}")
         file = self._writer()
         with file.lock:
             file.write(data, self._count)
             self._count += 1
             self._array = None
-            self._pending = True
 
     def extend(self, rows: npt.ArrayLike) -> None:
         """Append some rows: all of them, or none.
@@ -312,7 +324,6 @@ class GrowableArray:
                 raise
             self._count = count + len(data)
             self._array = None
-            self._pending = True
 
     def commit(self, durable: bool = True) -> None:
         """Let others see what was appended, and let it survive.
@@ -359,7 +370,7 @@ class GrowableArray:
                     file.sync()
             if durable:
                 file.sync_name()
-                self._pending = False
+                self._durable = self._count
 
     def refresh(self) -> int:
         """Look what the writer has committed since.
@@ -436,6 +447,7 @@ class GrowableArray:
             if left > self._count:
                 raise OutOfBoundsError(f"there are {self._count} rows, fewer than {left}")
             self._array = None
+            file.cut(self._count)  # of what an interrupted append has left
             mapping, end = self._mapping, self._rows.end(left)
             mapping._follow(self._rows.end(self._count))
             if not force and left < self._count:
@@ -494,7 +506,7 @@ class GrowableArray:
                 raise failure
 
     def _is_uncommitted(self) -> bool:
-        return self._pending or self._count != self.committed
+        return self._durable != self._count
 
     def __enter__(self) -> Self:
         self._mapping.__enter__()
