@@ -118,16 +118,14 @@ class RowFile:
         "committed",
         "fd",
         "lock",
-        "name_is_new",
         "path",
         "plain",
         "rows",
     )
 
-    def __init__(self, fd: int, path: str, name_is_new: bool) -> None:
+    def __init__(self, fd: int, path: str) -> None:
         self.fd = fd
         self.path = path
-        self.name_is_new = name_is_new
         self.lock = threading.RLock()
         _files.add(self)
 
@@ -144,11 +142,11 @@ class RowFile:
         prefix = GrowingHeader(*new).encode(0) if new is not None else b""
         while True:
             if mode.settled is mode or new is None:
-                (fd, _), created = open_file(path, mode), False
+                fd, _ = open_file(path, mode)
             else:
                 size = len(prefix)
-                fd, _, created = open_or_create(path, mode, size, prefix, True, False, id)
-            file = cls(fd, path, created)
+                fd, _, _ = open_or_create(path, mode, size, prefix, True, True, id)
+            file = cls(fd, path)
             try:
                 _lock(fd, path)
                 if _is_at(fd, path):  # or else it was replaced in between
@@ -246,12 +244,6 @@ class RowFile:
     def sync(self) -> None:
         """Make durable what was written."""
         _os.sync_data(self.fd)
-
-    def sync_name(self) -> None:
-        """Make the name durable of a file that was created here, once."""
-        if self.name_is_new:
-            _os.sync_directory(os.path.dirname(os.path.realpath(self.path)))
-            self.name_is_new = False
 
     def check_own(self) -> None:
         """Refuse to write in a child that was forked: the file is its parent's."""

@@ -369,7 +369,6 @@ class GrowableArray:
                 if durable:
                     file.sync()
             if durable:
-                file.sync_name()
                 self._durable = self._count
 
     def refresh(self) -> int:
