@@ -554,6 +554,7 @@ def test_one_writes_at_a_time_and_is_named(path: Path) -> None:
 TAKE_OVER = """
 import os, signal, sys, time, mmapio
 path, rounds = sys.argv[1], int(sys.argv[2])
+mmapio.GrowableArray  # imported before it forks
 longest_s = 0
 for number in range(rounds):
     told, tell = os.pipe()
@@ -578,7 +579,7 @@ for number in range(rounds):
             g = mmapio.GrowableArray.open(path, "r+")
             break
         except mmapio.LockedError:
-            pass
+            time.sleep(0.0005)
     longest_s = max(longest_s, time.perf_counter() - begin)
     os.waitpid(child, 0)
     assert len(g) == number + 1 and g[-1] == number, g.array

@@ -32,7 +32,7 @@ def rows(first: int, count: int, step: int) -> np.ndarray:
 
 def plan(step: int, count: int) -> tuple[int, int]:
     """Return how many rows a step truncates to, and how many it appends."""
-    keep = count - count // 3 if step % 5 == 4 else count
+    keep = count - count // 3 if step % 4 == 3 else count
     return keep, 0 if step % 10 == 9 else 1 + step * 7 % 20
 
 
