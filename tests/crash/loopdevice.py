@@ -57,6 +57,21 @@ def _run(*command: str) -> None:
 
 
 @contextlib.contextmanager
+def small_drive(folder: Path, mebibytes: int) -> Iterator[Path]:
+    """Yield a folder with room for so much: a drive's image in it has no more, whatever it says."""
+    where = folder / "drive"
+    where.mkdir()
+    try:
+        _run("mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(where))
+    except OSError as error:
+        pytest.skip(f"no small file system can be mounted here: {error}")
+    try:
+        yield where
+    finally:
+        _run("umount", str(where))
+
+
+@contextlib.contextmanager
 def mounted(folder: Path) -> Iterator[Ext4]:
     """Yield a mounted file system whose power can be cut, or skip the test with the reason."""
     if sys.platform != "linux" or os.geteuid() != 0:

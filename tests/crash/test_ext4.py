@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from loopdevice import mounted
+from loopdevice import mounted, small_drive
 from workload import is_allowed, plan, rows, states
 
 import mmapio
-from mmapio import FlushPolicy, GrowableArray, MappedFile, _os
+from mmapio import FlushError, FlushPolicy, GrowableArray, MappedFile, _os
 
 PAGE = _os.PAGE_SIZE
 
@@ -113,3 +113,15 @@ def test_save_leaves_the_old_file_or_the_new(tmp_path: Path, scale: float) -> No
             mmapio.save(path, np.full(5000, number))
             device.cut_power()
             assert (np.load(path) == number).all()
+
+
+def test_a_drive_that_cannot_write_is_never_ok_again(tmp_path: Path) -> None:
+    """The kernel tells the error of a real write once, or twice, and then that all is well."""
+    with small_drive(tmp_path, 8) as folder, mounted(folder) as device:
+        m = MappedFile.open(device.root / "file", "x+", 16 << 20)
+        m.flush()
+        m.view()[:] = 7
+        for _ in range(5):
+            with pytest.raises(FlushError, match="open the file anew"):
+                m.flush()
+        m.close()
