@@ -42,7 +42,7 @@ from .mapping import MappedFile
 from .opening import anonymous, create, memmap, open
 
 if TYPE_CHECKING:
-    from . import atomics, kernels
+    from . import aio, atomics, kernels
     from .files import copy, delete, save
     from .generation import Generation
     from .growable import GrowableArray
@@ -85,6 +85,7 @@ __all__ = [
     "SeqLock",
     "ShardedCounter",
     "UnsupportedError",
+    "aio",
     "anonymous",
     "atomics",
     "copy",
@@ -98,7 +99,7 @@ __all__ = [
 
 # What opening an array does without is imported when it is first asked for. Most of all numba,
 # which costs more than all the rest.
-_MODULES = {"atomics", "kernels"}
+_MODULES = {"aio", "atomics", "kernels"}
 _NAMES = {
     "Generation": "generation",
     "GrowableArray": "growable",

@@ -1,0 +1,229 @@
+"""The same for asyncio and trio: what may wait for a drive does not keep the event loop waiting.
+
+Each function does in a thread what the one of its name does, or at once where nothing can wait. A
+task that is cancelled leaves all of it done, or nothing: what has begun is finished first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, cast
+
+from . import files, opening
+from ._extras import require
+from .array import MappedArray
+from .errors import ArgumentTypeError
+from .flags import Access
+from .mapping import MappedFile
+from .region import as_bytes
+
+__all__ = ["copy", "delete", "flush", "open", "write"]
+
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+Result = TypeVar("Result")
+
+# So much is copied in less time than it takes to wake a thread.
+_QUICK_BYTES = 1 << 16
+
+
+async def open(path: Path, mode: str = "r", **options: Any) -> MappedArray:
+    """Open a file as an array, in place.
+
+    Parameters
+    ----------
+    path, mode : str
+        As for `mmapio.open`.
+    **options : optional
+        As for `mmapio.open`.
+
+    Returns
+    -------
+    MappedArray
+        The array.
+
+    Raises
+    ------
+    MmapioError
+        As `mmapio.open` does.
+
+    Examples
+    --------
+    >>> import asyncio, mmapio
+    >>> a = mmapio.create("opened.npy", 3)
+    >>> asyncio.run(mmapio.aio.open("opened.npy"))
+    MappedArray([0., 0., 0.])
+    """
+    return await _in_thread(functools.partial(opening.open, path, mode, **options))
+
+
+async def write(mapping: MappedFile, offset: int, data: Any) -> int:
+    """Copy bytes into a mapping, and flush them if its policy says so.
+
+    Parameters
+    ----------
+    mapping : MappedFile
+        Where to.
+    offset : int
+        Where the first byte goes.
+    data : buffer or numpy.ndarray
+        What to write; it must not change until this returns.
+
+    Returns
+    -------
+    int
+        How many bytes were written: all of them.
+
+    Raises
+    ------
+    MmapioError
+        As `MappedFile.write` does.
+
+    Examples
+    --------
+    >>> import asyncio, mmapio
+    >>> m = mmapio.MappedFile.anonymous(16)
+    >>> asyncio.run(mmapio.aio.write(m, 4, b"abc"))
+    3
+    """
+    _check_mapping(mapping, MappedFile)
+    # A store to a page of a file may read it in, or wait until the drive has taken it.
+    if not mapping._source.has_file and as_bytes(data).nbytes <= _QUICK_BYTES:
+        return mapping.write(offset, data)
+    return await _in_thread(functools.partial(mapping.write, offset, data))
+
+
+async def flush(
+    mapping: MappedFile | MappedArray,
+    offset: int = 0,
+    length: int | None = None,
+    wait: bool = True,
+) -> None:
+    """Make durable what was stored in a range of a mapping, or in an array.
+
+    Parameters
+    ----------
+    mapping : MappedFile or MappedArray
+        What was stored to.
+    offset, length, wait : optional
+        As for `MappedFile.flush`; an array is flushed whole.
+
+    Raises
+    ------
+    FlushError
+        If the drive reports an error, now or before.
+    MmapioError
+        As `MappedFile.flush` does.
+
+    Examples
+    --------
+    >>> import asyncio, mmapio
+    >>> a = mmapio.create("flushed.npy", 3)
+    >>> a[:] = 1
+    >>> asyncio.run(mmapio.aio.flush(a))
+    """
+    _check_mapping(mapping, MappedFile | MappedArray)
+    if isinstance(mapping, MappedArray):
+        mapping, offset, length = mapping._span()
+    call = functools.partial(mapping.flush, offset, length, wait)
+    if mapping.region.access is Access.WRITE and mapping._source.has_file:
+        await _in_thread(call)
+    else:
+        call()  # which has nothing to write
+
+
+async def copy(src: Path, dst: Path) -> None:
+    """Copy a file, in place of what is at `dst`.
+
+    Parameters
+    ----------
+    src, dst : str, bytes or os.PathLike
+        As for `mmapio.copy`.
+
+    Raises
+    ------
+    MmapioError
+        As `mmapio.copy` does.
+
+    Examples
+    --------
+    >>> import asyncio, mmapio
+    >>> a = mmapio.create("one.npy", 3)
+    >>> asyncio.run(mmapio.aio.copy("one.npy", "two.npy"))
+    >>> len(mmapio.open("two.npy"))
+    3
+    """
+    await _in_thread(functools.partial(files.copy, src, dst))
+
+
+async def delete(path: Path) -> None:
+    """Delete a file; whoever maps it keeps it until they close it.
+
+    Parameters
+    ----------
+    path : str, bytes or os.PathLike
+        As for `mmapio.delete`.
+
+    Raises
+    ------
+    MmapioError
+        As `mmapio.delete` does.
+
+    Examples
+    --------
+    >>> import asyncio, mmapio
+    >>> a = mmapio.create("three.npy", 3)
+    >>> asyncio.run(mmapio.aio.delete("three.npy"))
+    """
+    await _in_thread(functools.partial(files.delete, path))
+
+
+def _check_mapping(mapping: object, kinds: Any) -> None:
+    if not isinstance(mapping, kinds):
+        kind = type(mapping).__name__
+        raise ArgumentTypeError(f"this is for a MappedFile, or an array to flush, not {kind!r}")
+
+
+class _Call(Generic[Result]):
+    """A call that somebody may take back as long as it has not begun."""
+
+    def __init__(self, function: Callable[[], Result]) -> None:
+        self._function = function
+        self._lock = threading.Lock()  # taken for good by who begins it, or takes it back
+
+    def __call__(self) -> Result | None:
+        return self._function() if self._lock.acquire(blocking=False) else None
+
+    def take_back(self) -> bool:
+        return self._lock.acquire(blocking=False)
+
+
+async def _in_thread(function: Callable[[], Result]) -> Result:
+    """Call a function in a thread, and let no cancellation leave it half done."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        # Another loop than asyncio's: anyio finds out which, and waits as is done below.
+        found: Result = await require("anyio.to_thread", "watch").run_sync(function)
+        return found
+    call = _Call(function)
+    future = loop.run_in_executor(None, call)
+    try:
+        return cast(Result, await asyncio.shield(future))
+    except asyncio.CancelledError:
+        if not call.take_back():
+            await _until_done(future)
+        raise
+
+
+async def _until_done(future: asyncio.Future[Any]) -> None:
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError:
+            continue  # once more: it is on its way
+    if not future.cancelled():
+        future.exception()  # so that nobody misses it: the cancellation is told instead
