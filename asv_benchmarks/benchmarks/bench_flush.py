@@ -1,0 +1,160 @@
+"""Flushing and writing by a policy: rows 12, 13 and 14 of the targets.
+
+Set TMPDIR to a folder of the file system to measure; on tmpfs a flush has no drive to wait for.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+import mmapio
+from mmapio import FlushPolicy, MappedFile
+
+from .common import InTemporaryDirectory, medians_s, ratio, target
+
+PAGE = 4096
+BLOCK = 64 << 10
+SIZE = 4 << 20
+
+
+def sync_data(fd: int) -> None:
+    """Make what was written durable, as cheaply as the system can."""
+    getattr(os, "fdatasync", os.fsync)(fd)
+
+
+class FlushOnePage(InTemporaryDirectory):
+    """Row 12, one dirty page made durable: at most 1.1 x a `pwrite` of it and `fdatasync`."""
+
+    def setup(self) -> None:
+        super().setup()
+        if not hasattr(os, "pwrite"):
+            raise NotImplementedError("this system has no pwrite")
+        paths = [self.path(name) for name in ("ours.bin", "peer.bin")]
+        for path in paths:
+            with open(path, "wb") as file:
+                file.write(bytes(SIZE))
+                os.fsync(file.fileno())
+        self.mapping = MappedFile.open(paths[0], "r+")
+        self.fd = os.open(paths[1], os.O_RDWR)
+        self.names = {
+            "flush": self.mapping.flush,
+            "page": self.mapping.view(PAGE, PAGE),
+            "data": np.frombuffer(os.urandom(PAGE), "u1"),
+            "pwrite": os.pwrite,
+            "sync": sync_data,
+            "fd": self.fd,
+        }
+
+    def teardown(self) -> None:
+        if hasattr(self, "fd"):
+            os.close(self.fd)
+        super().teardown()
+
+    def time_flush(self) -> None:
+        self.names["page"][:] = self.names["data"]
+        self.mapping.flush(PAGE, PAGE)
+
+    def time_pwrite_fdatasync(self) -> None:
+        os.pwrite(self.fd, self.names["data"], PAGE)
+        sync_data(self.fd)
+
+    @target(row=12, at_most=1.1)
+    def track_ratio_fdatasync(self) -> float:
+        """Store and flush a page, against pwrite and fdatasync of it (target: at most 1.1)."""
+        ours = "page[:] = data; flush(4096, 4096)"
+        return ratio(ours, "pwrite(fd, data, 4096); sync(fd)", self.names)
+
+
+class StartWriting(InTemporaryDirectory):
+    """Row 13, `flush(wait=False)` of a page: at most 3 us, and the writing starts."""
+
+    def setup(self) -> None:
+        super().setup()
+        self.mapping = MappedFile.open(self.path("file.bin"), "x+", SIZE)
+        self.mapping.view()[:] = 1
+        self.mapping.flush()
+        self.page = self.mapping.view(PAGE, PAGE)
+
+    def time_flush(self) -> None:
+        self.mapping.flush(PAGE, PAGE, wait=False)
+
+    def time_store_and_flush(self) -> None:
+        self.page[0] += 1
+        self.mapping.flush(PAGE, PAGE, wait=False)
+
+    @target(row=13, at_most=3.0, unit="us")
+    def track_clean_us(self) -> float:
+        """Start writing a page that the drive has already (target: at most 3 us)."""
+        names = {"flush": self.mapping.flush}
+        return medians_s(["flush(4096, 4096, wait=False)"], names)[0] * 1e6
+
+    @target(row=13, at_most=1.2)
+    def track_ratio_dirty(self) -> float:
+        """Start writing a dirty page, against the bare system call (target: at most 1.2)."""
+        start = getattr(mmapio._os, "start_writeback")  # noqa: B009, what stands for the call
+        names = {
+            "flush": self.mapping.flush,
+            "start": start,
+            "fd": self.mapping.fileno(),
+            "page": self.page,
+        }
+        ours = "page[0] += 1; flush(4096, 4096, wait=False)"
+        return ratio(ours, "page[0] += 1; start(fd, 4096, 4096)", names)
+
+
+class WriteByPolicy(InTemporaryDirectory):
+    """Row 14, 4 MiB by 64 KiB: beside an ndarray, and beside 64 pwrites and syncs."""
+
+    def setup(self) -> None:
+        super().setup()
+        self.data = np.frombuffer(os.urandom(BLOCK), "u1")
+
+    def mapping(self, name: str, policy: FlushPolicy) -> MappedFile:
+        mapping = MappedFile.open(self.path(name), "x+", SIZE, flush_policy=policy)
+        mapping.view()[:] = 1  # its pages are there, as an ndarray's
+        return mapping
+
+    def blocks(self, array: np.ndarray) -> list[np.ndarray]:
+        return list(array.reshape(-1, BLOCK))
+
+    def ratio_to_ndarray(self, ours: str, names: dict[str, object]) -> float:
+        plain = np.ones(SIZE, "u1")
+        names = {"data": self.data, "plain": plain, "size": SIZE, "step": BLOCK} | names
+        peer = "for at in range(0, size, step): plain[at:at + step] = data"
+        return ratio(f"for at in range(0, size, step): {ours}", peer, names)
+
+    @target(row=14, at_most=1.3)
+    def track_ratio_indexing(self) -> float:
+        """Store 4 MiB by indexing, against an ndarray (target: at most 1.3)."""
+        array = mmapio.open(self.path("a"), "x+", dtype="u1", shape=SIZE)
+        array[:] = 1
+        return self.ratio_to_ndarray("a[at:at + step] = data", {"a": array})
+
+    @target(row=14, at_most=2.0)
+    def track_ratio_manual(self) -> float:
+        """Write 4 MiB by write(), flushing by hand, against an ndarray (target: at most 2)."""
+        write = self.mapping("manual", FlushPolicy.manual()).write
+        return self.ratio_to_ndarray("write(at, data)", {"write": write})
+
+    @target(row=14, at_most=2.0)
+    def track_ratio_every_millis(self) -> float:
+        """Write 4 MiB by write(), flushed every 10 ms, against an ndarray (target: at most 2)."""
+        write = self.mapping("millis", FlushPolicy.every_millis(10)).write
+        return self.ratio_to_ndarray("write(at, data)", {"write": write})
+
+    @target(row=14, at_most=1.2)
+    def track_ratio_every_bytes(self) -> float:
+        """Write 4 MiB by 64 durable flushes, against pwrite and fdatasync (target: at most 1.2)."""
+        if not hasattr(os, "pwrite"):
+            raise NotImplementedError("this system has no pwrite")
+        write = self.mapping("bytes", FlushPolicy.every_bytes(BLOCK)).write
+        with open(self.path("peer"), "w+b") as file:
+            file.write(bytes(SIZE))
+            os.fsync(file.fileno())
+            names = {"write": write, "pwrite": os.pwrite, "sync": sync_data, "fd": file.fileno()}
+            names |= {"data": self.data, "size": SIZE, "step": BLOCK}
+            ours = "for at in range(0, size, step): write(at, data)"
+            peer = "for at in range(0, size, step): pwrite(fd, data, at); sync(fd)"
+            return ratio(ours, peer, names)

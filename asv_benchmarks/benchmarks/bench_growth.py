@@ -1,0 +1,148 @@
+"""Files that grow: rows 18 and 19 of the targets."""
+
+from __future__ import annotations
+
+import importlib
+import mmap
+import os
+from collections.abc import Callable
+
+import numpy as np
+
+from mmapio import GrowableArray, MappedFile
+
+from .common import InTemporaryDirectory, elapsed_s, ratio, ratio_of, target
+
+ROW_BYTES = 64
+COMMIT_ROWS = 1000
+
+
+class Resize(InTemporaryDirectory):
+    """Row 18, from 1 to 8 to 1 MiB in place, while arrays over the first live."""
+
+    def setup(self) -> None:
+        super().setup()
+        self.mapping = MappedFile.open(
+            self.path("ours.bin"), "x+", 1 << 20, capacity="16 MiB", reserve=False
+        )
+        self.mapping.fileno()  # it keeps a descriptor, as the standard library's does
+        self.view = self.mapping.view(0, 1 << 20)
+        self.view[:] = 1
+        self.file = open(self.path("peer.bin"), "w+b")
+        self.file.write(bytes([1]) * (1 << 20))
+        self.file.flush()
+        self.plain = mmap.mmap(self.file.fileno(), 1 << 20)
+
+    def teardown(self) -> None:
+        self.plain.close()
+        self.file.close()
+        del self.view
+        super().teardown()
+
+    def time_resize(self) -> None:
+        self.mapping.resize(8 << 20)
+        self.mapping.resize(1 << 20, force=True)
+
+    def time_mmap(self) -> None:
+        self.plain.resize(8 << 20)
+        self.plain.resize(1 << 20)
+
+    @target(row=18, at_most=1.0)
+    def track_ratio_mmap(self) -> float:
+        """Resize under a live view, against mmap.resize without any (target: at most 1.0)."""
+        ours = "resize(8 << 20); resize(1 << 20, force=True)"
+        peer = "plain(8 << 20); plain(1 << 20)"
+        return ratio(ours, peer, {"resize": self.mapping.resize, "plain": self.plain.resize})
+
+
+class Append(InTemporaryDirectory):
+    """Row 19, rows of 64 bytes by one, by 4 KiB, by 1 MiB; told of every 1,000 rows."""
+
+    params = (ROW_BYTES, 4 << 10, 1 << 20)
+    param_names = ("block",)
+
+    def setup(self, block: int) -> None:
+        super().setup()
+        if not hasattr(os, "pwrite"):
+            raise NotImplementedError("a mapped file cannot grow on this system")
+        self.rows = np.ones((block // ROW_BYTES, ROW_BYTES // 8))
+        self.times = max(1, COMMIT_ROWS // len(self.rows))
+        self.grown = GrowableArray.open(self.path("ours.npy"), "x+", dtype="f8", row_shape=8)
+        self.fd = os.open(self.path("peer.bin"), os.O_CREAT | os.O_RDWR | os.O_APPEND)
+
+    def teardown(self, block: int) -> None:
+        if hasattr(self, "fd"):
+            os.close(self.fd)
+        super().teardown(block)
+
+    def append(self, durable: bool = False) -> None:
+        grown, rows = self.grown, self.rows
+        if len(rows) == 1:
+            row = rows[0]
+            for _ in range(self.times):
+                grown.append(row)
+        else:
+            for _ in range(self.times):
+                grown.extend(rows)
+        grown.commit(durable)
+
+    def write(self) -> None:
+        fd, rows = self.fd, self.rows
+        for _ in range(self.times):
+            os.write(fd, rows)
+
+    def time_append(self, block: int) -> None:
+        self.append()
+
+    def time_write(self, block: int) -> None:
+        self.write()
+
+    def ours_s(self, durable: bool = False) -> float:
+        taken_s = elapsed_s(lambda: self.append(durable))
+        self.grown.truncate(0)
+        return taken_s
+
+    def cut_off(self, work: Callable[[], object]) -> float:
+        taken_s = elapsed_s(work)
+        os.ftruncate(self.fd, 0)
+        os.fsync(self.fd)  # as truncate does
+        return taken_s
+
+    @target(row=19, at_most=1.5)
+    def track_ratio_write(self, block: int) -> float:
+        """Append and commit 1,000 rows, against os.write of them (target: at most 1.5)."""
+        return ratio_of(self.ours_s, lambda: self.cut_off(self.write))
+
+    @target(row=19, at_most=1.5)
+    def track_ratio_write_durable(self, block: int) -> float:
+        """The same, durable, against os.write and two fdatasyncs (target: at most 1.5)."""
+
+        def durable() -> None:
+            self.write()
+            os.fdatasync(self.fd)
+            os.pwrite(self.fd, b"header", 0)
+            os.fdatasync(self.fd)
+
+        return ratio_of(lambda: self.ours_s(True), lambda: self.cut_off(durable))
+
+    @target(row=19, at_most=0.2)
+    def track_ratio_npy_append_array(self, block: int) -> float:
+        """Append and commit 1,000 rows, against npy-append-array (target: at most 0.2)."""
+        try:
+            peer = importlib.import_module("npy_append_array").NpyAppendArray
+        except ModuleNotFoundError:
+            raise NotImplementedError("npy-append-array is not installed") from None
+        path = self.path("theirs.npy")
+
+        def append() -> None:
+            for _ in range(self.times):
+                theirs.append(self.rows)
+            theirs.update_header()
+            theirs.fp.flush()
+
+        def peer_s() -> float:
+            return elapsed_s(append)
+
+        with peer(path, rewrite_header_on_append=False) as theirs:
+            theirs.append(self.rows)
+            return ratio_of(self.ours_s, peer_s)
