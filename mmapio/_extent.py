@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import weakref
 
 from . import _os
@@ -140,7 +141,7 @@ class ResizableContent(AtomicContent):
             raise ArgumentError(f"size {new} is larger than any file ({LARGEST})")
 
     def _check_whole(self, fd: int, size: int) -> None:
-        end, known = _os.identify(fd).size, self._source.offset + size
+        end, known = os.fstat(fd).st_size, self._source.offset + size
         if end != known:
             raise UnsupportedError(
                 f"the mapping of {self._source.name} ends at byte {known} of a file of {end}; "
@@ -148,16 +149,16 @@ class ResizableContent(AtomicContent):
             )
 
     def _shrink(self, fd: int, data: Bytes, old: int, new: int) -> None:
-        source = self._source
+        source, regions = self._source, self._regions()
         try:
             # First the zero pages, then the cut: a thread that reads there finds one or the other.
-            for region in self._regions():
+            for region in regions:
                 region.cover(new)
             set_size(fd, source.offset + old, source.offset + new, False, source.path)
         finally:
             # The file tells how it went: Ctrl-C can come before the cut, or just after it.
-            left = _os.identify(fd).size - source.offset
-            for region in self._regions():
+            left = os.fstat(fd).st_size - source.offset
+            for region in regions:
                 region.uncover(fd, left)
             self._settle(data, left)
 

@@ -104,10 +104,25 @@ def flush_range(region: Region, start: int, length: int, wait: bool) -> None:
         return
     if wait:
         _sync(region, start, length)
-        return
-    with guarding(source, _doing, start, length), contextlib.suppress(ReplacedError), source.lock:
-        if not source.closed:  # nobody closes the descriptor while the lock is held
-            _os.start_writeback(source.descriptor(), source.offset + start, length)
+    else:
+        _start(source, start, length)
+
+
+def _start(source: Source, start: int, length: int) -> None:
+    # What `guarding` does, without the price of a context: this is all that a caller waits for.
+    ledger = source.ledger or ledger_of(source)
+    if ledger.failure is not None:
+        ledger.check()
+    try:
+        with source.lock:
+            if not source.closed:  # nobody closes the descriptor while the lock is held
+                _os.start_writeback(source.descriptor(), source.offset + start, length)
+    except ReplacedError:
+        pass  # what is at the path now has nothing of ours
+    except FileError:
+        raise
+    except OSError as error:
+        raise ledger.fail(error, _doing(start, length), source.path) from error
 
 
 def _sync(region: Region, start: int, length: int, due: list[Write] | None = None) -> None:

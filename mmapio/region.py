@@ -8,19 +8,25 @@ memory; so the memory is given back when the last array is gone, and not before:
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import os
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from . import _os
 from ._ranges import as_nbytes, bounded, round_down, round_up
-from .errors import ArgumentError, ArgumentTypeError, FlushError, InUseError, file_error
+from .errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    FileError,
+    FlushError,
+    InUseError,
+    file_error,
+)
 from .flags import Access, Mode
 from .source import Source, as_path, open_file, open_or_create, replaced_error
 
@@ -171,13 +177,17 @@ class Region:
         start = round_up(self.address + size, _os.PAGE_SIZE)
         if start < self._covered_from and self.capacity:
             end, self._covered_from = self._covered_from, start  # first: to undo twice is no harm
-            with self._saying("cover what is cut off"):
+            try:
                 _os.cover(start, end - start, self.access)
+            except OSError as error:
+                raise self._error(error, "cover what is cut off") from error
 
     def cover_all(self) -> None:
         """Put zero pages over everything, the first page too if it is shared with what precedes."""
-        with self._saying("cover the mapping"):
+        try:
             _os.cover(self._start, self._end - self._start, self.access)
+        except OSError as error:
+            raise self._error(error, "cover the mapping") from error
         self._covered_from = self._start
 
     def is_covered(self, size: int) -> bool:
@@ -190,16 +200,13 @@ class Region:
         if self._covered_from < end:
             start, self._covered_from = self._covered_from, end
             offset = self.source.offset + start - self.address
-            with self._saying(f"map {end - start} bytes"):
+            try:
                 _os.map_file_at(fd, offset, start, end - start, self.access)
+            except OSError as error:
+                raise self._error(error, f"map {end - start} bytes") from error
 
-    @contextlib.contextmanager
-    def _saying(self, doing: str) -> Iterator[None]:
-        """Let errors of the operating system be ours, and tell what was being done."""
-        try:
-            yield
-        except OSError as error:
-            raise file_error(error, doing, self.source.path) from error
+    def _error(self, error: OSError, doing: str) -> FileError:
+        return file_error(error, doing, self.source.path)
 
     def size_of_pages(self, size: int) -> int:
         """Return up to where the pages reach that hold the first `size` bytes."""
