@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import numpy as np
+from numpy import ndarray
 
 from . import _os
 from ._content import as_dtype
@@ -257,22 +258,18 @@ class GrowableArray:
         >>> g.array
         array([0, 1, 2], dtype=int32)
         """
-        file, rows = self._file, self._rows
-        dtype, shape, start, nbytes = rows
-        if type(row) is np.ndarray and row.dtype is dtype and row.shape == shape:
-            # The short way, of a row that is right as it is. All else goes the long one.
-            try:
-                with file.lock:  # type: ignore[union-attr]
-                    at = start + self._count * nbytes
-                    if _os.write_at(file.fd, row, at) == nbytes:  # type: ignore[arg-type, union-attr]
-                        self._count += 1
-                        self._array = None
-                        return
-            except (AttributeError, OSError, ValueError):
-                pass
-        data = as_items(row, rows.dtype)
-        if data.shape != rows.shape:
-            raise ArgumentError(f"a row has shape {rows.shape}, got {data.shape}")
+        dtype, shape, _, nbytes = self._rows
+        # The short way, of a row that is right as it is. All else goes the long one.
+        if (
+            type(row) is ndarray
+            and row.dtype is dtype
+            and row.shape == shape
+            and self._put(row, nbytes, 1)
+        ):
+            return
+        data = as_items(row, dtype)
+        if data.shape != shape:
+            raise ArgumentError(f"a row has shape {shape}, got {data.shape}")
         file = self._writer()
         with file.lock:
             file.write(data, self._count)
@@ -306,7 +303,15 @@ class GrowableArray:
         >>> len(g)
         2
         """
-        data = rows if isinstance(rows, np.ndarray) else as_items(rows, self._rows.dtype)
+        dtype, shape, _, _ = self._rows
+        if (
+            type(rows) is ndarray
+            and rows.dtype is dtype
+            and rows.shape[1:] == shape
+            and self._put(rows, rows.nbytes, len(rows))
+        ):
+            return
+        data = rows if isinstance(rows, ndarray) else as_items(rows, dtype)
         if data.shape[1:] != self._rows.shape or data.ndim == 0:
             wanted = ", ".join(map(str, ("n", *self._rows.shape)))
             raise ArgumentError(f"rows have shape ({wanted}), got {data.shape}")
@@ -324,6 +329,22 @@ class GrowableArray:
                 raise
             self._count = count + len(data)
             self._array = None
+
+    def _put(self, rows: npt.NDArray[Any], nbytes: int, count: int) -> bool:
+        """Write rows that are right as they are; what does not work is told by the long way."""
+        file, (_, _, start, row_bytes) = self._file, self._rows
+        if file is None:
+            return False
+        try:
+            with file.lock:
+                at = start + self._count * row_bytes
+                if _os.write_at(file.fd, rows, at) != nbytes:  # type: ignore[arg-type]
+                    return False
+                self._count += count
+                self._array = None
+                return True
+        except (OSError, ValueError):
+            return False
 
     def commit(self, durable: bool = True) -> None:
         """Let others see what was appended, and let it survive.

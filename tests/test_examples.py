@@ -76,6 +76,18 @@ PRINTED = {
         r"1000000 values in 4 files, (1000000|99999\d) of them in 100 bins",
         r"68% lie within one standard deviation",
     ],
+    "12_append_a_log": [
+        r"watched 6000 samples, the last one of second 5999",
+        r"the first minute is still at hand: 0\.557 volts",
+        r"a second writer is refused",
+        r"numpy reads 6000 samples",
+    ],
+    "13_asyncio": [
+        r"50 messages are durable, 0 bytes are not",
+        r"the loop went on meanwhile: True",
+        r"the last message of the copy: message 49",
+        r"same as the first file: True",
+    ],
 }
 
 
