@@ -78,7 +78,7 @@ PRINTED = {
     ],
     "12_append_a_log": [
         r"watched 6000 samples, the last one of second 5999",
-        r"the first minute is still at hand: 0\.557 volts",
+        r"the first minute is still at hand: 0\.556 volts",
         r"a second writer is refused",
         r"numpy reads 6000 samples",
     ],
