@@ -6,6 +6,7 @@ A commit is: the rows, a sync, the header, a sync. Rows that no header speaks of
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import threading
 import weakref
@@ -159,7 +160,7 @@ class RowFile:
 
     def _read(self) -> None:
         size = os.fstat(self.fd).st_size
-        found = read_header(lambda at, length: os.pread(self.fd, length, at), size)
+        found = read_header(functools.partial(_read_at, self.fd), size)
         self.rows = rows_of(found, repr(self.path))
         self.plain = self.rows.dtype.kind in "biufc"  # others may export no buffer
         self.committed = found.shape[0]
@@ -195,7 +196,7 @@ class RowFile:
             draft.write(header.encode(self.committed))
             end, at = os.fstat(self.fd).st_size, old
             while at < end:
-                piece = os.pread(self.fd, 1 << 20, at)
+                piece = _read_at(self.fd, at, 1 << 20)
                 draft.write(piece)
                 at += len(piece)
             _lock(draft.fd, self.path)  # before anybody can find it
@@ -265,6 +266,11 @@ class RowFile:
     def __del__(self) -> None:
         if getattr(self, "fd", -1) >= 0:
             self.close()
+
+
+def _read_at(fd: int, offset: int, length: int) -> bytes:
+    os.lseek(fd, offset, os.SEEK_SET)
+    return os.read(fd, length)
 
 
 def _lock(fd: int, path: str) -> None:
