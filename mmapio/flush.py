@@ -413,15 +413,16 @@ class Flusher:
     def add(self, every_s: float, task: Callable[[], bool]) -> None:
         """Call a task every so often, from now on, until it returns False."""
         with self._changed:
-            self._push(every_s, task)
+            heapq.heappush(self._tasks, self._entry(every_s, task))
             self._start()
             self._changed.notify()
 
     def remove(self, task: Callable[[], bool]) -> None:
         """Call a task no more; without any, the thread ends."""
         with self._changed:
-            self._tasks = [entry for entry in self._tasks if entry[3] is not task]
-            heapq.heapify(self._tasks)
+            tasks = [entry for entry in self._tasks if entry[3] is not task]
+            heapq.heapify(tasks)
+            self._tasks = tasks
             self._changed.notify()
 
     def run_all(self) -> None:
@@ -431,9 +432,10 @@ class Flusher:
         for task in tasks:
             task()
 
-    def _push(self, every_s: float, task: Callable[[], bool]) -> None:
-        entry = (time.monotonic() + every_s, next(self._numbers), every_s, task)
-        heapq.heappush(self._tasks, entry)
+    def _entry(
+        self, every_s: float, task: Callable[[], bool]
+    ) -> tuple[float, int, float, Callable[[], bool]]:
+        return time.monotonic() + every_s, next(self._numbers), every_s, task
 
     def _start(self) -> None:
         if self._thread is None and self._tasks:
@@ -455,10 +457,11 @@ class Flusher:
                 _, number, every_s, task = self._tasks[0]
             again = _called(task)
             with changed:
-                self._tasks = [entry for entry in self._tasks if entry[1] != number]
-                heapq.heapify(self._tasks)
+                tasks = [entry for entry in self._tasks if entry[1] != number]
                 if again:
-                    self._push(every_s, task)
+                    tasks.append(self._entry(every_s, task))
+                heapq.heapify(tasks)
+                self._tasks = tasks  # in one step: a fork may come between any two
             del task
 
 

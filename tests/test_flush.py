@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pagecache import skip_unless_told, unwritten
 
 import mmapio
 from mmapio import FlushPolicy, MappedFile, _os
@@ -30,9 +31,6 @@ from mmapio.errors import (
     ReadOnlyError,
 )
 from mmapio.flush import Ledger, flusher
-
-sys.path.append(str(Path(__file__).parent / "crash"))
-from pagecache import skip_unless_told, unwritten
 
 PAGE = _os.PAGE_SIZE
 SIZE = 64 * PAGE
@@ -473,8 +471,9 @@ if child == 0:
     while m.pending_bytes and time.monotonic() < deadline:
         time.sleep(0.001)
     m.flush()
+    lives = thread is not None and thread.is_alive()
     m.close()
-    os._exit(10 * (thread is not None and thread.is_alive()) + (m.pending_bytes == 0))
+    os._exit(10 * lives + (m.pending_bytes == 0))
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 m.close()
 """
