@@ -207,7 +207,7 @@ async def _in_thread(function: Callable[[], Result]) -> Result:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         # Another loop than asyncio's: anyio finds out which, and waits as is done below.
-        found: Result = await require("anyio.to_thread", "watch").run_sync(function)
+        found: Result = await require("anyio.to_thread", "trio").run_sync(function)
         return found
     call = _Call(function)
     future = loop.run_in_executor(None, call)
