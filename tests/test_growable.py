@@ -638,7 +638,9 @@ def test_threads_append_one_after_the_other(path: Path) -> None:
     threads = [threading.Thread(target=append, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
-    while any(thread.is_alive() for thread in threads):
+    is_over = False
+    while not is_over:
+        is_over = not any(thread.is_alive() for thread in threads)
         seen = g.array
         assert (seen == seen[:, :1]).all()
     for thread in threads:
