@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mmapio.errors import ArgumentTypeError
 from mmapio.kernels._jit import jit, part, piece_type
-from mmapio.kernels._layout import Pieces
+from mmapio.kernels._layout import Pieces, plain
 from mmapio.kernels._pool import run_workers
 
 __all__ = ["add_bytes", "byte_counts", "byte_tables", "pattern_counts"]
@@ -55,7 +55,7 @@ def byte_counts(
     >>> kernels.byte_counts(np.frombuffer(b"banana", "u1"))[[97, 98, 110]]
     array([3, 1, 2])
     """
-    array = np.asarray(a)
+    array = plain(a)
     if array.dtype != np.uint8:
         raise ArgumentTypeError(f"byte_counts needs an array of uint8, got {array.dtype}")
     return pattern_counts(array, threads=threads, progress=progress)

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmapio.errors import ArgumentTypeError
 from mmapio.kernels._folding import crc32
-from mmapio.kernels._layout import Pieces
+from mmapio.kernels._layout import Pieces, plain
 from mmapio.kernels._visits import map_pieces
 
 __all__ = ["checksum"]
@@ -51,7 +51,7 @@ def checksum(a: Any, *, threads: int | None = None, progress: bool = False) -> i
     >>> kernels.checksum(np.frombuffer(b"123456789", "u1")) == zlib.crc32(b"123456789")
     True
     """
-    array = np.asarray(a)
+    array = plain(a)
     if array.dtype.hasobject:
         raise ArgumentTypeError(f"objects have no bytes of their own, got {array.dtype}")
     if not array.nbytes:

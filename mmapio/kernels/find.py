@@ -293,7 +293,9 @@ def _matchable(function: str, a: Any, value: Any) -> tuple[NDArray[Any], Any]:
 def _item(dtype: np.dtype[Any], value: Any) -> Any:
     """Return the one item that equals a value, or None."""
     if not isinstance(value, abstract.Real | np.bool):
-        raise ArgumentTypeError(f"a value must be a real number, got {value!r}")
+        raise ArgumentTypeError(
+            f"a value must be a real number, and a pattern bytes such as b'ab', got {value!r}"
+        )
     try:
         with np.errstate(all="ignore"):
             item = dtype.type(value)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mmapio.kernels._columns import by_columns, column_means, column_sums, column_variances
 from mmapio.kernels._inside import item_type, unordered_row_of
 from mmapio.kernels._jit import inside
-from mmapio.kernels._layout import numbers, pieces_of
+from mmapio.kernels._layout import numbers, pieces_of, plain
 from mmapio.kernels._sums import (
     add_moments,
     compensated_sum,
@@ -88,7 +88,7 @@ def sum(
     >>> share(np.arange(5.0), 4)
     0.4
     """
-    array = np.asarray(a)
+    array = plain(a)
     if array.dtype.kind == "c":
         return _complex(sum, array, axis, threads, progress)
     numbers("sum", array)
@@ -136,7 +136,7 @@ def mean(
     >>> centre(np.arange(3.0))
     array([-1.,  0.,  1.])
     """
-    array = np.asarray(a)
+    array = plain(a)
     if array.dtype.kind == "c":
         return _complex(mean, array, axis, threads, progress)
     numbers("mean", array)
