@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from . import _os
+from . import _faults, _os
+from ._losses import raise_if_lost
 from ._ranges import as_count, bounded
 from .errors import ArgumentError, ArgumentTypeError, ClosedError, ReadOnlyError
 from .region import Bytes, Region, as_bytes, region_of
@@ -131,6 +132,8 @@ class MappedContent:
         ------
         OutOfBoundsError
             If the range does not lie within the mapping.
+        MappingLostError
+            If a part of it has been lost under the mapping.
         ClosedError
             If the mapping is closed.
 
@@ -140,7 +143,11 @@ class MappedContent:
         >>> mmapio.MappedFile.anonymous(16).read(4, 2)
         b'\x00\x00'
         """
-        return self.view(offset, length).tobytes()
+        data = self.view(offset, length)
+        found = data.tobytes()
+        if _faults.faults[0]:
+            raise_if_lost(data)
+        return found
 
     def read_into(self, offset: int, out: Any) -> int:
         """Fill a buffer with the bytes from an offset on.
@@ -161,6 +168,8 @@ class MappedContent:
         ------
         OutOfBoundsError
             If the mapping ends before `out` is full; nothing is copied then.
+        MappingLostError
+            If a part of the range has been lost under the mapping.
         ArgumentError
             If `out` is read-only or not contiguous.
         ClosedError
@@ -178,7 +187,10 @@ class MappedContent:
         target = as_bytes(out)
         if not target.flags.writeable:
             raise ArgumentError("out must be writable")
-        target[:] = self.view(offset, len(target))
+        data = self.view(offset, len(target))
+        target[:] = data
+        if _faults.faults[0]:
+            raise_if_lost(data)
         return len(target)
 
     def write(self, offset: int, data: Any) -> int:
@@ -200,6 +212,8 @@ class MappedContent:
         ------
         OutOfBoundsError
             If the data do not fit; nothing is written then.
+        MappingLostError
+            If a part of the range has been lost under the mapping.
         ReadOnlyError
             If the mapping is read-only.
         ClosedError
@@ -219,6 +233,8 @@ class MappedContent:
         if not target.flags.writeable:
             raise ReadOnlyError(f"the mapping of {self._source.name} is read-only")
         target[:] = source
+        if _faults.faults[0]:
+            raise_if_lost(target)
         return len(source)
 
     def chunks(self, nbytes: int, copy: bool = False) -> Iterator[npt.NDArray[np.uint8]]:
@@ -398,4 +414,12 @@ def _pieces(data: Bytes, first: int, step: int, copy: bool) -> Iterator[Bytes]:
         pieces = itertools.chain(
             (p for p in (head,) if len(p)), rows, (p for p in (tail,) if len(p))
         )
-    return map(np.ndarray.copy, pieces) if copy else pieces
+    return map(_copied, pieces) if copy else pieces
+
+
+def _copied(piece: Bytes) -> Bytes:
+    """Return a copy of a piece, which must not have been lost."""
+    copy = piece.copy()
+    if _faults.faults[0]:
+        raise_if_lost(piece)
+    return copy

@@ -6,8 +6,8 @@ import contextlib
 import weakref
 
 from . import _os
-from ._atomic import AtomicContent
 from ._ranges import LARGEST, as_count
+from ._safety import GuardedContent
 from .errors import ArgumentError, FileError, ReadOnlyError, UnsupportedError
 from .flags import Access
 from .region import Bytes, Region, region_of, regions_of
@@ -16,7 +16,7 @@ from .source import set_size
 __all__ = ["ResizableContent"]
 
 
-class ResizableContent(AtomicContent):
+class ResizableContent(GuardedContent):
     """Bytes that can grow and shrink: the part of `MappedFile` that resizes."""
 
     __slots__ = ()
@@ -139,6 +139,7 @@ class ResizableContent(AtomicContent):
 
     def _settle(self, data: Bytes, size: int) -> None:
         self.state = (data, size)
+        self._source.cut_to = min(self._source.cut_to, self._source.offset + size)
         for region in self._regions():
             region.size = min(size, region.capacity)
             region.reached = max(region.size, region.reached)

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import _os
 from ._content import as_dtype
+from ._losses import raise_if_lost
 from ._publish import publishing
 from .errors import file_error
 from .flags import Mode
@@ -43,6 +44,8 @@ def save(path: Path, array: npt.ArrayLike) -> None:
         If the file cannot be written, on a full disk for one. What was at the path is as it was.
     ArgumentError
         If the array holds Python objects.
+    MappingLostError
+        If the array is of a file that has lost some of it meanwhile.
 
     Notes
     -----
@@ -66,6 +69,7 @@ def save(path: Path, array: npt.ArrayLike) -> None:
         draft.write(header)
         for piece in _pieces(data.T if fortran else data):
             draft.write(piece)
+        raise_if_lost(data)
 
 
 def copy(src: Path, dst: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from . import _os
 from ._extent import ResizableContent
+from ._losses import check_file, check_region
 from ._ranges import as_count, bounded
 from .errors import (
     ArgumentError,
@@ -68,6 +69,7 @@ class MappedFile(ResizableContent):
         length: int | None = None,
         capacity: int | None = None,
         reserve: bool = True,
+        guard: bool = True,
     ) -> Self:
         """Map a file, or a part of it.
 
@@ -90,6 +92,9 @@ class MappedFile(ResizableContent):
         reserve : bool, default True
             Give the file its blocks when it is created or grown, so that a full disk is an error
             there and then. False makes a file with holes.
+        guard : bool, default True
+            Let bytes that the file loses under the mapping become zeros and a `MappingLostError`.
+            Without it, or where there is none, they end the process.
 
         Returns
         -------
@@ -120,6 +125,7 @@ class MappedFile(ResizableContent):
             length=length,
             capacity=capacity,
             reserve=reserve,
+            guarded=guard,
         )
         return cls(region)
 
@@ -132,6 +138,7 @@ class MappedFile(ResizableContent):
         offset: int = 0,
         length: int | None = None,
         capacity: int | None = None,
+        guard: bool = True,
     ) -> Self:
         """Map an open file, which may have no path.
 
@@ -141,7 +148,7 @@ class MappedFile(ResizableContent):
             Descriptor; it is duplicated, so the caller can close it at once.
         mode : {"r", "r+", "c"}, default "r"
             As in `open`; no more than the descriptor was opened for.
-        offset, length, capacity : int, optional
+        offset, length, capacity, guard : optional
             As in `open`.
 
         Returns
@@ -179,6 +186,7 @@ class MappedFile(ResizableContent):
             raise file_error(error, f"map descriptor {number}", None) from error
         source = Source(None, kind, fd=own)  # closes `own` when it goes
         source.facts = facts = check_mappable(own, None)
+        source.guarded = guard
         source.offset, count = bounded(offset, length, facts.size)
         room = 0 if capacity is None else as_count(capacity, "capacity")
         return cls(Region.of_file(own, source, count, room))
@@ -280,6 +288,9 @@ class MappedFile(ResizableContent):
         ------
         FileError
             If the drive reports an error; what was to be written may be lost.
+        MappingLostError, ReplacedError
+            If some of the bytes are no longer in the file, or the file no longer at its path; see
+            `check`. What is left is written all the same.
         OutOfBoundsError
             If the range does not lie within the mapping.
         ClosedError
@@ -309,13 +320,15 @@ class MappedFile(ResizableContent):
                     with source.opened() as fd:
                         _os.sync_file(fd)
                 source.make_name_durable()
-                return
-            with contextlib.suppress(ReplacedError), source.opened() as fd:
-                _os.start_writeback(fd, source.offset + start, count)
+            else:
+                with contextlib.suppress(ReplacedError), source.opened() as fd:
+                    _os.start_writeback(fd, source.offset + start, count)
         except FileError:
             raise
         except OSError as error:
             raise file_error(error, f"flush {count} bytes at {start}", source.path) from error
+        check_region(region, start, start + count)
+        check_file(region, start, start + count)
 
     def touch_pages(
         self,

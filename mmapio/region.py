@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _os
+from . import _faults, _os, guard
 from ._ranges import as_count, bounded, round_down, round_up
 from .errors import ArgumentError, ArgumentTypeError, InUseError, file_error
 from .flags import Access, Mode
@@ -56,6 +56,7 @@ class Region:
         "address",
         "capacity",
         "reached",
+        "row",
         "size",
         "source",
         "successor",
@@ -75,6 +76,7 @@ class Region:
         self.source = source
         self.successor: Region | None = None  # where the mapping moved to; lives as long as this
         self.access = source.mode.access
+        self.row = 0  # of the guard; 0: not guarded
         self.__array_interface__ = {
             "version": 3,
             "data": (address, self.access is Access.READ),
@@ -99,7 +101,11 @@ class Region:
         except OSError as error:
             raise file_error(error, f"map {wanted} bytes", source.path) from error
         room = pages - lead if _os.CAN_MAP_PAST_END else size
-        return cls(start, start + pages, start + lead, size, source, room)
+        region = cls(start, start + pages, start + lead, size, source, room)
+        if source.guarded:
+            at = source.offset - lead
+            region.row = guard.watch(start, pages, at, source)
+        return region
 
     @classmethod
     def of_nothing(cls, source: Source, size: int = 0, capacity: int = 0) -> Region:
@@ -124,6 +130,7 @@ class Region:
         capacity: int | None = None,
         reserve: bool = True,
         durable: bool = False,
+        guarded: bool = True,
         identity: _os.Identity | None = None,
     ) -> Region:
         """Open or create a file, as `MappedFile.open` says, and map it.
@@ -151,6 +158,7 @@ class Region:
             start, count = bounded(offset, length, facts.size)
             source = Source(name, mode, start, facts)
             source.reserve = reserve
+            source.guarded = guarded
             source.name_is_new = created
             return cls.of_file(fd, source, count, room)
         finally:
@@ -177,6 +185,7 @@ class Region:
         with self._saying("cover the mapping"):
             _os.cover(self._start, self._end - self._start, self.access)
         self._covered_from = self._start
+        self._forget()
 
     def uncover(self, fd: int, size: int) -> None:
         """Map the file again over what was covered, but no further than the page `size` is in."""
@@ -186,6 +195,33 @@ class Region:
             offset = self.source.offset + start - self.address
             with self._saying(f"map {end - start} bytes"):
                 _os.map_file_at(fd, offset, start, end - start, self.access)
+        if _faults.faults[0]:
+            self.recover(fd, size)
+
+    def recover(self, fd: int, size: int) -> int:
+        """Map the file again over what was lost, as far as its `size` bytes reach.
+
+        Return how many bytes of memory that is.
+        """
+        loss = guard.loss_of(self.row)
+        if loss is None:
+            return 0
+        end = min(round_up(self.address + size, _os.PAGE_SIZE), self._covered_from, loss.high)
+        if end <= loss.low:
+            return 0
+        guard.reset(self.row, end, loss.high)  # first: what is lost from here on is noted anew
+        offset = self.source.offset + loss.low - self.address
+        try:
+            with self._saying(f"map {end - loss.low} bytes"):
+                _os.map_file_at(fd, offset, loss.low, end - loss.low, self.access)
+        except BaseException:
+            guard.reset(self.row, loss.low, loss.high)
+            raise
+        return end - loss.low
+
+    def _forget(self) -> None:
+        row, self.row = self.row, 0
+        guard.forget(row)
 
     @contextlib.contextmanager
     def _saying(self, doing: str) -> Iterator[None]:
@@ -208,6 +244,7 @@ class Region:
         """Unmap the memory; no array over it may be alive."""
         start, self._start = self._start, self._end
         if start < self._end:
+            self._forget()  # first: what is unmapped may be another's a moment later
             _os.unmap(start, self._end - start)
 
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:

@@ -23,6 +23,7 @@ BUILTINS = {
     "FormatError": ValueError,
     "InUseError": BufferError,
     "KernelError": TypeError,
+    "MappingLostError": OSError,
     "MisalignedError": ValueError,
     "MissingExtraError": ImportError,
     "MissingFileError": FileNotFoundError,

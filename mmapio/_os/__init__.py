@@ -37,6 +37,7 @@ __all__ = [
     "futex_wait",
     "futex_wake",
     "identify",
+    "identify_path",
     "map_anonymous",
     "map_file",
     "map_file_at",

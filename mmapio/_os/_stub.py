@@ -27,6 +27,7 @@ __all__ = [
     "futex_wait",
     "futex_wake",
     "identify",
+    "identify_path",
     "map_anonymous",
     "map_file",
     "map_file_at",
@@ -107,6 +108,11 @@ def start_writeback(fd: int, offset: int, length: int) -> None:
 
 
 def identify(fd: int) -> FileFacts:
+    """Refuse."""
+    _refuse()
+
+
+def identify_path(path: str) -> FileFacts:
     """Refuse."""
     _refuse()
 

@@ -41,6 +41,7 @@ __all__ = [
     "futex_wait",
     "futex_wake",
     "identify",
+    "identify_path",
     "map_anonymous",
     "map_file",
     "map_file_at",
@@ -270,6 +271,15 @@ def identify(fd: int) -> FileFacts:
         facts.st_dev,
         0,
     )
+
+
+def identify_path(path: str) -> FileFacts:
+    """Return what is known of the file that a path leads to."""
+    fd = os.open(path, os.O_RDONLY | os.O_BINARY)
+    try:
+        return identify(fd)
+    finally:
+        os.close(fd)
 
 
 def _blocks(fd: int) -> int:

@@ -8,6 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from mmapio._faults import noticing
 from mmapio.errors import ArgumentTypeError
 from mmapio.kernels._jit import jit, part, piece_type
 from mmapio.kernels._layout import Pieces, plain
@@ -24,6 +25,7 @@ _32, _40, _48, _56 = np.uint64(32), np.uint64(40), np.uint64(48), np.uint64(56)
 _FULL = 1 << 31  # items after which tables of 32 bits are emptied
 
 
+@noticing
 def byte_counts(
     a: NDArray[np.uint8], *, threads: int | None = None, progress: bool = False
 ) -> NDArray[np.int64]:

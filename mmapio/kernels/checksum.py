@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mmapio._faults import noticing
 from mmapio.errors import ArgumentTypeError
 from mmapio.kernels._folding import crc32
 from mmapio.kernels._layout import Pieces, plain
@@ -18,6 +19,7 @@ _POLYNOMIAL = 0xEDB88320
 _ONE = 1 << 31  # the coefficient of x ** 0 is the highest bit
 
 
+@noticing
 def checksum(a: Any, *, threads: int | None = None, progress: bool = False) -> int:
     """Return the CRC-32 of the bytes of an array, as gzip, zip and PNG files carry it.
 

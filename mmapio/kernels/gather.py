@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mmapio import _os
 from mmapio._extras import require
+from mmapio._faults import noticing
 from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
 from mmapio.kernels._indices import Numbers, row_numbers
 from mmapio.kernels._layout import plain
@@ -74,6 +75,7 @@ class _Crew(NamedTuple):
     tell: Callable[[int], object] | None
 
 
+@noticing
 def gather(
     a: NDArray[Any],
     indices: Any,
@@ -148,6 +150,7 @@ def gather(
     return out
 
 
+@noticing
 def scatter(
     a: NDArray[Any],
     indices: Any,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmapio._faults import noticing
 from mmapio.errors import ArgumentError, ArgumentTypeError, KernelError, ReadOnlyError
 from mmapio.kernels._behind import Window
 from mmapio.kernels._compose import Args, Compiled, owned, reduction
@@ -28,6 +29,7 @@ State = tuple[int, int, bool, Any, bool, Any]
 Run = Callable[[int, int, State], tuple[int, State]]
 
 
+@noticing
 def reduce_chunks(
     a: NDArray[Any],
     kernel: Any,
@@ -145,6 +147,7 @@ def reduce_chunks(
     return fold.acc
 
 
+@noticing
 def map_chunks(
     a: NDArray[Any],
     kernel: Any,

@@ -13,6 +13,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from mmapio._faults import noticing
 from mmapio.kernels._columns import by_columns, column_means, column_sums, column_variances
 from mmapio.kernels._inside import item_type, unordered_row_of
 from mmapio.kernels._jit import inside
@@ -36,6 +37,7 @@ __all__ = ["mean", "sum", "var"]
 _HALF = 1 << 63
 
 
+@noticing
 def sum(
     a: Any, axis: int | None = None, *, threads: int | None = None, progress: bool = False
 ) -> Any:
@@ -101,6 +103,7 @@ def sum(
     return (total - low) % (2 * _HALF) + low
 
 
+@noticing
 def mean(
     a: Any, axis: int | None = None, *, threads: int | None = None, progress: bool = False
 ) -> Any:
@@ -146,6 +149,7 @@ def mean(
     return add(array, threads, progress) / array.size if array.size else math.nan
 
 
+@noticing
 def var(
     a: Any,
     axis: int | None = None,
