@@ -124,7 +124,9 @@ def check_file(region: Region, start: int, stop: int) -> None:
     start, stop = source.offset + start, source.offset + stop
     if facts.size < stop:
         raise lost_error(source, max(start, facts.size), stop, "truncated")
-    if known.allocated >= known.size and facts.allocated < min(known.size, source.cut_to):
+    if known.allocated >= known.size and facts.allocated < min(
+        known.size, source.cut_to, facts.size
+    ):
         raise lost_error(source, start, stop, "truncated", "and something else grew it again")
 
 

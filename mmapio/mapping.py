@@ -290,7 +290,7 @@ class MappedFile(ResizableContent):
             If the drive reports an error; what was to be written may be lost.
         MappingLostError, ReplacedError
             If some of the bytes are no longer in the file, or the file no longer at its path; see
-            `check`. What is left is written all the same.
+            `check`; the latter only if it waits. What is left is written all the same.
         OutOfBoundsError
             If the range does not lie within the mapping.
         ClosedError
@@ -328,7 +328,8 @@ class MappedFile(ResizableContent):
         except OSError as error:
             raise file_error(error, f"flush {count} bytes at {start}", source.path) from error
         check_region(region, start, start + count)
-        check_file(region, start, start + count)
+        if wait:
+            check_file(region, start, start + count)
 
     def touch_pages(
         self,

@@ -137,7 +137,6 @@ def watch(start: int, length: int, offset: int, source: _Source) -> int:
         if why_not() is not None:
             return 0
         handler = _state.start()
-    handler.ensure()
     row = _state.row(handler)
     facts = source.facts
     if not row or facts is None:
@@ -158,6 +157,7 @@ def watch(start: int, length: int, offset: int, source: _Source) -> int:
         offset,
         *_NOTHING_LOST,
     )
+    handler.ensure()  # and so all of the row is in memory before its length is
     handler.words[row * _ROW_WORDS] = length
     return row
 

@@ -10,6 +10,7 @@ Sources: sigaction(2) and <bits/sigaction.h> of glibc and musl on its struct, si
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable
 from typing import Final
 
@@ -36,6 +37,8 @@ _SA_SIGINFO_ONSTACK: Final = 0x08000004  # without SA_NODEFER
 
 # As Linux has them on x86-64 and aarch64.
 _SIGBUS: Final = 7
+_BUS_ADRALN: Final = 1  # what is there is not aligned: that no page can mend
+_STATX: Final = {"x86_64": 332, "aarch64": 291}  # older libraries have no function for it
 _REPLACING: Final = 0x02 | 0x10 | 0x20 | 0x4000  # MAP_ PRIVATE, FIXED, ANONYMOUS, NORESERVE
 
 # Numbers in capitals are put in before it is compiled; P64 and P32 are pointers, which versions of
@@ -45,7 +48,7 @@ declare i64 @__errno_location()
 declare i32 @sigaction(i32, i64, i64)
 declare i32 @raise(i32)
 declare i64 @mmap(i64, i64, i32, i32, i32, i64)
-declare i32 @statx(i32, i64, i32, i32, i64)
+declare i64 @syscall(i64, ...)
 
 define i64 @get(i64 %at) {
   %pointer = inttoptr i64 %at to P64
@@ -100,8 +103,8 @@ define i1 @ends_before(i64 %row, i64 %position) {
   %path = call i64 @of_row(i64 %row, i64 4)
   %flags_word = call i64 @of_row(i64 %row, i64 5)
   %flags = trunc i64 %flags_word to i32
-  %failed = call i32 @statx(i32 %fd, i64 %path, i32 %flags, i32 4095, i64 %facts)
-  %told = icmp eq i32 %failed, 0
+  %failed = call i64 (i64, ...) @syscall(i64 STATX, i32 %fd, i64 %path, i32 %flags, i32 4095, i64 %facts)
+  %told = icmp eq i64 %failed, 0
   br i1 %told, label %compare, label %no
 compare:
   %inode = call i64 @of_row(i64 %facts, i64 4)
@@ -151,13 +154,14 @@ define void @on_bus_error(i32 %signal, i64 %info, i64 %context) {
   %code_pointer = inttoptr i64 %code_at to P32
   %code = load i32, P32 %code_pointer
   %is_fault = icmp sgt i32 %code, 0
+  %may_be_ours = icmp sgt i32 %code, BUS_ADRALN
   %used = call i64 @get(i64 USED)
   %rows_length = mul i64 %used, ROW_BYTES
   %rows_end = add i64 TABLE, %rows_length
   %address = call i64 @of_row(i64 %info, i64 2)
-  br i1 %is_fault, label %search, label %not_ours
+  br i1 %may_be_ours, label %search, label %not_ours
 search:
-  %row = phi i64 [ FIRST, %0 ], [ %next_row, %look ]
+  %row = phi i64 [ FIRST, %0 ], [ %next_row, %look ], [ %next_row, %confirm ]
   %is_row = icmp ult i64 %row, %rows_end
   br i1 %is_row, label %look, label %not_ours
 look:
@@ -166,7 +170,12 @@ look:
   %start = call i64 @of_row(i64 %row, i64 1)
   %in_range = sub i64 %address, %start
   %inside = icmp ult i64 %in_range, %length
-  br i1 %inside, label %found, label %search
+  br i1 %inside, label %confirm, label %search
+confirm:
+  ; The row may have been given to another mapping between the two reads.
+  %same_length = call i64 @get(i64 %row)
+  %is_same = icmp eq i64 %same_length, %length
+  br i1 %is_same, label %found, label %search
 found:
   %page = and i64 %address, PAGE_MASK
   %page_end = add i64 %page, PAGE_SIZE
@@ -253,7 +262,9 @@ def _compile(table: int) -> tuple[int, int]:
         "PAGE_MASK": -_os.PAGE_SIZE,
         "PAGE_SIZE": _os.PAGE_SIZE,
         "REPLACING": _REPLACING,
+        "STATX": _STATX[os.uname().machine],
         "SIGNAL": _SIGBUS,
+        "BUS_ADRALN": _BUS_ADRALN,
         "FIRST": table + 8 * ROW_WORDS * FIRST_ROW,
         "TABLE": table,
     }
@@ -269,7 +280,7 @@ def _compile(table: int) -> tuple[int, int]:
     machine = llvm.Target.from_default_triple().create_target_machine(opt=1)
     engine = llvm.create_mcjit_compiler(module, machine)
     libc = ctypes.CDLL(None)
-    for name in ("__errno_location", "sigaction", "raise", "mmap", "statx"):
+    for name in ("__errno_location", "sigaction", "raise", "mmap", "syscall"):
         address = ctypes.cast(getattr(libc, name), ctypes.c_void_p).value
         engine.add_global_mapping(module.get_function(name), address)
     addresses = engine.get_function_address("on_bus_error"), engine.get_function_address("ensure")
