@@ -102,10 +102,12 @@ def check_region(region: Region, start: int, stop: int) -> None:
         at = region.source.offset - region.address
         low = at + max(loss.low, region.address)
         high = at + min(loss.high, region.address + region.size)
-        cause = _cause(region.source, low, loss)
+        cause = _cause(region.source, low, high, loss)
         facts = _facts_now(region.source) if cause == "truncated" else None
         if facts is not None:
-            low = min(low, facts.size)  # the page that holds the end is zeroed without a signal
+            low = max(
+                min(low, facts.size), region.source.offset
+            )  # the page that holds the end is zeroed without a signal
         raise lost_error(region.source, low, high, cause)
 
 
@@ -156,27 +158,24 @@ def lost_error(
     return error
 
 
-def _cause(source: Source, position: int, loss: guard.Loss) -> str:
+def _cause(source: Source, low: int, high: int, loss: guard.Loss) -> str:
     """Find out why a page was lost: the signal says the same for all but the memory."""
     if loss.code in _MEMORY_CODES:
         return "memory error"
     if loss.past_end:
         return "truncated"
     with contextlib.suppress(OSError, FileError), source.opened() as fd:
-        if _os.identify(fd).size <= position:
+        size = _os.identify(fd).size
+        if size <= low:
             return "truncated"
-        if _is_hole(fd, position):
+        if _has_hole(fd, low, min(high, size)):
             return "no space"
     return "I/O error"
 
 
-def _is_hole(fd: int, position: int) -> bool:
-    if sys.platform == "win32":
-        return False
-    try:
-        return os.lseek(fd, position, os.SEEK_DATA) > position
-    except OSError as error:
-        return error.errno == errno.ENXIO
+def _has_hole(fd: int, low: int, high: int) -> bool:
+    # Not only at `low`: blocks for the first part of what was stored may have been found.
+    return sys.platform != "win32" and os.lseek(fd, low, os.SEEK_HOLE) < high
 
 
 def recover(region: Region, size: int) -> int:

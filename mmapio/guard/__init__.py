@@ -174,6 +174,7 @@ def ensure() -> None:
     """Put the handler on top, in case that another one has come since."""
     if _state.handler is not None:
         _state.handler.ensure()
+        _state.handler.refill()
 
 
 def loss_of(row: int) -> Loss | None:

@@ -30,6 +30,8 @@ FIRST_ROW: Final = 8
 _FAULTS: Final = 0  # words from here on: how many there were, in all mappings
 _USED: Final = 1  # rows that were ever used
 _ASIDE: Final = 2  # whether the handler has stepped aside
+_RESERVE: Final = 3  # areas of memory that can be given up; 0 if they have been
+_RESERVE_PAGES: Final = 8
 _ACTION: Final = 16  # struct sigaction: ours,
 _PREVIOUS: Final = 40  # the one before ours,
 _DEFAULT: Final = 64  # and that of SIG_DFL, which is all zeros
@@ -48,6 +50,7 @@ declare i64 @__errno_location()
 declare i32 @sigaction(i32, i64, i64)
 declare i32 @raise(i32)
 declare i64 @mmap(i64, i64, i32, i32, i32, i64)
+declare i32 @munmap(i64, i64)
 declare i64 @syscall(i64, ...)
 
 define i64 @get(i64 %at) {
@@ -103,7 +106,8 @@ define i1 @ends_before(i64 %row, i64 %position) {
   %path = call i64 @of_row(i64 %row, i64 4)
   %flags_word = call i64 @of_row(i64 %row, i64 5)
   %flags = trunc i64 %flags_word to i32
-  %failed = call i64 (i64, ...) @syscall(i64 STATX, i32 %fd, i64 %path, i32 %flags, i32 4095, i64 %facts)
+  %failed = call i64 (i64, ...)
+      @syscall(i64 STATX, i32 %fd, i64 %path, i32 %flags, i32 4095, i64 %facts)
   %told = icmp eq i64 %failed, 0
   br i1 %told, label %compare, label %no
 compare:
@@ -200,7 +204,16 @@ fill:
   %filled = call i1 @replace(i64 %row, i64 %page, i64 %high, i32 %protection)
   br i1 %filled, label %return, label %fill_all
 fill_all:
-  ; A hole for each page takes more areas than vm.max_map_count allows: one for all does not.
+  ; Areas for single pages are more than vm.max_map_count allows: one for all is not. The last one
+  ; may have made them one too many for any other, so the reserve is given up for it.
+  %reserve_pointer = inttoptr i64 RESERVE to P64
+  %reserve = atomicrmw xchg P64 %reserve_pointer, i64 0 seq_cst
+  %has_reserve = icmp ne i64 %reserve, 0
+  br i1 %has_reserve, label %give_up, label %fill_whole
+give_up:
+  %given_up = call i32 @munmap(i64 %reserve, i64 RESERVE_BYTES)
+  br label %fill_whole
+fill_whole:
   %filled_all = call i1 @replace(i64 %row, i64 %start, i64 %end, i32 %protection)
   br i1 %filled_all, label %return, label %not_ours
 not_ours:
@@ -239,7 +252,16 @@ class Handler:
         on_bus_error, ensure = _compile(address)
         self.words[_ACTION] = on_bus_error
         self.words[_ACTION + 17] = _SA_SIGINFO_ONSTACK
+        self.refill()
         self.ensure: Callable[[], int] = ctypes.PYFUNCTYPE(ctypes.c_int)(ensure)
+
+    def refill(self) -> None:
+        """Have areas of memory in reserve, for when there are too many of them."""
+        if not self.words[_RESERVE]:
+            address = _os.map_anonymous(_RESERVE_PAGES * _os.PAGE_SIZE)
+            for page in range(0, _RESERVE_PAGES, 2):
+                _os.cover(address + page * _os.PAGE_SIZE, _os.PAGE_SIZE, Access.READ)
+            self.words[_RESERVE] = address
 
     @property
     def used(self) -> int:
@@ -263,12 +285,13 @@ def _compile(table: int) -> tuple[int, int]:
         "PAGE_SIZE": _os.PAGE_SIZE,
         "REPLACING": _REPLACING,
         "STATX": _STATX[os.uname().machine],
+        "RESERVE_BYTES": _RESERVE_PAGES * _os.PAGE_SIZE,
         "SIGNAL": _SIGBUS,
         "BUS_ADRALN": _BUS_ADRALN,
         "FIRST": table + 8 * ROW_WORDS * FIRST_ROW,
         "TABLE": table,
     }
-    for name in ("FAULTS", "USED", "ASIDE", "ACTION", "PREVIOUS", "DEFAULT"):
+    for name in ("RESERVE", "FAULTS", "USED", "ASIDE", "ACTION", "PREVIOUS", "DEFAULT"):
         numbers[name] = table + 8 * globals()[f"_{name}"]
     code = _CODE
     for name, number in numbers.items():
@@ -280,7 +303,7 @@ def _compile(table: int) -> tuple[int, int]:
     machine = llvm.Target.from_default_triple().create_target_machine(opt=1)
     engine = llvm.create_mcjit_compiler(module, machine)
     libc = ctypes.CDLL(None)
-    for name in ("__errno_location", "sigaction", "raise", "mmap", "syscall"):
+    for name in ("__errno_location", "sigaction", "raise", "mmap", "munmap", "syscall"):
         address = ctypes.cast(getattr(libc, name), ctypes.c_void_p).value
         engine.add_global_mapping(module.get_function(name), address)
     addresses = engine.get_function_address("on_bus_error"), engine.get_function_address("ensure")

@@ -12,6 +12,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from mmapio import atomics
+from mmapio._faults import noticing
 from mmapio.atomics._rules import check_dtype, misaligned
 from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
 from mmapio.kernels._indices import Numbers, as_numbers, outside
@@ -33,6 +34,7 @@ Steps = tuple[int, int]
 Kernel = Callable[[NDArray[Any], Place, Numbers, NDArray[Any], Steps, int, int], None]
 
 
+@noticing
 def scatter_add(a: NDArray[Any], indices: Any, values: Any, *, threads: int | None = None) -> None:
     """Add to rows of an array by their numbers, in one step each: `numpy.add.at`, but shared.
 
