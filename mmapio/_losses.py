@@ -105,9 +105,8 @@ def check_region(region: Region, start: int, stop: int) -> None:
         cause = _cause(region.source, low, high, loss)
         facts = _facts_now(region.source) if cause == "truncated" else None
         if facts is not None:
-            low = max(
-                min(low, facts.size), region.source.offset
-            )  # the page that holds the end is zeroed without a signal
+            # The page that holds the end is zeroed without a signal.
+            low = max(min(low, facts.size), region.source.offset)
         raise lost_error(region.source, low, high, cause)
 
 
