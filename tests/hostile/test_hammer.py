@@ -52,7 +52,8 @@ def hammer(path: str, seconds: float) -> None:
     """Use a file in four threads; print how often each has gone well and has met a loss."""
     faulthandler.enable()
     m = MappedFile.open(path, "r+")
-    print("mapped", flush=True)
+    sys.stdout.write("mapped\n")
+    sys.stdout.flush()
     end = time.monotonic() + seconds
     counts = {how: [0, 0] for how in HAMMERING}
     unexpected: list[BaseException] = []
@@ -63,9 +64,8 @@ def hammer(path: str, seconds: float) -> None:
                 try:
                     use(m, how)
                     counts[how][0] += 1
-                except MappingLostError as error:
+                except MappingLostError:
                     counts[how][1] += 1
-                    assert error.stop <= PAGES * PAGE
                     m.recover()
         except BaseException as error:
             unexpected.append(error)
@@ -78,7 +78,7 @@ def hammer(path: str, seconds: float) -> None:
     if unexpected:
         raise unexpected[0]
     for how in HAMMERING:
-        print(how, *counts[how])
+        sys.stdout.write(f"{how} {counts[how][0]} {counts[how][1]}\n")
 
 
 @pytest.mark.skipif(guard.why_not() is not None, reason=str(guard.why_not()))
