@@ -38,11 +38,10 @@ _AT_EMPTY_PATH = 0x1000
 _BATCH = 64
 
 _ROW_WORDS = 16
-_LENGTH, _FAULTS, _LOW, _HIGH, _CODE, _PAST_END = 0, 10, 11, 12, 13, 14
-_NOWHERE = 2**64 - 1
-_NOTHING_LOST = (0, _NOWHERE, 0, 0, 0)
-# What comes after the length.
-_pack_into = Struct("@QQqQQQQqQQQQQQ").pack_into
+_FAULTS, _NOT_LOW, _HIGH, _CODE, _PAST_END = 10, 11, 12, 13, 14
+_HIGHEST = 2**64 - 1
+# What comes after the length, up to what the handler notes.
+_pack_into = Struct("@QQqQQQIIQq").pack_into
 # Where the characters of a bytes object begin.
 _TO_CHARACTERS = bytes.__basicsize__ - 1
 _NO_PATH = b""
@@ -137,28 +136,33 @@ def watch(start: int, length: int, offset: int, source: _Source) -> int:
         if why_not() is not None:
             return 0
         handler = _state.start()
-    row = _state.row(handler)
     facts = source.facts
+    row = _state.row(handler) if facts is not None else 0
     if not row or facts is None:
         return 0
     fd, path = source.kept_descriptor, source.path
     _state.paths[row] = name = _NO_PATH if fd is not None or path is None else os.fsencode(path)
+    _, inode, _, _, born, _, major, minor = facts
+    at = row * _ROW_WORDS
     _pack_into(
         handler.memory,
-        8 * (row * _ROW_WORDS + 1),
+        8 * at + 8,
         start,
         1 if source.mode.access is Access.READ else 3,
         _AT_FDCWD if fd is None else fd,
         id(name) + _TO_CHARACTERS,
         0 if fd is None else _AT_EMPTY_PATH,
-        facts.inode,
-        facts.device_major | facts.device_minor << 32,
-        facts.born_s,
+        inode,
+        major,
+        minor,
+        born,
         offset,
-        *_NOTHING_LOST,
     )
+    words = handler.words
+    if words[at + _FAULTS]:
+        reset(row)
     handler.ensure()  # and so all of the row is in memory before its length is
-    handler.words[row * _ROW_WORDS] = length
+    words[at] = length
     return row
 
 
@@ -186,16 +190,17 @@ def loss_of(row: int) -> Loss | None:
     words = handler.words[at : at + _ROW_WORDS]
     if not words[_FAULTS]:
         return None
-    return Loss(words[_LOW], words[_HIGH], words[_CODE], bool(words[_PAST_END]))
+    return Loss(words[_NOT_LOW] ^ _HIGHEST, words[_HIGH], words[_CODE], bool(words[_PAST_END]))
 
 
-def reset(row: int, low: int = _NOWHERE, high: int = 0) -> None:
+def reset(row: int, low: int = 0, high: int = 0) -> None:
     """Note that of a mapping nothing is lost, or only what lies between two addresses."""
     handler = _state.handler
     if row and handler is not None:
         at, still = row * _ROW_WORDS, low < high
-        handler.words[at + _LOW] = low if still else _NOWHERE
+        handler.words[at + _NOT_LOW] = low ^ _HIGHEST if still else 0
         handler.words[at + _HIGH] = high if still else 0
+        handler.words[at + _PAST_END] &= still
         handler.words[at + _FAULTS] = int(still)
 
 

@@ -23,7 +23,8 @@ __all__ = ["FIRST_ROW", "ROWS", "ROW_WORDS", "Handler"]
 ROWS: Final = 1 << 16
 # Words of 8 bytes. A row: length (0: it is free; written last), address, protection, descriptor
 # and path and flags for statx, inode, device, birth, offset in the file of the address; then, as
-# the handler has it: faults, lowest and highest address lost, si_code, whether it was past the end.
+# the handler has it: faults, lowest (its complement, so that 0 is none) and highest
+# address lost, si_code, whether it was past the end.
 ROW_WORDS: Final = 16
 # The first rows hold what is not of a mapping.
 FIRST_ROW: Final = 8
@@ -140,7 +141,8 @@ define i1 @replace(i64 %row, i64 %low, i64 %high, i32 %protection) {
   %high_at = add i64 %row, 96
   %highest = inttoptr i64 %high_at to P64
   %all = inttoptr i64 FAULTS to P64
-  %1 = atomicrmw umin P64 %lowest, i64 %low seq_cst
+  %not_low = xor i64 %low, -1
+  %1 = atomicrmw umax P64 %lowest, i64 %not_low seq_cst
   %2 = atomicrmw umax P64 %highest, i64 %high seq_cst
   %3 = atomicrmw add P64 %faults, i64 1 seq_cst
   %4 = atomicrmw add P64 %all, i64 1 seq_cst
