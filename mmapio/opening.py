@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.format import MAGIC_PREFIX
 
 from ._content import as_dtype
-from ._losses import raise_if_lost
+from ._losses import check_region
 from ._ranges import as_count, as_shape, fitting_shape, full_shape
 from .array import MappedArray, array_over
 from .errors import ArgumentError, FormatError
@@ -100,7 +100,7 @@ def open(
     region = Region.of_path(path, kind, size, prefix, reserve=reserve, guarded=guard)
     if start is None and _is_npy(region):
         array = _open_npy(region, wanted, shape)
-        raise_if_lost(region.bytes())  # or the header may be zeros that took its place
+        check_region(region, 0, region.size)  # or the header may be zeros that took its place
         return array
     if wanted is None:
         raise FormatError(f"{region.source.name} {_what_it_is(region)}")
