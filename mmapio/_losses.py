@@ -78,8 +78,8 @@ class Guarding:
 def raise_if_lost(thing: object) -> None:
     """Raise MappingLostError if it is an array over memory that was lost."""
     base: Any = thing
-    while isinstance(base, np.ndarray):
-        base = base.base
+    while isinstance(base, (np.ndarray, memoryview)):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
     if isinstance(base, Region) and isinstance(thing, np.ndarray) and thing.size:
         low, high = byte_bounds(thing)
         check_region(base, low - base.address, high - base.address)

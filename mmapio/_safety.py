@@ -102,7 +102,8 @@ the mapping, and read zeros: another program has cut the file off: '...checked.b
     def recover(self) -> int:
         """Map the file again over what was lost of it, as far as it reaches now.
 
-        What was stored in the zeros that had taken its place is lost with them.
+        What was stored in the zeros that had taken its place is lost with them. In mode ``c`` so
+        is all that was stored between the first and the last byte that were lost.
 
         Returns
         -------

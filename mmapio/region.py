@@ -103,8 +103,7 @@ class Region:
         room = pages - lead if _os.CAN_MAP_PAST_END else size
         region = cls(start, start + pages, start + lead, size, source, room)
         if source.guarded:
-            at = source.offset - lead
-            region.row = guard.watch(start, pages, at, source)
+            guard.watch(region, start, pages, source.offset - lead)
         return region
 
     @classmethod

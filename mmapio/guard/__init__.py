@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 import sys
 import threading
 import warnings
@@ -60,6 +61,15 @@ class _Source(Protocol):
     def kept_descriptor(self) -> int | None: ...
 
 
+class _Region(Protocol):
+    """Memory that maps a file."""
+
+    row: int
+
+    @property
+    def source(self) -> _Source: ...
+
+
 class Loss(NamedTuple):
     """What was lost of a mapping: addresses from `low` to `high`, with zeros in their place.
 
@@ -75,9 +85,11 @@ class Loss(NamedTuple):
 @functools.cache
 def why_not() -> str | None:
     """Return why there is no guard in this process; None if there is one."""
+    if _state.failure is not None:
+        return _state.failure
     if os.environ.get(_VARIABLE) == "0":
         return f"{_VARIABLE}=0 switched it off"
-    machine = os.uname().machine if hasattr(os, "uname") else sys.platform
+    machine = platform.machine()
     if sys.platform == "linux" and sys.maxsize > 2**32 and _os.CAN_MAP_PAST_END:
         if sys.implementation.name == "cpython" and machine in ("x86_64", "aarch64"):
             return None
@@ -89,18 +101,24 @@ class _State:
 
     def __init__(self) -> None:
         self.handler: Handler | None = None
+        self.failure: str | None = None  # why it cannot be had
         self.free: list[int] = []
         self.paths: dict[int, bytes] = {}  # what the rows point to
         self.lock = threading.Lock()
 
-    def start(self) -> Handler:
-        """Compile the handler, once."""
+    def start(self) -> Handler | None:
+        """Compile the handler, once; None if that cannot be done here."""
         with self.lock:
-            if self.handler is None:
-                from ._handler import Handler
+            if self.handler is None and self.failure is None:
+                try:
+                    from ._handler import Handler
 
-                self.handler = Handler()
-                _faults.faults = self.handler.words
+                    self.handler = Handler()
+                except Exception as error:  # code made at run time may be forbidden, for one
+                    self.failure = f"it cannot be compiled here: {error}"
+                    why_not.cache_clear()
+                else:
+                    _faults.faults = self.handler.words
             return self.handler
 
     def row(self, handler: Handler) -> int:
@@ -126,20 +144,18 @@ class _State:
 _state = _State()
 
 
-def watch(start: int, length: int, offset: int, source: _Source) -> int:
-    """Guard the pages from `start` on, where a file's bytes from `offset` on are mapped.
+def watch(region: _Region, start: int, length: int, offset: int) -> None:
+    """Guard the pages of a region from `start` on, which map its file from `offset` on.
 
-    Return the number that `forget` takes; 0 if there is no guard.
+    Its `row` is the number that the others take; it stays 0 if there is no guard.
     """
-    handler = _state.handler
-    if handler is None:
-        if why_not() is not None:
-            return 0
+    handler, source = _state.handler, region.source
+    if handler is None and why_not() is None:
         handler = _state.start()
     facts = source.facts
-    row = _state.row(handler) if facts is not None else 0
-    if not row or facts is None:
-        return 0
+    row = _state.row(handler) if handler is not None and facts is not None else 0
+    if not row or handler is None or facts is None:
+        return
     fd, path = source.kept_descriptor, source.path
     _state.paths[row] = name = _NO_PATH if fd is not None or path is None else os.fsencode(path)
     _, inode, _, _, born, _, major, minor = facts
@@ -162,8 +178,8 @@ def watch(start: int, length: int, offset: int, source: _Source) -> int:
     if words[at + _FAULTS]:
         reset(row)
     handler.ensure()  # and so all of the row is in memory before its length is
+    region.row = row  # first: Ctrl-C may come at any time, and the region must forget it then
     words[at] = length
-    return row
 
 
 def forget(row: int) -> None:

@@ -10,7 +10,7 @@ Sources: sigaction(2) and <bits/sigaction.h> of glibc and musl on its struct, si
 from __future__ import annotations
 
 import ctypes
-import os
+import platform
 from collections.abc import Callable
 from typing import Final
 
@@ -286,7 +286,7 @@ def _compile(table: int) -> tuple[int, int]:
         "PAGE_MASK": -_os.PAGE_SIZE,
         "PAGE_SIZE": _os.PAGE_SIZE,
         "REPLACING": _REPLACING,
-        "STATX": _STATX[os.uname().machine],
+        "STATX": _STATX[platform.machine()],
         "RESERVE_BYTES": _RESERVE_PAGES * _os.PAGE_SIZE,
         "SIGNAL": _SIGBUS,
         "BUS_ADRALN": _BUS_ADRALN,

@@ -196,6 +196,23 @@ def test_a_full_table_warns_and_maps_all_the_same(
         m.check()
 
 
+def test_where_it_cannot_be_compiled_files_are_mapped_without_it(
+    path: Path, run_python: Callable[..., str]
+) -> None:
+    code = """
+import sys, warnings
+import mmapio
+sys.modules["mmapio.guard._handler"] = None
+m = mmapio.MappedFile.open(sys.argv[1])
+with warnings.catch_warnings(record=True) as told, m.guard():
+    pass
+print(m.guarded, m.read(0, 1), *(each.message for each in told))
+"""
+    assert "cannot be compiled here: import of mmapio.guard._handler halted" in run_python(
+        code, str(path)
+    )
+
+
 def test_where_there_is_no_guard_a_block_says_so(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

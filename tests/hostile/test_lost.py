@@ -121,6 +121,15 @@ def test_an_operation_on_an_array_that_is_lost_says_so(
     )
 
 
+def test_buffers_of_a_mapping_are_known_to_be_of_it(path: Path) -> None:
+    m = MappedFile.open(path)
+    arrays = [np.frombuffer(m, "u1"), np.asarray(m), np.frombuffer(memoryview(m), "<u4")[::2]]
+    cut(path)
+    for each in arrays:
+        with pytest.raises(MappingLostError):
+            kernels.sum(each)
+
+
 def test_what_lies_before_the_loss_is_read_without_an_error(path: Path) -> None:
     a = mmapio.open(path, "r+", dtype="u1")
     cut(path)
