@@ -204,8 +204,10 @@ import sys, warnings
 import mmapio
 sys.modules["mmapio.guard._handler"] = None
 m = mmapio.MappedFile.open(sys.argv[1])
-with warnings.catch_warnings(record=True) as told, m.guard():
-    pass
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    with m.guard():
+        pass
 print(m.guarded, m.read(0, 1), *(each.message for each in told))
 """
     assert "cannot be compiled here: import of mmapio.guard._handler halted" in run_python(
