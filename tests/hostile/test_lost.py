@@ -264,8 +264,9 @@ def test_another_file_at_the_path_is_noticed(path: Path) -> None:
     m.flush()
 
 
-def test_own_changes_of_the_size_are_no_losses(path: Path) -> None:
-    m = MappedFile.open(path, "r+")
+@pytest.mark.parametrize("reserve", [True, False])
+def test_own_changes_of_the_size_are_no_losses(path: Path, reserve: bool) -> None:
+    m = MappedFile.open(path, "r+", reserve=reserve)
     for size in (PAGE, 30 * PAGE, 3, 7 * PAGE + 1, 0, 40 * PAGE):
         m.resize(size)
         m.check()
