@@ -376,6 +376,19 @@ def test_a_file_that_lost_its_name_is_lost_page_by_page(path: Path) -> None:
         m.read()
 
 
+def test_the_size_of_another_file_at_the_path_is_not_taken_for_its_own(path: Path) -> None:
+    m = MappedFile.open(path)
+    with open(path, "r+b") as file:
+        path.unlink()
+        path.write_bytes(b"short")
+        file.truncate(LEFT)
+        with pytest.raises(MappingLostError):
+            m.read(10 * PAGE, 1)
+        file.write(b"z" * len(CONTENT))
+        file.flush()
+        assert m.read(11 * PAGE, 1) == b"z"  # only the page that was met is lost
+
+
 def test_a_mapping_that_was_sent_is_guarded_too(path: Path) -> None:
     m = pickle.loads(pickle.dumps(MappedFile.open(path)))
     cut(path)
