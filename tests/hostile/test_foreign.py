@@ -121,7 +121,7 @@ def test_it_dies_of_it(tmp_path: Path, handlers: str, fault: str) -> None:
 
 
 @pytest.mark.parametrize("fork", ["", "fork"])
-@pytest.mark.parametrize("handlers", HANDLERS.values(), ids=HANDLERS)
+@pytest.mark.parametrize("handlers", [HANDLERS["absent"], HANDLERS["after and ensured"]])
 def test_it_dies_of_it_after_a_loss_of_ours_too(tmp_path: Path, handlers: str, fork: str) -> None:
     status, printed, told = outcome(tmp_path, f"{handlers} lose {fork} lose fault")
     assert status == (107 if fork else -7), told

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from mmapio import guard
-
 pytestmark = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="it reads /proc/self")
 
 BOOKS = """
@@ -157,11 +155,6 @@ def test_10_000_at_once_with_1_024_descriptors(
     tmp_path: Path, run_python: Callable[..., str]
 ) -> None:
     run_python(BOOKS + AT_ONCE, str(tmp_path), "0")
-
-
-@pytest.mark.skipif(guard.why_not() is not None, reason=str(guard.why_not()))
-def test_10_000_at_once_without_the_guard(tmp_path: Path, run_python: Callable[..., str]) -> None:
-    run_python(BOOKS + AT_ONCE, str(tmp_path), "0", MMAPIO_GUARD="0")
 
 
 def test_10_000_closes_under_threads_that_read_and_write(
