@@ -73,7 +73,7 @@ class MappedContent:
         Returns
         -------
         numpy.ndarray
-            One dimension, ``length // itemsize`` items; writable if the mapping is. While it
+            One dimension (and those of `dtype`), ``length // itemsize`` items; writable if the mapping is. While it
             lives, so does the memory.
 
         Raises
@@ -111,6 +111,8 @@ class MappedContent:
             raise ArgumentError(
                 f"length {count} is not a multiple of the {kind.itemsize} bytes of dtype {kind}"
             )
+        if kind.subdtype is not None:  # its dimensions come last, as in numpy
+            return found.view(kind.base).reshape(-1, *kind.shape)
         return found.view(kind)
 
     def read(self, offset: int = 0, length: int | None = None) -> bytes:
