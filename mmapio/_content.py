@@ -73,8 +73,8 @@ class MappedContent:
         Returns
         -------
         numpy.ndarray
-            One dimension (and those of `dtype`), ``length // itemsize`` items; writable if the mapping is. While it
-            lives, so does the memory.
+            One dimension (and those of `dtype`), ``length // itemsize`` items; writable if the
+            mapping is. While it lives, so does the memory.
 
         Raises
         ------
