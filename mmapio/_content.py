@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from . import _os
+from . import _faults, _os
+from ._losses import check_region, raise_if_lost
 from ._ranges import as_count, bounded
 from ._syncing import check_flushes, note_write
 from .errors import ArgumentError, ArgumentTypeError, ClosedError, ReadOnlyError
@@ -78,8 +79,8 @@ class MappedContent:
         Returns
         -------
         numpy.ndarray
-            One dimension, ``length // itemsize`` items; writable if the mapping is. While it
-            lives, so does the memory.
+            One dimension (and those of `dtype`), ``length // itemsize`` items; writable if the
+            mapping is. While it lives, so does the memory.
 
         Raises
         ------
@@ -116,6 +117,8 @@ class MappedContent:
             raise ArgumentError(
                 f"length {count} is not a multiple of the {kind.itemsize} bytes of dtype {kind}"
             )
+        if kind.subdtype is not None:  # its dimensions come last, as in numpy
+            return found.view(kind.base).reshape(-1, *kind.shape)
         return found.view(kind)
 
     def read(self, offset: int = 0, length: int | None = None) -> bytes:
@@ -137,6 +140,8 @@ class MappedContent:
         ------
         OutOfBoundsError
             If the range does not lie within the mapping.
+        MappingLostError
+            If a part of it has been lost under the mapping.
         ClosedError
             If the mapping is closed.
 
@@ -146,7 +151,11 @@ class MappedContent:
         >>> mmapio.MappedFile.anonymous(16).read(4, 2)
         b'\x00\x00'
         """
-        return self.view(offset, length).tobytes()
+        data = self.view(offset, length)
+        found = data.tobytes()
+        if _faults.faults[0]:
+            raise_if_lost(data)
+        return found
 
     def read_into(self, offset: int, out: Any) -> int:
         """Fill a buffer with the bytes from an offset on.
@@ -167,6 +176,8 @@ class MappedContent:
         ------
         OutOfBoundsError
             If the mapping ends before `out` is full; nothing is copied then.
+        MappingLostError
+            If a part of the range has been lost under the mapping.
         ArgumentError
             If `out` is read-only or not contiguous.
         ClosedError
@@ -184,7 +195,10 @@ class MappedContent:
         target = as_bytes(out)
         if not target.flags.writeable:
             raise ArgumentError("out must be writable")
-        target[:] = self.view(offset, len(target))
+        data = self.view(offset, len(target))
+        target[:] = data
+        if _faults.faults[0]:
+            raise_if_lost(data)
         return len(target)
 
     def write(self, offset: int, data: Any) -> int:
@@ -206,6 +220,8 @@ class MappedContent:
         ------
         OutOfBoundsError
             If the data do not fit; nothing is written then.
+        MappingLostError
+            If a part of the range has been lost under the mapping.
         ReadOnlyError
             If the mapping is read-only.
         FlushError
@@ -239,6 +255,7 @@ class MappedContent:
         if region.source.last_flush is not None:
             check_flushes(region)
         target[:] = source
+        check_region(region, offset, offset + len(source))
         return region
 
     def chunks(self, nbytes: int, copy: bool = False) -> Iterator[npt.NDArray[np.uint8]]:
@@ -418,4 +435,12 @@ def _pieces(data: Bytes, first: int, step: int, copy: bool) -> Iterator[Bytes]:
         pieces = itertools.chain(
             (p for p in (head,) if len(p)), rows, (p for p in (tail,) if len(p))
         )
-    return map(np.ndarray.copy, pieces) if copy else pieces
+    return map(_copied, pieces) if copy else pieces
+
+
+def _copied(piece: Bytes) -> Bytes:
+    """Return a copy of a piece, which must not have been lost."""
+    copy = piece.copy()
+    if _faults.faults[0]:
+        raise_if_lost(piece)
+    return copy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._content import raise_read_only
 from ._extent import ResizableContent
+from ._losses import check_file, check_region
 from ._ranges import bounded
 from ._syncing import check_flushes, flush_range, note_write
 from .flags import Access
@@ -99,6 +100,9 @@ class DurableContent(ResizableContent):
             If the drive reports an error; what was to be written may be lost. Every later flush
             raises it again, until the file is opened anew: asked twice, the system would say that
             all is well.
+        MappingLostError, ReplacedError
+            If some of the bytes are no longer in the file, or the file no longer at its path; see
+            `check`; the latter only if it waits. What is left is written all the same.
         OutOfBoundsError
             If the range does not lie within the mapping.
         ClosedError
@@ -122,3 +126,7 @@ class DurableContent(ResizableContent):
         region = self.region
         start, count = bounded(offset, length, self.size)
         flush_range(region, start, count, wait)
+        if count and region.access is Access.WRITE and region.source.has_file:
+            check_region(region, start, start + count)
+            if wait:
+                check_file(region, start, start + count)

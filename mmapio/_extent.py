@@ -7,9 +7,9 @@ import os
 import weakref
 
 from . import _os
-from ._atomic import AtomicContent
 from ._content import raise_read_only
 from ._ranges import LARGEST, as_count
+from ._safety import GuardedContent
 from .errors import ArgumentError, FileError, InUseError, UnsupportedError
 from .flags import Access
 from .region import Bytes, Region, references_to_bytes, region_of, regions_of
@@ -18,7 +18,7 @@ from .source import set_size
 __all__ = ["ResizableContent"]
 
 
-class ResizableContent(AtomicContent):
+class ResizableContent(GuardedContent):
     """Bytes that can grow and shrink: the part of `MappedFile` that resizes."""
 
     __slots__ = ()
@@ -93,10 +93,10 @@ class ResizableContent(AtomicContent):
             data, _ = self._open_state()
             region = region_of(data)
             moves = size > region.capacity
-            covered = [each for each in self._regions() if each.is_covered(size)]
-            if moves or covered:
+            regions = [each for each in self._regions() if each.is_covered(size) or each.has_loss]
+            if moves or regions:
                 with self._source.opened() as fd:
-                    for each in covered:
+                    for each in regions:
                         each.uncover(fd, size)
                     if moves:
                         data = self._move(region, Region.of_file(fd, self._source, size, 2 * size))
@@ -188,6 +188,7 @@ class ResizableContent(AtomicContent):
 
     def _settle(self, data: Bytes, size: int) -> None:
         self.state = (data, size)
+        self._source.cut_to = min(self._source.cut_to, self._source.offset + size)
         for region in self._regions():
             region.size = min(size, region.capacity)
             region.reached = max(region.size, region.reached)

@@ -125,7 +125,7 @@ class Part:
 
     def __getattr__(self, name: str) -> Any:
         # Asked for what is not there, such as slots once they are deleted.
-        if hasattr(type(self), name):
+        if any(name in getattr(kind, "__slots__", ()) for kind in type(self).__mro__):
             raise ClosedError(f"the {self.KIND} is closed")
         raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
 

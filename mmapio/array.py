@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
+from ._losses import Guarding
 from ._ranges import as_count
 from .errors import ArgumentError, ClosedError, UnsupportedError
 from .mapping import MappedFile, handle_of, is_shared_by_path
@@ -155,6 +156,75 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         if self._mapped_region().source.closed:
             raise ClosedError("the array's mapping is closed")
         return touch_pages(self.ndarray, write=write, threads=threads)
+
+    def check(self) -> None:
+        """Raise if bytes of the array have been lost since the file was opened.
+
+        Raises
+        ------
+        MappingLostError, ReplacedError, ClosedError
+            As of `MappedFile.check`.
+        UnsupportedError
+            If the array is a copy, which has no file.
+
+        Examples
+        --------
+        >>> import os, mmapio
+        >>> a = mmapio.create("table.bin", 100_000, "u1", raw=True)
+        >>> os.truncate("table.bin", 50_000)
+        >>> a[:50_000].check()
+        >>> a.check()
+        Traceback (most recent call last):
+        mmapio.errors.MappingLostError: [Errno ...] bytes 50000 to 100000 of the file were lost \
+under the mapping, and read zeros: another program has cut the file off: '...table.bin'
+        """
+        mapping, start, length = self._span()
+        mapping.check(start, length)
+
+    def guard(self) -> Guarding:
+        """Return a context manager that checks the array at its end, for code that uses it.
+
+        Returns
+        -------
+        Guarding
+            For a ``with`` block; see `MappedFile.guard`.
+
+        Raises
+        ------
+        UnsupportedError
+            If the array is a copy, which has no file.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> a = mmapio.create("summed.npy", (100, 100), "f4")
+        >>> with a.guard():
+        ...     total = a.sum()
+        """
+        return Guarding(self._mapped_region(), self.check)
+
+    def recover(self) -> int:
+        """Map the file again over what was lost of its mapping, as far as it reaches now.
+
+        Returns
+        -------
+        int
+            Bytes of memory that show the file again; see `MappedFile.recover`.
+
+        Raises
+        ------
+        ReplacedError, ClosedError
+            As of `MappedFile.recover`.
+        UnsupportedError
+            If the array is a copy, which has no file.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> mmapio.create("whole.npy", 100).recover()
+        0
+        """
+        return handle_of(self._mapped_region()).recover()
 
     def chunks(self, rows: int) -> Iterator[npt.NDArray[Any]]:
         """Iterate over the array, some rows at a time; the last piece may be short.

@@ -22,6 +22,7 @@ __all__ = [
     "InUseError",
     "KernelError",
     "LockedError",
+    "MappingLostError",
     "MisalignedError",
     "MissingExtraError",
     "MissingFileError",
@@ -281,6 +282,34 @@ class LockedError(FileError, BlockingIOError):
     """
 
     pid: int | None = None
+
+
+class MappingLostError(FileError):
+    """Raised when a mapped file has lost bytes under the mapping, which then reads zeros there.
+
+    Attributes
+    ----------
+    start, stop : int
+        The bytes of the file that were lost, as far as it is known; whole pages, as a rule.
+    cause : {"truncated", "no space", "I/O error", "memory error", "unknown"}
+        Why: another program cut the file off; there was no space on the disk for what was stored
+        in a file with holes; the drive failed; or the memory did.
+
+    Examples
+    --------
+    >>> import os, mmapio
+    >>> a = mmapio.create("cut.bin", 100_000, "u1", raw=True)
+    >>> os.truncate("cut.bin", 50_000)
+    >>> try:
+    ...     a.check()
+    ... except mmapio.MappingLostError as error:
+    ...     print(error.start, error.stop, error.cause)
+    50000 100000 truncated
+    """
+
+    start: int = 0
+    stop: int = 0
+    cause: str = "unknown"
 
 
 _BY_BUILTIN: tuple[tuple[type[OSError], type[FileError]], ...] = (

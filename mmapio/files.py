@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,12 @@ import numpy as np
 
 from . import _os
 from ._content import as_dtype
-from ._publish import publishing
+from ._losses import raise_if_lost
+from ._publish import Draft, publishing
 from .errors import file_error
 from .flags import Mode
 from .npy import encode_header
-from .region import as_bytes
+from .region import Bytes, as_bytes
 from .source import as_path, open_file, set_size
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
@@ -43,6 +45,8 @@ def save(path: Path, array: npt.ArrayLike) -> None:
         If the file cannot be written, on a full disk for one. What was at the path is as it was.
     ArgumentError
         If the array holds Python objects.
+    MappingLostError
+        If the array is of a file that has lost some of it meanwhile.
 
     Notes
     -----
@@ -65,7 +69,19 @@ def save(path: Path, array: npt.ArrayLike) -> None:
         set_size(draft.fd, 0, len(header) + data.nbytes, True, name)
         draft.write(header)
         for piece in _pieces(data.T if fortran else data):
-            draft.write(piece)
+            _write_piece(draft, piece)
+        raise_if_lost(data)
+
+
+def _write_piece(draft: Draft, piece: Bytes) -> None:
+    try:
+        draft.write(piece)
+    except OSError as error:
+        # A system call says EFAULT where a read meets the guard: so read it all.
+        if error.errno == errno.EFAULT:
+            piece.max()
+            raise_if_lost(piece)
+        raise
 
 
 def copy(src: Path, dst: Path) -> None:

@@ -64,6 +64,7 @@ class MappedFile(DurableContent):
         capacity: int | str | None = None,
         reserve: bool = True,
         flush_policy: FlushPolicy | None = None,
+        guard: bool = True,
     ) -> Self:
         """Map a file, or a part of it.
 
@@ -89,6 +90,9 @@ class MappedFile(DurableContent):
             there and then. False makes a file with holes.
         flush_policy : FlushPolicy, optional
             When what is written is made durable; only by `flush` if left out.
+        guard : bool, default True
+            Let bytes that the file loses under the mapping become zeros and a `MappingLostError`.
+            Without it, or where there is none, they end the process.
 
         Returns
         -------
@@ -119,6 +123,7 @@ class MappedFile(DurableContent):
             length=length,
             capacity=capacity,
             reserve=reserve,
+            guarded=guard,
         )
         follow_policy(region, flush_policy)
         return cls(region)
@@ -133,6 +138,7 @@ class MappedFile(DurableContent):
         length: int | None = None,
         capacity: int | str | None = None,
         flush_policy: FlushPolicy | None = None,
+        guard: bool = True,
     ) -> Self:
         """Map an open file, which may have no path.
 
@@ -142,7 +148,7 @@ class MappedFile(DurableContent):
             Descriptor; it is duplicated, so the caller can close it at once.
         mode : {"r", "r+", "c"}, default "r"
             As in `open`; no more than the descriptor was opened for.
-        offset, length, capacity, flush_policy : optional
+        offset, length, capacity, flush_policy, guard : optional
             As in `open`.
 
         Returns
@@ -180,6 +186,7 @@ class MappedFile(DurableContent):
             raise file_error(error, f"map descriptor {number}", None) from error
         source = Source(None, kind, fd=own)  # closes `own` when it goes
         source.facts = facts = check_mappable(own, None)
+        source.guarded = guard
         source.offset, count = bounded(offset, length, facts.size)
         room = 0 if capacity is None else as_nbytes(capacity, "capacity")
         region = Region.of_file(own, source, count, room)

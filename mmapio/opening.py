@@ -10,6 +10,7 @@ import numpy as np
 from numpy.lib.format import MAGIC_PREFIX
 
 from ._content import as_dtype
+from ._losses import check_region
 from ._ranges import as_count, as_shape, fitting_shape, full_shape
 from ._syncing import follow_policy
 from .array import MappedArray, array_over
@@ -41,6 +42,7 @@ def open(
     reserve: bool = True,
     capacity: int | str | None = None,
     flush_policy: FlushPolicy | None = None,
+    guard: bool = True,
 ) -> MappedArray:
     """Open a file as an array, in place.
 
@@ -65,6 +67,9 @@ def open(
         Give a file that is created all its blocks, so that a full disk is an error at once.
     capacity, flush_policy : optional
         As in `MappedFile.open`.
+    guard : bool, default True
+        Let bytes that the file loses under the array become zeros and a `MappingLostError`; as in
+        `MappedFile.open`.
 
     Returns
     -------
@@ -98,10 +103,14 @@ def open(
         size, prefix = _contents(wanted, full_shape(shape, wanted.itemsize), start, order, raw)
     elif kind in (Mode.REPLACE, Mode.CREATE):
         raise ArgumentError(f"mode {mode!r} creates a file and needs dtype and a full shape")
-    region = Region.of_path(path, kind, size, prefix, reserve=reserve, capacity=capacity)
+    region = Region.of_path(
+        path, kind, size, prefix, reserve=reserve, capacity=capacity, guarded=guard
+    )
     follow_policy(region, flush_policy)
     if start is None and _is_npy(region):
-        return _open_npy(region, wanted, shape)
+        array = _open_npy(region, wanted, shape)
+        check_region(region, 0, region.size)  # or the header may be zeros that took its place
+        return array
     if wanted is None:
         raise FormatError(f"{region.source.name} {_what_it_is(region)}")
     return _open_raw(region, wanted, shape, start or 0, order)
@@ -116,6 +125,7 @@ def create(
     raw: bool = False,
     overwrite: bool = False,
     reserve: bool = True,
+    guard: bool = True,
 ) -> MappedArray:
     """Create a file with an array of zeros, and open it for reading and writing.
 
@@ -137,6 +147,8 @@ def create(
     reserve : bool, default True
         Give the file its blocks now, so that a full disk is an error here and not a crash later.
         False makes a file with holes.
+    guard : bool, default True
+        As in `open`.
 
     Returns
     -------
@@ -166,7 +178,9 @@ def create(
     full = full_shape(shape, kind.itemsize)
     size, prefix = _contents(kind, full, None, order, raw)
     mode = Mode.REPLACE if overwrite else Mode.CREATE
-    region = Region.of_path(path, mode, size, prefix, reserve=reserve, durable=overwrite)
+    region = Region.of_path(
+        path, mode, size, prefix, reserve=reserve, durable=overwrite, guarded=guard
+    )
     return array_over(region, kind, full, len(prefix), order=order)
 
 
@@ -216,6 +230,8 @@ def memmap(
     offset: int = 0,
     shape: Shape | None = None,
     order: Order = "C",
+    *,
+    guard: bool = True,
 ) -> MappedArray:
     """Map a raw file as `numpy.memmap` does: a drop-in for it.
 
@@ -233,6 +249,8 @@ def memmap(
         Shape; all items there are, in one dimension, if left out. ``w+`` needs one.
     order : {"C", "F"}, default "C"
         Whether the last or the first index varies fastest.
+    guard : bool, default True
+        As in `open`.
 
     Returns
     -------
@@ -272,19 +290,19 @@ def memmap(
     elif kind in (Mode.REPLACE, Mode.CREATE):
         raise ArgumentError(f"mode {mode!r} creates a file and needs a full shape")
     if hasattr(filename, "fileno"):
-        mapping = _of_file_object(filename, kind.settled)
+        mapping = _of_file_object(filename, kind.settled, guard)
     else:
         size = None if kind.settled is kind else needed
-        mapping = MappedFile(Region.of_path(filename, kind, size))
+        mapping = MappedFile(Region.of_path(filename, kind, size, guarded=guard))
     if needed is not None and needed > mapping.size and kind.settled is Mode.UPDATE:
         mapping.resize(needed)
     return _open_raw(mapping.region, wanted, shape, start, order)
 
 
-def _of_file_object(file: Any, mode: Mode) -> MappedFile:
+def _of_file_object(file: Any, mode: Mode, guard: bool) -> MappedFile:
     if hasattr(file, "flush"):
         file.flush()  # what it holds back is not in the file yet
-    mapping = MappedFile.from_fd(file.fileno(), mode.value)
+    mapping = MappedFile.from_fd(file.fileno(), mode.value, guard=guard)
     name = getattr(file, "name", None)
     if isinstance(name, (str, bytes)):
         mapping.region.source.path = as_path(name)

@@ -173,6 +173,8 @@ class MappedReader(io.RawIOBase):
         mmapio.errors.ArgumentError: position must be 0 or more, got -1
         """
         self._check_open()
+        if not isinstance(whence, int):
+            raise ArgumentError(f"whence must be 0, 1 or 2, got {whence!r}")
         if whence == os.SEEK_SET:
             origin = 0
         elif whence == os.SEEK_CUR:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _os
+from . import _faults, _os, guard
 from ._ranges import as_nbytes, bounded, round_down, round_up
 from .errors import (
     ArgumentError,
@@ -64,6 +64,7 @@ class Region:
         "address",
         "capacity",
         "reached",
+        "row",
         "size",
         "source",
         "successor",
@@ -83,6 +84,7 @@ class Region:
         self.source = source
         self.successor: Region | None = None  # where the mapping moved to; lives as long as this
         self.access = source.mode.access
+        self.row = 0  # of the guard; 0: not guarded
         self.__array_interface__ = {
             "version": 3,
             "data": (address, self.access is Access.READ),
@@ -107,7 +109,10 @@ class Region:
         except OSError as error:
             raise file_error(error, f"map {wanted} bytes", source.path) from error
         room = pages - lead if _os.CAN_MAP_PAST_END else size
-        return cls(start, start + pages, start + lead, size, source, room)
+        region = cls(start, start + pages, start + lead, size, source, room)
+        if source.guarded:
+            guard.watch(region, start, pages, source.offset - lead)
+        return region
 
     @classmethod
     def of_nothing(cls, source: Source, size: int = 0, capacity: int = 0) -> Region:
@@ -132,6 +137,7 @@ class Region:
         capacity: int | str | None = None,
         reserve: bool = True,
         durable: bool = False,
+        guarded: bool = True,
         identity: _os.Identity | None = None,
     ) -> Region:
         """Open or create a file, as `MappedFile.open` says, and map it.
@@ -159,6 +165,7 @@ class Region:
             start, count = bounded(offset, length, facts.size)
             source = Source(name, mode, start, facts)
             source.reserve = reserve
+            source.guarded = guarded
             source.name_is_new = created
             return cls.of_file(fd, source, count, room)
         finally:
@@ -189,6 +196,7 @@ class Region:
         except OSError as error:
             raise self._error(error, "cover the mapping") from error
         self._covered_from = self._start
+        self._forget()
 
     def is_covered(self, size: int) -> bool:
         """Tell whether zero pages lie over a part of the first `size` bytes."""
@@ -204,6 +212,39 @@ class Region:
                 _os.map_file_at(fd, offset, start, end - start, self.access)
             except OSError as error:
                 raise self._error(error, f"map {end - start} bytes") from error
+        if _faults.faults[0]:
+            self.recover(fd, size)
+
+    @property
+    def has_loss(self) -> bool:
+        """Whether zeros lie where the file has lost something, which may be there again."""
+        return bool(_faults.faults[0]) and guard.loss_of(self.row) is not None
+
+    def recover(self, fd: int, size: int) -> int:
+        """Map the file again over what was lost, as far as its `size` bytes reach.
+
+        Return how many bytes of memory that is.
+        """
+        loss = guard.loss_of(self.row)
+        if loss is None:
+            return 0
+        end = min(round_up(self.address + size, _os.PAGE_SIZE), self._covered_from, loss.high)
+        if end <= loss.low:
+            return 0
+        guard.reset(self.row, end, loss.high)  # first: what is lost from here on is noted anew
+        offset = self.source.offset + loss.low - self.address
+        try:
+            _os.map_file_at(fd, offset, loss.low, end - loss.low, self.access)
+        except BaseException as error:
+            guard.reset(self.row, loss.low, loss.high)
+            if isinstance(error, OSError):
+                raise self._error(error, f"map {end - loss.low} bytes") from error
+            raise
+        return end - loss.low
+
+    def _forget(self) -> None:
+        row, self.row = self.row, 0
+        guard.forget(row)
 
     def _error(self, error: OSError, doing: str) -> FileError:
         return file_error(error, doing, self.source.path)
@@ -221,6 +262,7 @@ class Region:
         """Unmap the memory; no array over it may be alive."""
         start, self._start = self._start, self._end
         if start < self._end:
+            self._forget()  # first: what is unmapped may be another's a moment later
             _os.unmap(start, self._end - start)
 
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from . import _os
 from ._publish import publishing
-from ._ranges import as_count
+from ._ranges import LARGEST, as_count
 from .errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -179,7 +179,9 @@ class Source:
         "_fd",
         "at_end",
         "closed",
+        "cut_to",
         "facts",
+        "guarded",
         "handle",
         "last_flush",
         "ledger",
@@ -206,6 +208,8 @@ class Source:
         self.facts = facts  # as they were when it was opened
         self.lock = threading.RLock()  # guards what closes, resizes or re-opens
         self.reserve = True  # growth allocates blocks
+        self.guarded = True  # against the loss of the file under the mapping
+        self.cut_to = LARGEST  # below it, what had blocks when it was opened must still have
         self.name_is_new = False  # the directory entry is not yet known to be durable
         self.closed = False
         # The handle that users hold, while they do; and all memory that maps the file, once a
@@ -235,6 +239,11 @@ class Source:
         if self.path is not None:
             return repr(self.path)
         return "<anonymous>" if self._fd is None else "<descriptor>"
+
+    @property
+    def kept_descriptor(self) -> int | None:
+        """The descriptor that is kept; None where the file can be opened anew instead."""
+        return self._fd
 
     def descriptor(self) -> int:
         """Return a descriptor of the file that is kept until `close`."""

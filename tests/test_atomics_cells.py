@@ -205,3 +205,15 @@ def test_a_bound_method_costs_about_an_empty_call():
         for statement in ("cell.fetch_add(1)", "empty(1)")
     }
     assert costs["cell.fetch_add(1)"] < 3 * costs["empty(1)"]
+
+
+def test_cells_are_not_taken_for_their_values() -> None:
+    """Compared as objects are, a cell would never equal a number, and always be true."""
+    cell = atomics.AtomicCell(np.zeros(1, "u8"), 0)
+    with pytest.raises(ArgumentTypeError, match="compare what load"):
+        _ = cell == 0
+    with pytest.raises(ArgumentTypeError, match="compare what load"):
+        _ = cell != 0
+    with pytest.raises(ArgumentTypeError, match="use what load"):
+        bool(cell)
+    assert {cell: 1}[cell] == 1

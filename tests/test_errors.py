@@ -25,6 +25,7 @@ BUILTINS = {
     "InUseError": BufferError,
     "KernelError": TypeError,
     "LockedError": BlockingIOError,
+    "MappingLostError": OSError,
     "MisalignedError": ValueError,
     "MissingExtraError": ImportError,
     "MissingFileError": FileNotFoundError,

@@ -268,7 +268,7 @@ def test_what_is_no_number_is_refused(name: str, dtype: str) -> None:
 @pytest.mark.parametrize("value", ["a", None, 1j, [1], np.array([1, 2])])
 def test_values_are_real_numbers(value: Any) -> None:
     for function in (kernels.count, kernels.find, kernels.find_all):
-        with pytest.raises(ArgumentTypeError, match="a value must be a real number, got"):
+        with pytest.raises(ArgumentTypeError, match="a value must be a real number, and"):
             function(np.zeros(3), value)
 
 

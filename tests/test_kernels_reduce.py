@@ -940,3 +940,63 @@ def test_python_threads_reduce_at_once() -> None:
             pool.map(lambda a: reduce_chunks(a, total, add, 0.0, chunk=9, threads=2), arrays)
         )
     assert found == [math.fsum(a) for a in arrays]
+
+
+# What newcomers tried -----------------------------------------------------------------------------
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def changes_its_chunk(chunk: Any) -> Any:
+    chunk *= 2
+    return chunk.sum()
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def sorts_its_chunk(chunk: Any) -> Any:
+    chunk.sort()
+    return chunk[0]
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def makes_an_array_of_a_string(chunk: Any) -> Any:
+    return np.zeros("3")
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def added(x: Any, y: Any) -> Any:
+    return x + y
+
+
+@pytest.mark.parametrize(
+    ("kernel", "said"),
+    [
+        (changes_its_chunk, "does it change a chunk"),
+        (makes_an_array_of_a_string, "Cannot parse input types"),
+    ],
+)
+def test_what_is_wrong_with_a_kernel_is_said(kernel: Any, said: str) -> None:
+    with pytest.raises(KernelError, match=said):
+        reduce_chunks(np.ones(9), kernel, added, 0.0)
+
+
+def test_no_message_is_about_stages_of_the_compiler() -> None:
+    with pytest.raises(KernelError) as caught:
+        reduce_chunks(np.ones(9), sorts_its_chunk, added, 0.0)
+    assert "Failed in" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_object_mode_is_refused_by_name() -> None:
+    kernel = numba.jit(lambda chunk: 1.0, forceobj=True)
+    with pytest.raises(KernelError, match="object mode; compile it with"):
+        reduce_chunks(np.ones(9), kernel, added, 0.0)
+
+
+def test_another_byte_order_is_refused_wherever_it_is() -> None:
+    a, other = np.ones(4), np.ones(4, ">f8")
+    with pytest.raises(ArgumentTypeError, match=r"init\.astype"):
+        reduce_chunks(a, added, added, other)
+    with pytest.raises(ArgumentTypeError, match=r"args\[0\]\.astype"):
+        reduce_chunks(a, added, added, 0.0, args=(other,))
+    with pytest.raises(ArgumentTypeError, match=r"out\.astype"):
+        map_chunks(a, added, other, args=(1.0,))

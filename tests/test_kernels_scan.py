@@ -587,3 +587,25 @@ def test_what_cancels_out_leaves_what_is_small(size: int) -> None:
 @numba.njit  # type: ignore[untyped-decorator]
 def sum_inside(a: Any) -> Any:
     return kernels.sum(a)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        kernels.sum,
+        kernels.mean,
+        kernels.var,
+        kernels.minmax,
+        kernels.argmin,
+        kernels.count_nonzero,
+        kernels.describe,
+        kernels.histogram,
+        kernels.checksum,
+        lambda a: kernels.gather(a, [0]),
+        lambda a: kernels.scatter_add(np.zeros(3), [0, 1, 2], a),
+    ],
+)
+def test_masks_are_not_lost_but_refused(function: Any) -> None:
+    masked = np.ma.masked_less(np.array([-999, 1, 2]), 0)
+    with pytest.raises(ArgumentTypeError, match=r"no masks: use a\.compressed"):
+        function(masked)

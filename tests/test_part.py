@@ -242,3 +242,13 @@ def test_parts_lie_within_a_larger_file(tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(bytes(4096) + data + bytes(100))
     ring = RingBuffer(MappedFile.open(tmp_path / "large", "r+", offset=4096))
     assert (ring.pop(), ring.pop()) == (9, None)
+
+
+def test_an_open_part_can_be_looked_at_and_a_closed_one_says_what_it_is():
+    counter = mmapio.ShardedCounter.anonymous()
+    assert {"add", "value", "lines"} <= set(dir(counter))
+    assert not hasattr(counter, "nothing of the kind")
+    counter.close()
+    assert "add" in dir(counter)
+    with pytest.raises(mmapio.ClosedError):
+        _ = counter.value

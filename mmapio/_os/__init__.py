@@ -37,6 +37,7 @@ __all__ = [
     "futex_wait",
     "futex_wake",
     "identify",
+    "identify_path",
     "lock_file",
     "lock_holder",
     "map_anonymous",

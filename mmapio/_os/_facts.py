@@ -46,9 +46,9 @@ class FileFacts(NamedTuple):
         return stat.S_ISDIR(self.type_and_permissions)
 
 
-def facts_of_stat(fd: int) -> FileFacts:
-    """Return what `os.fstat` knows of an open file; of its birth, that is not everywhere much."""
-    found = os.fstat(fd)
+def facts_of_stat(file: int | str) -> FileFacts:
+    """Return what `os.stat` knows of a file; of its birth, that is not everywhere much."""
+    found = os.stat(file)
     seconds, fraction = divmod(getattr(found, "st_birthtime", 0.0), 1)
     blocks = getattr(found, "st_blocks", -(-found.st_size // 512))
     return FileFacts(

@@ -57,6 +57,7 @@ __all__ = [
     "futex_wait",
     "futex_wake",
     "identify",
+    "identify_path",
     "lock_file",
     "lock_holder",
     "map_anonymous",
@@ -74,6 +75,7 @@ __all__ = [
     "write_at",
 ]
 
+_AT_FDCWD: Final = -100
 _AT_EMPTY_PATH: Final = 0x1000
 _STATX_BASIC_AND_BIRTH: Final = 0xFFF
 _SYNC_FILE_RANGE_WRITE: Final = 2
@@ -134,6 +136,15 @@ def identify(fd: int) -> FileFacts:
     buffer = _StatxBuffer()
     if _statx is None or _statx(fd, b"", _AT_EMPTY_PATH, _STATX_BASIC_AND_BIRTH, buffer):
         return facts_of_stat(fd)
+    return FileFacts._make(_STATX_FIELDS(buffer))
+
+
+def identify_path(path: str) -> FileFacts:
+    """Return what is known of the file that a path leads to."""
+    buffer = _StatxBuffer()
+    name = os.fsencode(path)
+    if _statx is None or _statx(_AT_FDCWD, name, 0, _STATX_BASIC_AND_BIRTH, buffer):
+        return facts_of_stat(path)  # which also raises the error, with the path in it
     return FileFacts._make(_STATX_FIELDS(buffer))
 
 

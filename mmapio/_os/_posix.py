@@ -41,6 +41,7 @@ __all__ = [
     "futex_wait",
     "futex_wake",
     "identify",
+    "identify_path",
     "lock_file",
     "lock_holder",
     "map_anonymous",
@@ -245,6 +246,11 @@ def start_writeback(fd: int, offset: int, length: int) -> None:
 def identify(fd: int) -> FileFacts:
     """Return what is known of an open file."""
     return facts_of_stat(fd)
+
+
+def identify_path(path: str) -> FileFacts:
+    """Return what is known of the file that a path leads to."""
+    return facts_of_stat(path)
 
 
 def allocate(fd: int, offset: int, length: int) -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "futex_wait",
     "futex_wake",
     "identify",
+    "identify_path",
     "lock_file",
     "lock_holder",
     "map_anonymous",
@@ -134,6 +135,11 @@ def start_writeback(fd: int, offset: int, length: int) -> None:
 
 
 def identify(fd: int) -> FileFacts:
+    """Refuse."""
+    _refuse()
+
+
+def identify_path(path: str) -> FileFacts:
     """Refuse."""
     _refuse()
 

@@ -44,6 +44,7 @@ __all__ = [
     "futex_wait",
     "futex_wake",
     "identify",
+    "identify_path",
     "lock_file",
     "lock_holder",
     "map_anonymous",
@@ -305,6 +306,15 @@ def identify(fd: int) -> FileFacts:
         facts.st_dev,
         0,
     )
+
+
+def identify_path(path: str) -> FileFacts:
+    """Return what is known of the file that a path leads to."""
+    fd = os.open(path, os.O_RDONLY | os.O_BINARY)
+    try:
+        return identify(fd)
+    finally:
+        os.close(fd)
 
 
 def _blocks(fd: int) -> int:

@@ -21,7 +21,7 @@ from mmapio.atomics._rules import (
     unknown_field,
     unsupported_place,
 )
-from mmapio.errors import ArgumentError, OutOfBoundsError
+from mmapio.errors import ArgumentError, ArgumentTypeError, OutOfBoundsError
 
 __all__ = ["AtomicArray", "AtomicCell", "call", "fence"]
 
@@ -136,6 +136,16 @@ class _Operations:
         made: Self = object.__new__(_class_of(kind, place, dtype, a.flags.writeable))
         made._facts, made._owner = pack(*facts), a
         return made
+
+    # Compared as objects, cells would never equal numbers; and which of its values would be meant?
+    def __eq__(self, other: object) -> NoReturn:
+        raise ArgumentTypeError("cells do not compare: compare what load() returns, or value")
+
+    __ne__ = __eq__
+    __hash__ = object.__hash__
+
+    def __bool__(self) -> NoReturn:
+        raise ArgumentTypeError("cells are not true or false: use what load() returns, or value")
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

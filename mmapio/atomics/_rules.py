@@ -93,7 +93,8 @@ def check_access(operation: str, *, writable: bool) -> None:
     """Refuse to write where a processor would stop the process for it."""
     if operation != "load" and not writable:
         raise ReadOnlyError(
-            f"{operation} writes, and this array is read-only (as a global one is in a kernel)"
+            f"{operation} writes, and this array is read-only: open its file in 'r+' (in a kernel, "
+            "a global array is read-only too: pass it as an argument)"
         )
 
 

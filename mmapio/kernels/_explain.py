@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numba
+from numba.core.errors import NumbaError
 from numba.core.registry import cpu_target
 from numba.core.types import unliteral
 from numba.extending import is_jitted
@@ -20,7 +21,7 @@ __all__ = ["explained", "name_of", "result_type", "type_of"]
 
 _NUMBA = os.path.dirname(numba.__file__)
 _PLACES = re.compile(r'(?:File "| at )([^"\n(<]+)(?:", line | \()(\d+)')
-_CAUSE = re.compile(r"raised a specific error:\s+\w+: ([^\n]+)")
+_CAUSE = re.compile(r"raised a specific error:\s+\w+: (?!Failed in )([^\n]+)")
 _CALL = re.compile(r"found for signature:\s+>>> ([^\n]+)")
 
 
@@ -41,6 +42,8 @@ def result_type(function: Any, role: str, arguments: Sequence[Any]) -> Any:
         signature = context.resolve_function_type(numba.typeof(function), tuple(arguments), {})
     except Exception as error:  # numba lets any exception out
         raise explained(error, f"{name} does not compile for ({types})") from None
+    if signature is None and not function.targetoptions.get("nopython"):
+        raise KernelError(f"{name} is compiled in object mode; compile it with numba.njit")
     if signature is None:
         raise KernelError(
             f"{name} was compiled for other types than ({types}); leave the signature out of its "
@@ -66,11 +69,15 @@ def type_of(value: Any, name: str) -> Any:
 def explained(error: Exception, what: str) -> KernelError:
     """Return an error that tells what went wrong in which of the user's lines."""
     place = _place(error)
-    return KernelError(f"{what}: {_reason(str(error))}{f', at {place}' if place else ''}")
+    return KernelError(f"{what}: {_reason(error)}{f', at {place}' if place else ''}")
 
 
-def _reason(text: str) -> str:
+def _reason(error: Exception) -> str:
     """Return the sentence that matters of all that numba says."""
+    text = str(error)
+    if not isinstance(error, NumbaError):  # it trips over itself, above all where arrays change
+        kind = type(error).__name__
+        return f"numba fails with {kind}; does it change a chunk? These are read-only"
     cause, call = _CAUSE.search(text), _CALL.search(text)
     if cause:
         return cause[1]

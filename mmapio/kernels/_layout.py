@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mmapio.errors import ArgumentTypeError
 
-__all__ = ["Pieces", "numbers", "pieces_of"]
+__all__ = ["Pieces", "numbers", "pieces_of", "plain"]
 
 _DIRECT_BYTES = 4 << 20
 _COPIED_ITEMS = 1 << 16
@@ -117,12 +117,20 @@ class Pieces:
             number += 1
 
 
+def plain(a: Any) -> NDArray[Any]:
+    """Return `a` as an ndarray; refuse one with a mask, which would be lost with that."""
+    if hasattr(a, "mask") and isinstance(a, np.ma.MaskedArray):
+        raise ArgumentTypeError("kernels know no masks: use a.compressed(), or a.filled(value)")
+    return np.asarray(a)
+
+
 def numbers(function: str, a: Any) -> NDArray[Any]:
     """Return `a` as an array of numbers that kernels can read, or refuse its type."""
-    array = np.asarray(a)
+    array = plain(a)
     if array.dtype.kind not in "biuf" or array.itemsize > 8:
+        hint = "; numpy.frombuffer(a, 'u1') are its bytes" if isinstance(a, bytes) else ""
         raise ArgumentTypeError(
-            f"{function} needs bool, integers or floats of at most 64 bits, got {array.dtype}"
+            f"{function} needs bool, integers or floats of at most 64 bits, got {array.dtype}{hint}"
         )
     return array
 

@@ -9,6 +9,8 @@ import contextlib
 import math
 import operator
 import os
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -291,6 +293,9 @@ class _Pool:
             self._invitations.put(job)
 
     def _serve(self) -> None:
+        if sys.platform != "win32":
+            # A thread that blocks it dies of a lost page, whoever would handle it.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGBUS])
         while True:
             self._invitations.get().help()
 

@@ -8,9 +8,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from mmapio._faults import noticing
 from mmapio.errors import ArgumentTypeError
 from mmapio.kernels._jit import jit, part, piece_type
-from mmapio.kernels._layout import Pieces
+from mmapio.kernels._layout import Pieces, plain
 from mmapio.kernels._pool import run_workers
 
 __all__ = ["add_bytes", "byte_counts", "byte_tables", "pattern_counts"]
@@ -24,6 +25,7 @@ _32, _40, _48, _56 = np.uint64(32), np.uint64(40), np.uint64(48), np.uint64(56)
 _FULL = 1 << 31  # items after which tables of 32 bits are emptied
 
 
+@noticing
 def byte_counts(
     a: NDArray[np.uint8], *, threads: int | None = None, progress: bool = False
 ) -> NDArray[np.int64]:
@@ -55,7 +57,7 @@ def byte_counts(
     >>> kernels.byte_counts(np.frombuffer(b"banana", "u1"))[[97, 98, 110]]
     array([3, 1, 2])
     """
-    array = np.asarray(a)
+    array = plain(a)
     if array.dtype != np.uint8:
         raise ArgumentTypeError(f"byte_counts needs an array of uint8, got {array.dtype}")
     return pattern_counts(array, threads=threads, progress=progress)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from mmapio._faults import noticing
 from mmapio.errors import ArgumentTypeError
 from mmapio.kernels._folding import crc32
-from mmapio.kernels._layout import Pieces
+from mmapio.kernels._layout import Pieces, plain
 from mmapio.kernels._visits import map_pieces
 
 __all__ = ["checksum"]
@@ -18,6 +19,7 @@ _POLYNOMIAL = 0xEDB88320
 _ONE = 1 << 31  # the coefficient of x ** 0 is the highest bit
 
 
+@noticing
 def checksum(a: Any, *, threads: int | None = None, progress: bool = False) -> int:
     """Return the CRC-32 of the bytes of an array, as gzip, zip and PNG files carry it.
 
@@ -51,7 +53,7 @@ def checksum(a: Any, *, threads: int | None = None, progress: bool = False) -> i
     >>> kernels.checksum(np.frombuffer(b"123456789", "u1")) == zlib.crc32(b"123456789")
     True
     """
-    array = np.asarray(a)
+    array = plain(a)
     if array.dtype.hasobject:
         raise ArgumentTypeError(f"objects have no bytes of their own, got {array.dtype}")
     if not array.nbytes:

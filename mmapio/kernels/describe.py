@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mmapio._faults import noticing
 from mmapio.errors import ArgumentError
 from mmapio.kernels._bins import MAX_BINS, MIN_BINS, Number, bins_for
 from mmapio.kernels._layout import Pieces, numbers
@@ -74,6 +75,7 @@ class Description:
     edges: NDArray[np.float64]
 
 
+@noticing
 def describe(
     a: Any, *, bins: int = 256, threads: int | None = None, progress: bool = False
 ) -> Description:

@@ -12,6 +12,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from mmapio._faults import noticing
 from mmapio.errors import ArgumentError
 from mmapio.kernels._columns import by_columns, column_extremes
 from mmapio.kernels._extremes import (
@@ -30,6 +31,7 @@ from mmapio.kernels._visits import map_pieces
 __all__ = ["argmax", "argmin", "max", "min", "minmax"]
 
 
+@noticing
 def minmax(
     a: Any, axis: int | None = None, *, threads: int | None = None, progress: bool = False
 ) -> tuple[Any, Any]:
@@ -74,6 +76,7 @@ def minmax(
     return _minmax("minmax", a, axis, threads, progress)
 
 
+@noticing
 def min(
     a: Any, axis: int | None = None, *, threads: int | None = None, progress: bool = False
 ) -> Any:
@@ -110,6 +113,7 @@ def min(
     return _minmax("min", a, axis, threads, progress)[0]
 
 
+@noticing
 def max(
     a: Any, axis: int | None = None, *, threads: int | None = None, progress: bool = False
 ) -> Any:
@@ -146,6 +150,7 @@ def max(
     return _minmax("max", a, axis, threads, progress)[1]
 
 
+@noticing
 def argmin(a: Any, *, threads: int | None = None, progress: bool = False) -> int:
     """Return where the least item of an array is first.
 
@@ -182,6 +187,7 @@ def argmin(a: Any, *, threads: int | None = None, progress: bool = False) -> int
     return _where("argmin", a, threads, progress)
 
 
+@noticing
 def argmax(a: Any, *, threads: int | None = None, progress: bool = False) -> int:
     """Return where the greatest item of an array is first.
 

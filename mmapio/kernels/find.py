@@ -14,6 +14,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from mmapio._faults import noticing
 from mmapio.errors import ArgumentError, ArgumentTypeError
 from mmapio.kernels._inside import check_bytes, item_type, pattern_of, row_of, unordered_row_of
 from mmapio.kernels._jit import inside
@@ -39,6 +40,7 @@ _ROOM = 1 << 16
 _PIECES = 16  # lengths of the pattern in a piece, at least
 
 
+@noticing
 def count(a: Any, value: Any, *, threads: int | None = None, progress: bool = False) -> int:
     """Count the items that equal a value.
 
@@ -89,6 +91,7 @@ def count(a: Any, value: Any, *, threads: int | None = None, progress: bool = Fa
     return sum(map_pieces(lambda piece: count_matches(piece, item), pieces, threads, progress))
 
 
+@noticing
 def count_nonzero(a: Any, *, threads: int | None = None, progress: bool = False) -> int:
     """Count the items that are not zero.
 
@@ -124,6 +127,7 @@ def count_nonzero(a: Any, *, threads: int | None = None, progress: bool = False)
     return int(array.size) - count(array, 0, threads=threads, progress=progress)
 
 
+@noticing
 def find(a: Any, value_or_bytes: Any, *, threads: int | None = None, progress: bool = False) -> int:
     """Return where a value, or a pattern of bytes, is first.
 
@@ -179,6 +183,7 @@ def find(a: Any, value_or_bytes: Any, *, threads: int | None = None, progress: b
     return min(found, default=-1)
 
 
+@noticing
 def find_all(
     a: Any, value_or_bytes: Any, *, threads: int | None = None, progress: bool = False
 ) -> NDArray[np.int64]:
@@ -293,7 +298,9 @@ def _matchable(function: str, a: Any, value: Any) -> tuple[NDArray[Any], Any]:
 def _item(dtype: np.dtype[Any], value: Any) -> Any:
     """Return the one item that equals a value, or None."""
     if not isinstance(value, abstract.Real | np.bool):
-        raise ArgumentTypeError(f"a value must be a real number, got {value!r}")
+        raise ArgumentTypeError(
+            f"a value must be a real number, and a pattern bytes such as b'ab', got {value!r}"
+        )
     try:
         with np.errstate(all="ignore"):
             item = dtype.type(value)

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from mmapio import _os
 from mmapio._extras import require
+from mmapio._faults import noticing
 from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
 from mmapio.kernels._indices import Numbers, row_numbers
+from mmapio.kernels._layout import plain
 from mmapio.kernels._pages import is_resident, prefetch
 from mmapio.kernels._pool import run_chunks, thread_count
 from mmapio.kernels._rows import move_rows
@@ -73,6 +75,7 @@ class _Crew(NamedTuple):
     tell: Callable[[int], object] | None
 
 
+@noticing
 def gather(
     a: NDArray[Any],
     indices: Any,
@@ -127,7 +130,7 @@ def gather(
            [ 9, 10, 11]])
     """
     threads = thread_count(threads)
-    array = np.asarray(a)
+    array = plain(a)
     source = _rows_of(array, "a")
     numbers, shape = row_numbers(indices, len(array))
     if out is None:
@@ -147,6 +150,7 @@ def gather(
     return out
 
 
+@noticing
 def scatter(
     a: NDArray[Any],
     indices: Any,
@@ -199,7 +203,7 @@ def scatter(
     if not a.flags.writeable:
         raise ReadOnlyError("cannot store into a, which is read-only")
     threads = thread_count(threads)
-    array = np.asarray(a)
+    array = plain(a)
     target = _rows_of(array, "a")
     if target.total > 1 and abs(target.step) < target.nbytes:
         raise ArgumentError("the rows of a overlap, so that their order would decide what stays")

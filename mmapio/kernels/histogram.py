@@ -14,6 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mmapio._faults import noticing
 from mmapio.errors import ArgumentError, ArgumentTypeError
 from mmapio.kernels._extremes import combined, piece_extremes
 from mmapio.kernels._jit import jit, part, piece_type
@@ -32,6 +33,7 @@ _FULL = 1 << 31  # items after which tables of 32 bits are emptied
 _ONE = np.uint32(1)
 
 
+@noticing
 def histogram(
     a: Any,
     bins: int | ArrayLike = 10,

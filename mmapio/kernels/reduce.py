@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmapio._faults import noticing
 from mmapio.errors import ArgumentError, ArgumentTypeError, KernelError, ReadOnlyError
 from mmapio.kernels._behind import Window
 from mmapio.kernels._compose import Args, Compiled, owned, reduction
 from mmapio.kernels._explain import name_of
+from mmapio.kernels._layout import plain
 from mmapio.kernels._spans import Pace, Spans, cut, scan
 from mmapio.kernels._store import MisfitError, mapping
 
@@ -27,6 +29,7 @@ State = tuple[int, int, bool, Any, bool, Any]
 Run = Callable[[int, int, State], tuple[int, State]]
 
 
+@noticing
 def reduce_chunks(
     a: NDArray[Any],
     kernel: Any,
@@ -53,7 +56,8 @@ def reduce_chunks(
         Compiled with `numba.njit`; called as ``combine(x, y)``, where `x` is of the type of `init`
         and `y` is that too or a result of `kernel`. Returns what `init` could hold. It must be
         associative, for partial results are combined with each other; it may change and return
-        `x`, if that is an array.
+        `x`, if that is an array. Arrays are not compared by their shapes: numba's ``x += y``
+        reads and writes past the end of the shorter one, so all must be as long as `init`.
     init : number, numpy.ndarray or tuple of these
         What the result of the first chunk is combined with. It decides the type of the result; but
         a Python number becomes uint64, float64 or complex128 if `kernel` returns what only that
@@ -126,6 +130,8 @@ def reduce_chunks(
     array, mark = _checked(a, delimiter)
     spans = cut(array, chunk)
     args = _checked_args(args)
+    for value in init if isinstance(init, tuple) else (init,):
+        _check_native("init", value)
     run, merge, kind = reduction(kernel, combine, array, init, args, delimiter is not None)
     init = owned(init, kind)
 
@@ -141,6 +147,7 @@ def reduce_chunks(
     return fold.acc
 
 
+@noticing
 def map_chunks(
     a: NDArray[Any],
     kernel: Any,
@@ -282,18 +289,14 @@ class _Fold:
 
 def _checked(a: NDArray[Any], delimiter: bytes | None) -> tuple[NDArray[Any], int]:
     """Return an array that kernels can take, and the byte that ends a record."""
-    array = np.asarray(a)
+    array = plain(a)
     if isinstance(a, bytes):
         raise ArgumentTypeError("a must be an array, got bytes; numpy.frombuffer(a, 'u1') is one")
     if not array.ndim:
         raise ArgumentError(f"{type(a).__name__} of 0 dimensions has no rows to cut into chunks")
     if array.dtype.hasobject:
         raise ArgumentTypeError(f"kernels take no Python objects, got {array.dtype}")
-    if not array.dtype.isnative:
-        raise ArgumentTypeError(
-            f"kernels take native byte order only, got {array.dtype.str}; "
-            "a.astype(a.dtype.newbyteorder('=')) makes such a copy"
-        )
+    _check_native("a", array)
     if delimiter is None:
         return array, 0
     if not isinstance(delimiter, bytes) or len(delimiter) != 1:
@@ -306,11 +309,22 @@ def _checked(a: NDArray[Any], delimiter: bytes | None) -> tuple[NDArray[Any], in
     return array.view(np.uint8), delimiter[0]
 
 
+def _check_native(name: str, value: Any) -> None:
+    """Refuse another byte order, which numba does not know."""
+    if isinstance(value, np.ndarray) and not value.dtype.isnative:
+        raise ArgumentTypeError(
+            f"kernels take native byte order only, got {value.dtype.str}; "
+            f"{name}.astype({name}.dtype.newbyteorder('=')) makes such a copy"
+        )
+
+
 def _checked_args(args: Args) -> Args:
     """Refuse above all an array, whose rows would else be as many arguments."""
     if not isinstance(args, tuple | list):
         kind = type(args).__name__
         raise ArgumentTypeError(f"args must be a tuple, such as (value,), got {kind!r}")
+    for number, value in enumerate(args):
+        _check_native(f"args[{number}]", value)
     return tuple(args)
 
 
@@ -320,6 +334,7 @@ def _checked_out(out: Any) -> NDArray[Any]:
         raise ArgumentTypeError(f"out must be an array or a tuple of arrays, got {kind!r}")
     if not out.flags.writeable:
         raise ReadOnlyError("cannot store into out, which is read-only")
+    _check_native("out", out)
     return np.asarray(out)
 
 

@@ -13,10 +13,11 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from mmapio._faults import noticing
 from mmapio.kernels._columns import by_columns, column_means, column_sums, column_variances
 from mmapio.kernels._inside import item_type, unordered_row_of
 from mmapio.kernels._jit import inside
-from mmapio.kernels._layout import numbers, pieces_of
+from mmapio.kernels._layout import numbers, pieces_of, plain
 from mmapio.kernels._sums import (
     add_moments,
     compensated_sum,
@@ -36,6 +37,7 @@ __all__ = ["mean", "sum", "var"]
 _HALF = 1 << 63
 
 
+@noticing
 def sum(
     a: Any, axis: int | None = None, *, threads: int | None = None, progress: bool = False
 ) -> Any:
@@ -88,7 +90,7 @@ def sum(
     >>> share(np.arange(5.0), 4)
     0.4
     """
-    array = np.asarray(a)
+    array = plain(a)
     if array.dtype.kind == "c":
         return _complex(sum, array, axis, threads, progress)
     numbers("sum", array)
@@ -101,6 +103,7 @@ def sum(
     return (total - low) % (2 * _HALF) + low
 
 
+@noticing
 def mean(
     a: Any, axis: int | None = None, *, threads: int | None = None, progress: bool = False
 ) -> Any:
@@ -136,7 +139,7 @@ def mean(
     >>> centre(np.arange(3.0))
     array([-1.,  0.,  1.])
     """
-    array = np.asarray(a)
+    array = plain(a)
     if array.dtype.kind == "c":
         return _complex(mean, array, axis, threads, progress)
     numbers("mean", array)
@@ -146,6 +149,7 @@ def mean(
     return add(array, threads, progress) / array.size if array.size else math.nan
 
 
+@noticing
 def var(
     a: Any,
     axis: int | None = None,

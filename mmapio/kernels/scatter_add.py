@@ -12,10 +12,12 @@ from numba import types
 from numpy.typing import NDArray
 
 from mmapio import atomics
+from mmapio._faults import noticing
 from mmapio.atomics._rules import check_dtype, misaligned
 from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
 from mmapio.kernels._indices import Numbers, as_numbers, outside
 from mmapio.kernels._jit import jit, piece_type
+from mmapio.kernels._layout import plain
 from mmapio.kernels._pool import run_chunks
 from mmapio.kernels.extremes import minmax
 
@@ -32,6 +34,7 @@ Steps = tuple[int, int]
 Kernel = Callable[[NDArray[Any], Place, Numbers, NDArray[Any], Steps, int, int], None]
 
 
+@noticing
 def scatter_add(a: NDArray[Any], indices: Any, values: Any, *, threads: int | None = None) -> None:
     """Add to rows of an array by their numbers, in one step each: `numpy.add.at`, but shared.
 
@@ -83,7 +86,7 @@ def scatter_add(a: NDArray[Any], indices: Any, values: Any, *, threads: int | No
     """
     if not isinstance(a, np.ndarray):
         raise ArgumentTypeError(f"a must be an array, got {type(a).__name__!r}")
-    array = np.asarray(a)
+    array = plain(a)
     _check(array)
     numbers, shape = as_numbers(indices)
     _check_bounds(numbers, len(array), threads)
@@ -134,7 +137,7 @@ def _check_bounds(numbers: Numbers, rows: int, threads: int | None) -> None:
 
 def _values(values: Any, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """Return a view of values as rows of the array's dtype, which share no memory with it."""
-    given = np.asarray(values)
+    given = plain(values)
     allowed = "biuf" if array.dtype.kind == "f" else "biu"
     if given.dtype.kind not in allowed and given.size:
         raise ArgumentTypeError(f"values of {given.dtype} cannot be added to {array.dtype}")

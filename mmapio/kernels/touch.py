@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmapio import _os, atomics
+from mmapio._faults import noticing
 from mmapio._os import Advice
 from mmapio.errors import ReadOnlyError
 from mmapio.kernels._behind import Window
@@ -38,6 +39,7 @@ _SHORT_BYTES = 64 << 20
 _NOTHING = np.uint8(0)
 
 
+@noticing
 def touch_pages(
     a: NDArray[Any], *, write: bool = False, threads: int | None = None, progress: bool = False
 ) -> int:

@@ -173,8 +173,7 @@ class MappedArrays(RuleBasedStateMachine):
             return
         try:
             array.flush(wait)
-        except mmapio.ReplacedError:  # what does not wait needs the file, which the path has lost
-            assert not wait
+        except mmapio.ReplacedError:  # the path has lost the file
             assert group.file is not self.model
 
     @precondition(lambda self: self.groups)

@@ -1,0 +1,229 @@
+"""The guard: memory that a file no longer has becomes zeros and an error, not the process's end.
+
+A file that somebody else cuts off, a full disk under a file with holes, and a drive that fails all
+send SIGBUS to a thread that uses a mapping of the file. The guard answers the ones that come from
+watched memory: it puts zeros in place of what is lost, and notes where. All others go on to
+whatever handled them before.
+
+It is compiled when the first file is mapped. ``MMAPIO_GUARD=0`` in the environment, or
+``guard=False`` when a file is opened, leaves it out. It is there on Linux, on x86-64 and aarch64.
+
+Holding a descriptor of each file would tell at once how much of it is gone, but there are only
+so many descriptors. The guard keeps none: when there is a fault it asks for the size by the path,
+as long as that leads to the same file. If not, it gives up page by page.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import sys
+import threading
+import warnings
+from struct import Struct
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from .. import _faults, _os
+from ..flags import Access
+
+if TYPE_CHECKING:
+    from ..flags import Mode
+    from ._handler import Handler
+
+__all__ = ["Loss", "ensure", "forget", "loss_of", "reset", "watch", "why_not"]
+
+_VARIABLE = "MMAPIO_GUARD"
+_AT_FDCWD = -100
+_AT_EMPTY_PATH = 0x1000
+_BATCH = 64
+
+_ROW_WORDS = 16
+_FAULTS, _NOT_LOW, _HIGH, _CODE, _PAST_END = 10, 11, 12, 13, 14
+_HIGHEST = 2**64 - 1
+# What comes after the length, up to what the handler notes.
+_pack_into = Struct("@QQqQQQIIQq").pack_into
+# Where the characters of a bytes object begin.
+_TO_CHARACTERS = bytes.__basicsize__ - 1
+_NO_PATH = b""
+
+
+class _Source(Protocol):
+    """What the guard needs to know of a file."""
+
+    @property
+    def path(self) -> str | None: ...
+    @property
+    def mode(self) -> Mode: ...
+    @property
+    def facts(self) -> _os.FileFacts | None: ...
+    @property
+    def kept_descriptor(self) -> int | None: ...
+
+
+class _Region(Protocol):
+    """Memory that maps a file."""
+
+    row: int
+
+    @property
+    def source(self) -> _Source: ...
+
+
+class Loss(NamedTuple):
+    """What was lost of a mapping: addresses from `low` to `high`, with zeros in their place.
+
+    `code` is the system's ``si_code``; `past_end` tells that the file ended before.
+    """
+
+    low: int
+    high: int
+    code: int
+    past_end: bool
+
+
+@functools.cache
+def why_not() -> str | None:
+    """Return why there is no guard in this process; None if there is one."""
+    if _state.failure is not None:
+        return _state.failure
+    if os.environ.get(_VARIABLE) == "0":
+        return f"{_VARIABLE}=0 switched it off"
+    machine = platform.machine()
+    if sys.platform == "linux" and sys.maxsize > 2**32 and _os.CAN_MAP_PAST_END:
+        if sys.implementation.name == "cpython" and machine in ("x86_64", "aarch64"):
+            return None
+    return f"there is none for {sys.platform} on {machine}; check() compares sizes only"
+
+
+class _State:
+    """The handler, once there is one, and which rows of its table are free."""
+
+    def __init__(self) -> None:
+        self.handler: Handler | None = None
+        self.failure: str | None = None  # why it cannot be had
+        self.free: list[int] = []
+        self.paths: dict[int, bytes] = {}  # what the rows point to
+        self.lock = threading.Lock()
+
+    def start(self) -> Handler | None:
+        """Compile the handler, once; None if that cannot be done here."""
+        with self.lock:
+            if self.handler is None and self.failure is None:
+                try:
+                    from ._handler import Handler
+
+                    self.handler = Handler()
+                except Exception as error:  # code made at run time may be forbidden, for one
+                    self.failure = f"it cannot be compiled here: {error}"
+                    why_not.cache_clear()
+                else:
+                    _faults.faults = self.handler.words
+            return self.handler
+
+    def row(self, handler: Handler) -> int:
+        """Take a row out of the free ones; 0 if there is none."""
+        try:
+            return self.free.pop()
+        except IndexError:
+            pass
+        from ._handler import ROWS
+
+        with self.lock:
+            used = handler.used
+            rows = range(used, min(used + _BATCH, ROWS))
+            if not rows:
+                message = f"only {ROWS} mappings can be guarded at once; this one is not"
+                warnings.warn(message, RuntimeWarning, stacklevel=2)
+                return 0
+            handler.used = rows.stop
+            self.free.extend(reversed(rows[1:]))
+            return rows[0]
+
+
+_state = _State()
+
+
+def watch(region: _Region, start: int, length: int, offset: int) -> None:
+    """Guard the pages of a region from `start` on, which map its file from `offset` on.
+
+    Its `row` is the number that the others take; it stays 0 if there is no guard.
+    """
+    handler, source = _state.handler, region.source
+    if handler is None and why_not() is None:
+        handler = _state.start()
+    facts = source.facts
+    row = _state.row(handler) if handler is not None and facts is not None else 0
+    if not row or handler is None or facts is None:
+        return
+    fd, path = source.kept_descriptor, source.path
+    _state.paths[row] = name = _NO_PATH if fd is not None or path is None else os.fsencode(path)
+    _, inode, _, _, born, _, major, minor = facts
+    at = row * _ROW_WORDS
+    _pack_into(
+        handler.memory,
+        8 * at + 8,
+        start,
+        1 if source.mode.access is Access.READ else 3,
+        _AT_FDCWD if fd is None else fd,
+        id(name) + _TO_CHARACTERS,
+        0 if fd is None else _AT_EMPTY_PATH,
+        inode,
+        major,
+        minor,
+        born,
+        offset,
+    )
+    words = handler.words
+    if words[at + _FAULTS]:
+        reset(row)
+    handler.ensure()  # and so all of the row is in memory before its length is
+    region.row = row  # first: Ctrl-C may come at any time, and the region must forget it then
+    words[at] = length
+
+
+def forget(row: int) -> None:
+    """Guard the memory of a row no longer: before it is unmapped, and somebody else has it."""
+    handler = _state.handler
+    if row and handler is not None:
+        handler.words[row * _ROW_WORDS] = 0
+        _state.free.append(row)
+
+
+def ensure() -> None:
+    """Put the handler on top, in case that another one has come since."""
+    if _state.handler is not None:
+        _state.handler.ensure()
+        _state.handler.refill()
+
+
+def loss_of(row: int) -> Loss | None:
+    """Return what was lost of a mapping; None if nothing was."""
+    handler = _state.handler
+    if not row or handler is None:
+        return None
+    at = row * _ROW_WORDS
+    words = handler.words[at : at + _ROW_WORDS]
+    if not words[_FAULTS]:
+        return None
+    return Loss(words[_NOT_LOW] ^ _HIGHEST, words[_HIGH], words[_CODE], bool(words[_PAST_END]))
+
+
+def reset(row: int, low: int = 0, high: int = 0) -> None:
+    """Note that of a mapping nothing is lost, or only what lies between two addresses."""
+    handler = _state.handler
+    if row and handler is not None:
+        at, still = row * _ROW_WORDS, low < high
+        handler.words[at + _NOT_LOW] = low ^ _HIGHEST if still else 0
+        handler.words[at + _HIGH] = high if still else 0
+        handler.words[at + _PAST_END] &= still
+        handler.words[at + _FAULTS] = int(still)
+
+
+def _start_afresh() -> None:
+    """Replace a lock that another thread may have held when this process was forked."""
+    _state.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh)
