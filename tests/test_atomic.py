@@ -145,7 +145,7 @@ def test_a_cell_keeps_its_memory_as_a_view_does(path, bind):
 
 
 def test_a_cell_outlives_a_resize(path):
-    m = mmapio.MappedFile.open(path, "r+")
+    m = mmapio.MappedFile.open(path, "r+", capacity=1 << 20)
     cell = m.atomic(8, "u8")
     m.resize(1 << 20)
     cell.fetch_add(3)
