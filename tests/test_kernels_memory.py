@@ -138,7 +138,7 @@ def test_what_was_missing_is_given_back_and_the_rest_is_kept(path: Path, threads
     after = in_cache(path)
     # Not all of them: the system itself takes pages away when it pleases.
     assert after[before == 1].mean() > 0.8
-    assert after[before == 0].sum() < 16 * MIB // PAGE
+    assert after[before == 0].sum() < 24 * MIB // PAGE
 
 
 def test_pages_here_and_there_do_not_keep_the_rest(path: Path) -> None:
