@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .segment import Segment
     from .seqlock import SeqLock
     from .sharded import ShardedCounter
+    from .watch import Change, Watch
 
 __version__ = "0.1.0"
 
@@ -59,6 +60,7 @@ __all__ = [
     "AccessError",
     "ArgumentError",
     "ArgumentTypeError",
+    "Change",
     "ClosedError",
     "DirectoryError",
     "ExistingFileError",
@@ -87,6 +89,7 @@ __all__ = [
     "SeqLock",
     "ShardedCounter",
     "UnsupportedError",
+    "Watch",
     "aio",
     "anonymous",
     "atomics",
@@ -103,6 +106,7 @@ __all__ = [
 # which costs more than all the rest.
 _MODULES = {"aio", "atomics", "kernels"}
 _NAMES = {
+    "Change": "watch",
     "Generation": "generation",
     "GrowableArray": "growable",
     "MappedReader": "reader",
@@ -110,6 +114,7 @@ _NAMES = {
     "Segment": "segment",
     "SeqLock": "seqlock",
     "ShardedCounter": "sharded",
+    "Watch": "watch",
     "copy": "files",
     "delete": "files",
     "save": "files",

@@ -54,6 +54,7 @@ LAYERS = {
     6.3: "_safety",
     6.4: "_extent",
     6.5: "_durable",
+    6.6: "_watching",
     7: "mapping",
     8.0: "_part _waiting array files growable inspection residency",
     8.1: "generation opening ring seqlock sharded",
