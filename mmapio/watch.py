@@ -232,12 +232,17 @@ class Watch:
     def _wait(self, events: Iterator[Events]) -> tuple[bool, Iterator[Events]]:
         """Return whether something has happened to the path, and where to ask next."""
         try:
-            names = _names(self._path)
-            return any(os.path.basename(path) in names for _, path in next(events)), events
+            happened = next(events)
+            return bool(happened) and self._concerned(happened), events
         except (StopIteration, OSError, RuntimeError, ValueError):
             # The folder is gone, or holds a name that is no Unicode: watchfiles gives up on both.
             time.sleep(_PAUSE_S)
             return self._differs(), _events(self._path)
+
+    def _concerned(self, happened: Events) -> bool:
+        """Tell whether it is about the file, by any name that its folders know it by."""
+        names = {os.path.basename(self._path), os.path.basename(os.path.realpath(self._path))}
+        return any(os.path.basename(path) in names for _, path in happened)
 
     def _differs(self) -> bool:
         return _look(self._path, self._state) != self._state
@@ -324,11 +329,6 @@ def _first_state(path: str, known: _os.FileFacts | None) -> _State | None:
     if known is None or (state is not None and state.identity == known.identity):
         return state
     return _State(known.identity, known.size, 0, 0, (0, 0, 0))
-
-
-def _names(path: str) -> set[str]:
-    """Return the names by which the folders of a path know its file."""
-    return {os.path.basename(path), os.path.basename(os.path.realpath(path))}
 
 
 def _events(path: str) -> Iterator[Events]:
