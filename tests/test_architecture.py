@@ -56,7 +56,7 @@ LAYERS = {
     6.5: "_durable",
     6.6: "_watching",
     7: "mapping",
-    8.0: "_part _waiting array files growable inspection residency",
+    8.0: "_part _waiting array conversion files growable inspection residency",
     8.1: "generation opening ring seqlock sharded",
     8.2: "reports",
     9.0: "aio dask demo",

@@ -397,7 +397,7 @@ print(told.get(timeout=60).kind, flush=True)
 """
 FORKS = (
     ENDS
-    + """
+    + r"""
 warnings.simplefilter("ignore")  # a process with threads forks
 child = os.fork()
 os.write(1, b"%s %d\n" % (b"parent" if child else b"child", watching.active))

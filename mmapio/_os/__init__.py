@@ -33,6 +33,7 @@ __all__ = [
     "allocate",
     "backing",
     "copy_contents",
+    "copy_range",
     "cover",
     "futex_wait",
     "futex_wake",

@@ -24,7 +24,6 @@ from ._posix import (  # noqa: E402
     GRANULARITY,
     PAGE_SIZE,
     SYNC_NEEDS_FILE,
-    _copy_range,
     _libc,
     _raise_errno,
     advise,
@@ -42,6 +41,7 @@ from ._posix import (  # noqa: E402
     unmap,
     write_at,
 )
+from ._posix import copy_range as _copy_by_hand  # noqa: E402
 
 __all__ = [
     "CAN_MAP_PAST_END",
@@ -53,6 +53,7 @@ __all__ = [
     "allocate",
     "backing",
     "copy_contents",
+    "copy_range",
     "cover",
     "futex_wait",
     "futex_wake",
@@ -240,10 +241,18 @@ def copy_contents(source: int, target: int, size: int) -> None:
         os.ftruncate(target, size)
         return
     os.ftruncate(target, size)
-    end = 0
-    while (start := _seek(source, end, os.SEEK_DATA)) < size:
-        end = min(_seek(source, start, os.SEEK_HOLE), size)
-        _copy_in_kernel(source, target, start, end)
+    copy_range(source, 0, target, 0, size)
+
+
+def copy_range(source: int, start: int, target: int, at: int, length: int) -> None:
+    """Copy a range of a file to a hole of another: holes stay holes; see copy_file_range(2).
+
+    A source that shrinks ends the copy.
+    """
+    shift, stop, end = at - start, start + length, start
+    while (start := _seek(source, end, os.SEEK_DATA)) < stop:
+        end = min(_seek(source, start, os.SEEK_HOLE), stop)
+        _copy_in_kernel(source, start, target, start + shift, end - start)
 
 
 def _seek(fd: int, at: int, what: int) -> int:
@@ -256,13 +265,14 @@ def _seek(fd: int, at: int, what: int) -> int:
         raise
 
 
-def _copy_in_kernel(source: int, target: int, start: int, end: int) -> None:
+def _copy_in_kernel(source: int, start: int, target: int, at: int, length: int) -> None:
     """Copy a range without taking it through this process, where the kernel can."""
+    done = 0
     try:
-        while start < end:
-            copied = os.copy_file_range(source, target, end - start, start, start)
+        while done < length:
+            copied = os.copy_file_range(source, target, length - done, start + done, at + done)
             if copied == 0:
                 return
-            start += copied
+            done += copied
     except (AttributeError, OSError):  # between two file systems, in a sandbox, on an old libc
-        _copy_range(source, target, start, end)
+        _copy_by_hand(source, start + done, target, at + done, length - done)

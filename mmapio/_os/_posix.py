@@ -37,6 +37,7 @@ __all__ = [
     "allocate",
     "backing",
     "copy_contents",
+    "copy_range",
     "cover",
     "futex_wait",
     "futex_wake",
@@ -277,14 +278,15 @@ def publish_nameless(fd: int, path: str) -> None:
 
 def copy_contents(source: int, target: int, size: int) -> None:
     """Copy the first `size` bytes of an open file to an empty one."""
-    _copy_range(source, target, 0, size)
+    copy_range(source, 0, target, 0, size)
     os.ftruncate(target, size)
 
 
-def _copy_range(source: int, target: int, start: int, end: int) -> None:
-    """Copy the bytes from `start` to `end`; a source that shrinks meanwhile ends the copy."""
-    while start < end:
-        block = os.pread(source, min(end - start, 1 << 20), start)
+def copy_range(source: int, start: int, target: int, at: int, length: int) -> None:
+    """Copy a range of a file to another place of another; a source that shrinks ends the copy."""
+    done = 0
+    while done < length:
+        block = os.pread(source, min(length - done, 1 << 20), start + done)
         if not block:
             return
-        start += os.pwrite(target, block, start)
+        done += os.pwrite(target, block, at + done)

@@ -26,6 +26,7 @@ __all__ = [
     "allocate",
     "backing",
     "copy_contents",
+    "copy_range",
     "cover",
     "futex_wait",
     "futex_wake",
@@ -160,6 +161,11 @@ def publish_nameless(fd: int, path: str) -> None:
 
 
 def copy_contents(source: int, target: int, size: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def copy_range(source: int, start: int, target: int, at: int, length: int) -> None:
     """Refuse."""
     _refuse()
 

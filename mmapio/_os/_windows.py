@@ -40,6 +40,7 @@ __all__ = [
     "allocate",
     "backing",
     "copy_contents",
+    "copy_range",
     "cover",
     "futex_wait",
     "futex_wake",
@@ -348,8 +349,14 @@ def publish_nameless(fd: int, path: str) -> None:
 
 def copy_contents(source: int, target: int, size: int) -> None:
     """Copy `size` bytes from one open file to another, empty one."""
-    os.lseek(source, 0, os.SEEK_SET)
-    while size and (block := os.read(source, min(size, 1 << 20))):
-        size -= len(block)
+    copy_range(source, 0, target, 0, size)
+
+
+def copy_range(source: int, start: int, target: int, at: int, length: int) -> None:
+    """Copy a range of a file to another place of another; a source that shrinks ends the copy."""
+    os.lseek(source, start, os.SEEK_SET)
+    os.lseek(target, at, os.SEEK_SET)
+    while length and (block := os.read(source, min(length, 1 << 20))):
+        length -= len(block)
         while block:
             block = block[os.write(target, block) :]
