@@ -88,6 +88,12 @@ PRINTED = {
         r"the last message of the copy: message 49",
         r"same as the first file: True",
     ],
+    "15_watch": [
+        r"replaced: 152 bytes before, 176 now",
+        r"still mapped: \(3,\), at the path: \(2, 3\)",
+        r"modified: the first number is 42",
+        r"watching: False",
+    ],
 }
 
 
