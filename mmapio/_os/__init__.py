@@ -17,7 +17,7 @@ elif sys.platform == "win32":
 else:
     from ._posix import *
 from ._facts import FileFacts, Identity
-from ._memory import Advice, Backing
+from ._memory import Advice, Area, Backing, LockLimit
 
 __all__ = [
     "CAN_MAP_PAST_END",
@@ -26,31 +26,40 @@ __all__ = [
     "PAGE_SIZE",
     "SYNC_NEEDS_FILE",
     "Advice",
+    "Area",
     "Backing",
     "FileFacts",
     "Identity",
+    "LockLimit",
     "advise",
     "allocate",
     "backing",
     "copy_contents",
     "cover",
+    "drop_cached",
     "futex_wait",
     "futex_wake",
     "identify",
     "identify_path",
+    "lock",
     "lock_file",
     "lock_holder",
+    "lock_limit",
     "map_anonymous",
     "map_file",
     "map_file_at",
     "open_nameless",
+    "prefetch",
     "publish_nameless",
+    "punch_hole",
     "resident",
+    "smaps",
     "start_writeback",
     "sync",
     "sync_data",
     "sync_directory",
     "sync_file",
+    "unlock",
     "unmap",
     "write_at",
 ]

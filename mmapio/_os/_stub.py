@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import UnsupportedError
 from ..flags import Access
 from ._facts import FileFacts
-from ._memory import Advice, Backing
+from ._memory import Advice, Area, Backing, LockLimit
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # of collections.abc since Python 3.12
@@ -27,23 +27,30 @@ __all__ = [
     "backing",
     "copy_contents",
     "cover",
+    "drop_cached",
     "futex_wait",
     "futex_wake",
     "identify",
     "identify_path",
+    "lock",
     "lock_file",
     "lock_holder",
+    "lock_limit",
     "map_anonymous",
     "map_file",
     "map_file_at",
     "open_nameless",
+    "prefetch",
     "publish_nameless",
+    "punch_hole",
     "resident",
+    "smaps",
     "start_writeback",
     "sync",
     "sync_data",
     "sync_directory",
     "sync_file",
+    "unlock",
     "unmap",
     "write_at",
 ]
@@ -175,5 +182,40 @@ def resident(address: int, length: int) -> NDArray[np.uint8]:
 
 
 def backing(address: int, length: int) -> Backing:
+    """Refuse."""
+    _refuse()
+
+
+def smaps(address: int, length: int) -> list[Area]:
+    """Refuse."""
+    _refuse()
+
+
+def drop_cached(fd: int, offset: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def prefetch(address: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def punch_hole(fd: int, offset: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def lock(address: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def unlock(address: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def lock_limit() -> LockLimit:
     """Refuse."""
     _refuse()
