@@ -24,6 +24,7 @@ __all__ = [
     "GRANULARITY",
     "HAS_FUTEX",
     "PAGE_SIZE",
+    "PREFETCH_BYTES",
     "SYNC_NEEDS_FILE",
     "Advice",
     "Area",

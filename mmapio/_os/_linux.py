@@ -18,7 +18,8 @@ from typing import Final
 assert sys.platform == "linux"  # so that mypy passes over this file elsewhere
 
 from ._facts import FileFacts, facts_of_stat  # noqa: E402
-from ._linux_cache import drop_cached, prefetch, punch_hole  # noqa: E402
+from ._linux_cache import PREFETCH_BYTES, drop_cached, prefetch, punch_hole  # noqa: E402
+from ._linux_huge import map_anonymous  # noqa: E402
 from ._linux_smaps import smaps  # noqa: E402
 from ._memory import Backing  # noqa: E402
 from ._posix import (  # noqa: E402
@@ -35,7 +36,6 @@ from ._posix import (  # noqa: E402
     lock,
     lock_file,
     lock_limit,
-    map_anonymous,
     map_file,
     map_file_at,
     resident,
@@ -53,6 +53,7 @@ __all__ = [
     "GRANULARITY",
     "HAS_FUTEX",
     "PAGE_SIZE",
+    "PREFETCH_BYTES",
     "SYNC_NEEDS_FILE",
     "advise",
     "allocate",

@@ -33,6 +33,7 @@ __all__ = [
     "GRANULARITY",
     "HAS_FUTEX",
     "PAGE_SIZE",
+    "PREFETCH_BYTES",
     "SYNC_NEEDS_FILE",
     "advise",
     "allocate",
@@ -73,6 +74,7 @@ CAN_MAP_PAST_END: Final = True
 # msync hands the pages to the drive, but only F_FULLFSYNC makes a Mac's drive write them.
 SYNC_NEEDS_FILE: Final = sys.platform == "darwin"
 HAS_FUTEX: Final = False
+PREFETCH_BYTES: Final = 1 << 20
 
 _SHARED: Final = mmap.MAP_SHARED
 _PRIVATE: Final = mmap.MAP_PRIVATE
@@ -80,6 +82,7 @@ _ANONYMOUS: Final = mmap.MAP_ANONYMOUS
 # Not in the mmap module of Python 3.11; the values are those of <sys/mman.h>.
 _FIXED: Final = 0x10
 _NORESERVE: Final = {"linux": 0x4000, "darwin": 0x40}.get(sys.platform, 0)
+_SHARED_MEMORY: Final = _SHARED | _ANONYMOUS | _NORESERVE
 _MS_SYNC: Final = 4 if sys.platform == "linux" else 0x10
 # Indexed by Access.
 _PROTECTION: Final = (
@@ -95,6 +98,7 @@ _ADVICE: Final[dict[Advice, int]] = {
     Advice.SEQUENTIAL: 2,
     Advice.WILLNEED: 3,
     Advice.DONTNEED: 4,
+    Advice.PAGEOUT: 4,
 }
 if sys.platform == "linux":
     _ADVICE[Advice.REMOVE] = 9
@@ -111,6 +115,7 @@ if sys.platform == "linux":
     _ADVICE[Advice.COLLAPSE] = 25
 # Of macOS; not in the fcntl module.
 _F_PREALLOCATE: Final = 42
+_F_RDADVISE: Final = 44
 _F_PUNCHHOLE: Final = 99
 _MS_INVALIDATE: Final = 2
 _HOW_TO_LOCK_MORE: Final = (
@@ -168,9 +173,9 @@ def map_file_at(fd: int, offset: int, address: int, length: int, access: Access)
     _map(address, length, _PROTECTION[access], _FILE_FLAGS[access] | _FIXED, fd, offset)
 
 
-def map_anonymous(length: int) -> int:
+def map_anonymous(length: int, huge: bool = False) -> int:
     """Map zeroed memory that forked children share; return the address."""
-    return _map(None, length, _PROTECTION[Access.WRITE], _SHARED | _ANONYMOUS | _NORESERVE, -1, 0)
+    return _map(None, length, _PROTECTION[Access.WRITE], _SHARED_MEMORY, -1, 0)
 
 
 def cover(address: int, length: int, access: Access) -> None:
@@ -211,9 +216,13 @@ def resident(address: int, length: int) -> NDArray[np.uint8]:
     return np.frombuffer(memoryview(pages), np.uint8) & np.uint8(1)
 
 
-def prefetch(address: int, length: int) -> None:
-    """Start to read in the pages of a range that begins at one, without waiting."""
-    advise(address, length, Advice.WILLNEED)
+def prefetch(fd: int, offset: int, length: int) -> None:
+    """Start to read a range of a file into the cache: PREFETCH_BYTES at the most."""
+    if sys.platform == "darwin":
+        # struct radvisory: offset, count.
+        fcntl.fcntl(fd, _F_RDADVISE, struct.pack("qi4x", offset, length))
+    else:
+        os.posix_fadvise(fd, offset, length, os.POSIX_FADV_WILLNEED)
 
 
 def drop_cached(fd: int, offset: int, length: int) -> None:

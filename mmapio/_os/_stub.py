@@ -21,6 +21,7 @@ __all__ = [
     "GRANULARITY",
     "HAS_FUTEX",
     "PAGE_SIZE",
+    "PREFETCH_BYTES",
     "SYNC_NEEDS_FILE",
     "advise",
     "allocate",
@@ -60,6 +61,7 @@ GRANULARITY: Final = mmap.ALLOCATIONGRANULARITY
 CAN_MAP_PAST_END: Final = False
 SYNC_NEEDS_FILE: Final = False
 HAS_FUTEX: Final = False
+PREFETCH_BYTES: Final = 0
 
 
 def _refuse() -> NoReturn:
@@ -76,7 +78,7 @@ def map_file_at(fd: int, offset: int, address: int, length: int, access: Access)
     _refuse()
 
 
-def map_anonymous(length: int) -> int:
+def map_anonymous(length: int, huge: bool = False) -> int:
     """Refuse."""
     _refuse()
 
@@ -196,7 +198,7 @@ def drop_cached(fd: int, offset: int, length: int) -> None:
     _refuse()
 
 
-def prefetch(address: int, length: int) -> None:
+def prefetch(fd: int, offset: int, length: int) -> None:
     """Refuse."""
     _refuse()
 

@@ -36,6 +36,7 @@ __all__ = [
     "GRANULARITY",
     "HAS_FUTEX",
     "PAGE_SIZE",
+    "PREFETCH_BYTES",
     "SYNC_NEEDS_FILE",
     "advise",
     "allocate",
@@ -77,6 +78,7 @@ CAN_MAP_PAST_END: Final = False
 _LOCKED_BYTE: Final = 0x7FFF_0000
 # FlushViewOfFile starts the writing; only FlushFileBuffers waits for the drive.
 SYNC_NEEDS_FILE: Final = True
+PREFETCH_BYTES: Final = 0
 # WaitOnAddress wakes the threads of one process only.
 HAS_FUTEX: Final = False
 
@@ -200,9 +202,10 @@ def _without_rounding(fd: int, offset: int, length: int) -> int:
     return length - beyond if 0 < beyond < PAGE_SIZE else length
 
 
-def map_anonymous(length: int) -> int:
+def map_anonymous(length: int, huge: bool = False) -> int:
     """Map zeroed memory; return the address."""
-    # Nobody could share it: processes do not fork here.
+    # Nobody could share it: processes do not fork here. Large pages are for those alone who have
+    # the right to lock memory (SeLockMemoryPrivilege).
     found: int = _checked(_virtual_alloc(None, length, _MEM_COMMIT_RESERVE, _PAGE_READWRITE))
     return found
 
@@ -236,18 +239,18 @@ def sync(address: int, length: int) -> None:
 def advise(address: int, length: int, advice: Advice) -> None:
     """Tell the system what is to happen to a range that begins at a page."""
     if advice is Advice.WILLNEED:
-        prefetch(address, length)
-    elif advice is Advice.DONTNEED:
+        memory = _MemoryRange(address, length)
+        _checked(_prefetch(_THIS_PROCESS, 1, ctypes.byref(memory), 0))
+    elif advice in (Advice.DONTNEED, Advice.PAGEOUT):
         # To unlock what is not locked takes it out of the working set, Microsoft's page says.
         unlock(address, length)
     elif advice is not Advice.NORMAL:
         raise OSError(errno.ENOTSUP, f"Windows has nothing like MADV_{advice.name}")
 
 
-def prefetch(address: int, length: int) -> None:
-    """Start to read in the pages of a range that begins at one, without waiting."""
-    memory = _MemoryRange(address, length)
-    _checked(_prefetch(_THIS_PROCESS, 1, ctypes.byref(memory), 0))
+def prefetch(fd: int, offset: int, length: int) -> None:
+    """Start to read a range of a file into the cache: PREFETCH_BYTES at the most."""
+    raise OSError(errno.ENOTSUP, "Windows reads ahead in memory that maps a file: by `advise`")
 
 
 def drop_cached(fd: int, offset: int, length: int) -> None:
