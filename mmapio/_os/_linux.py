@@ -18,6 +18,9 @@ from typing import Final
 assert sys.platform == "linux"  # so that mypy passes over this file elsewhere
 
 from ._facts import FileFacts, facts_of_stat  # noqa: E402
+from ._linux_cache import PREFETCH_BYTES, drop_cached, prefetch, punch_hole  # noqa: E402
+from ._linux_huge import map_anonymous  # noqa: E402
+from ._linux_smaps import smaps  # noqa: E402
 from ._memory import Backing  # noqa: E402
 from ._posix import (  # noqa: E402
     CAN_MAP_PAST_END,
@@ -29,8 +32,9 @@ from ._posix import (  # noqa: E402
     advise,
     allocate,
     cover,
+    lock,
     lock_file,
-    map_anonymous,
+    lock_limit,
     map_file,
     map_file_at,
     resident,
@@ -38,6 +42,7 @@ from ._posix import (  # noqa: E402
     sync_data,
     sync_directory,
     sync_file,
+    unlock,
     unmap,
     write_at,
 )
@@ -48,6 +53,7 @@ __all__ = [
     "GRANULARITY",
     "HAS_FUTEX",
     "PAGE_SIZE",
+    "PREFETCH_BYTES",
     "SYNC_NEEDS_FILE",
     "advise",
     "allocate",
@@ -55,23 +61,30 @@ __all__ = [
     "copy_contents",
     "copy_range",
     "cover",
+    "drop_cached",
     "futex_wait",
     "futex_wake",
     "identify",
     "identify_path",
+    "lock",
     "lock_file",
     "lock_holder",
+    "lock_limit",
     "map_anonymous",
     "map_file",
     "map_file_at",
     "open_nameless",
+    "prefetch",
     "publish_nameless",
+    "punch_hole",
     "resident",
+    "smaps",
     "start_writeback",
     "sync",
     "sync_data",
     "sync_directory",
     "sync_file",
+    "unlock",
     "unmap",
     "write_at",
 ]

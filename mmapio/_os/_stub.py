@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import UnsupportedError
 from ..flags import Access
 from ._facts import FileFacts
-from ._memory import Advice, Backing
+from ._memory import Advice, Area, Backing, LockLimit
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # of collections.abc since Python 3.12
@@ -21,6 +21,7 @@ __all__ = [
     "GRANULARITY",
     "HAS_FUTEX",
     "PAGE_SIZE",
+    "PREFETCH_BYTES",
     "SYNC_NEEDS_FILE",
     "advise",
     "allocate",
@@ -28,23 +29,30 @@ __all__ = [
     "copy_contents",
     "copy_range",
     "cover",
+    "drop_cached",
     "futex_wait",
     "futex_wake",
     "identify",
     "identify_path",
+    "lock",
     "lock_file",
     "lock_holder",
+    "lock_limit",
     "map_anonymous",
     "map_file",
     "map_file_at",
     "open_nameless",
+    "prefetch",
     "publish_nameless",
+    "punch_hole",
     "resident",
+    "smaps",
     "start_writeback",
     "sync",
     "sync_data",
     "sync_directory",
     "sync_file",
+    "unlock",
     "unmap",
     "write_at",
 ]
@@ -54,6 +62,7 @@ GRANULARITY: Final = mmap.ALLOCATIONGRANULARITY
 CAN_MAP_PAST_END: Final = False
 SYNC_NEEDS_FILE: Final = False
 HAS_FUTEX: Final = False
+PREFETCH_BYTES: Final = 0
 
 
 def _refuse() -> NoReturn:
@@ -70,7 +79,7 @@ def map_file_at(fd: int, offset: int, address: int, length: int, access: Access)
     _refuse()
 
 
-def map_anonymous(length: int) -> int:
+def map_anonymous(length: int, huge: bool = False) -> int:
     """Refuse."""
     _refuse()
 
@@ -181,5 +190,40 @@ def resident(address: int, length: int) -> NDArray[np.uint8]:
 
 
 def backing(address: int, length: int) -> Backing:
+    """Refuse."""
+    _refuse()
+
+
+def smaps(address: int, length: int) -> list[Area]:
+    """Refuse."""
+    _refuse()
+
+
+def drop_cached(fd: int, offset: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def prefetch(fd: int, offset: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def punch_hole(fd: int, offset: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def lock(address: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def unlock(address: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def lock_limit() -> LockLimit:
     """Refuse."""
     _refuse()

@@ -4,7 +4,8 @@ Sources, by the names of Microsoft's pages: CreateFileMappingW, MapViewOfFileEx,
 FlushViewOfFile, FlushFileBuffers, VirtualAlloc, VirtualFree, VirtualQuery,
 MEMORY_BASIC_INFORMATION, SetFileInformationByHandle, FILE_END_OF_FILE_INFO,
 GetFileInformationByHandleEx, FILE_STANDARD_INFO, "Memory Protection Constants",
-PrefetchVirtualMemory, WIN32_MEMORY_RANGE_ENTRY.
+PrefetchVirtualMemory, WIN32_MEMORY_RANGE_ENTRY, VirtualLock, VirtualUnlock,
+GetProcessWorkingSetSize.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from ..flags import Access
 from ._facts import FileFacts
-from ._memory import Advice, Backing
+from ._memory import Advice, Area, Backing, LockLimit
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # of collections.abc since Python 3.12
@@ -35,6 +36,7 @@ __all__ = [
     "GRANULARITY",
     "HAS_FUTEX",
     "PAGE_SIZE",
+    "PREFETCH_BYTES",
     "SYNC_NEEDS_FILE",
     "advise",
     "allocate",
@@ -42,23 +44,30 @@ __all__ = [
     "copy_contents",
     "copy_range",
     "cover",
+    "drop_cached",
     "futex_wait",
     "futex_wake",
     "identify",
     "identify_path",
+    "lock",
     "lock_file",
     "lock_holder",
+    "lock_limit",
     "map_anonymous",
     "map_file",
     "map_file_at",
     "open_nameless",
+    "prefetch",
     "publish_nameless",
+    "punch_hole",
     "resident",
+    "smaps",
     "start_writeback",
     "sync",
     "sync_data",
     "sync_directory",
     "sync_file",
+    "unlock",
     "unmap",
     "write_at",
 ]
@@ -70,6 +79,7 @@ CAN_MAP_PAST_END: Final = False
 _LOCKED_BYTE: Final = 0x7FFF_0000
 # FlushViewOfFile starts the writing; only FlushFileBuffers waits for the drive.
 SYNC_NEEDS_FILE: Final = True
+PREFETCH_BYTES: Final = 0
 # WaitOnAddress wakes the threads of one process only.
 HAS_FUTEX: Final = False
 
@@ -84,6 +94,8 @@ _MEM_RELEASE: Final = 0x8000
 _MEM_MAPPED: Final = 0x40000
 _FILE_STANDARD_INFO: Final = 1
 _FILE_END_OF_FILE_INFO: Final = 6
+_ERROR_NOT_LOCKED: Final = 158
+_ERROR_WORKING_SET_QUOTA: Final = 1453
 
 # What the section must allow, and what the view of it.
 _FILE_PROTECTION: Final = {
@@ -119,6 +131,9 @@ _set_information: Final = _function(
     "SetFileInformationByHandle", BOOL, HANDLE, ctypes.c_int, LPVOID, DWORD
 )
 _prefetch: Final = _function("PrefetchVirtualMemory", BOOL, HANDLE, _SIZE, LPVOID, DWORD)
+_virtual_lock: Final = _function("VirtualLock", BOOL, LPVOID, _SIZE)
+_virtual_unlock: Final = _function("VirtualUnlock", BOOL, LPVOID, _SIZE)
+_working_set_size: Final = _function("GetProcessWorkingSetSize", BOOL, HANDLE, LPVOID, LPVOID)
 _close_handle: Final = _function("CloseHandle", BOOL, HANDLE)
 
 
@@ -188,9 +203,10 @@ def _without_rounding(fd: int, offset: int, length: int) -> int:
     return length - beyond if 0 < beyond < PAGE_SIZE else length
 
 
-def map_anonymous(length: int) -> int:
+def map_anonymous(length: int, huge: bool = False) -> int:
     """Map zeroed memory; return the address."""
-    # Nobody could share it: processes do not fork here.
+    # Nobody could share it: processes do not fork here. Large pages are for those alone who have
+    # the right to lock memory (SeLockMemoryPrivilege).
     found: int = _checked(_virtual_alloc(None, length, _MEM_COMMIT_RESERVE, _PAGE_READWRITE))
     return found
 
@@ -223,10 +239,58 @@ def sync(address: int, length: int) -> None:
 
 def advise(address: int, length: int, advice: Advice) -> None:
     """Tell the system what is to happen to a range that begins at a page."""
-    if advice is not Advice.WILLNEED:
+    if advice is Advice.WILLNEED:
+        memory = _MemoryRange(address, length)
+        _checked(_prefetch(_THIS_PROCESS, 1, ctypes.byref(memory), 0))
+    elif advice in (Advice.DONTNEED, Advice.PAGEOUT):
+        # To unlock what is not locked takes it out of the working set, Microsoft's page says.
+        unlock(address, length)
+    elif advice is not Advice.NORMAL:
         raise OSError(errno.ENOTSUP, f"Windows has nothing like MADV_{advice.name}")
-    memory = _MemoryRange(address, length)
-    _checked(_prefetch(_THIS_PROCESS, 1, ctypes.byref(memory), 0))
+
+
+def prefetch(fd: int, offset: int, length: int) -> None:
+    """Start to read a range of a file into the cache: PREFETCH_BYTES at the most."""
+    raise OSError(errno.ENOTSUP, "Windows reads ahead in memory that maps a file: by `advise`")
+
+
+def drop_cached(fd: int, offset: int, length: int) -> None:
+    """Drop the clean pages that lie in a range of a file, and that nobody maps, from the cache."""
+    raise OSError(errno.ENOTSUP, "Windows drops nothing from its cache on request")
+
+
+def punch_hole(fd: int, offset: int, length: int) -> None:
+    """Let a range of a file read zeros, and give back the blocks that lie in it."""
+    raise OSError(errno.ENOTSUP, "no hole is punched on Windows")
+
+
+def lock(address: int, length: int) -> None:
+    """Read in the pages that hold a range, and keep them in memory."""
+    if not _virtual_lock(address, length):
+        code = ctypes.get_last_error()
+        if code == _ERROR_WORKING_SET_QUOTA:
+            raise OSError(errno.ENOMEM, "more than the minimum working set can hold")
+        raise ctypes.WinError(code)
+
+
+def unlock(address: int, length: int) -> None:
+    """Let the system take the pages that hold a range; locks of one page do not add up."""
+    if not _virtual_unlock(address, length):
+        code = ctypes.get_last_error()
+        if code != _ERROR_NOT_LOCKED:
+            raise ctypes.WinError(code)
+
+
+def lock_limit() -> LockLimit:
+    """Return how many bytes this process may lock: a little less than its minimum working set."""
+    least, most = _SIZE(), _SIZE()
+    _checked(_working_set_size(_THIS_PROCESS, ctypes.byref(least), ctypes.byref(most)))
+    return LockLimit(least.value, "SetProcessWorkingSetSize raises it")
+
+
+def smaps(address: int, length: int) -> list[Area]:
+    """Return what is known of the areas that a range lies in; Windows tells nothing like it."""
+    return []
 
 
 def resident(address: int, length: int) -> NDArray[np.uint8]:
