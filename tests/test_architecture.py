@@ -26,6 +26,7 @@ LAYERS = {
     1: "_extras _faults _polling _ranges _words flags",
     2.0: "npy _os._buffer311 _os._facts _os._memory",
     2.1: "_os._posix _os._stub _os._windows",
+    2.15: "_os._linux_cachestat",
     2.2: "_os._linux",
     2.3: "_os",
     3.0: "atomics._numbers atomics._rules",

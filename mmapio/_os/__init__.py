@@ -16,7 +16,7 @@ elif sys.platform == "win32":
     from ._windows import *
 else:
     from ._posix import *
-from ._facts import FileFacts, Identity
+from ._facts import CacheFacts, FileFacts, Identity
 from ._memory import Advice, Backing
 
 __all__ = [
@@ -27,11 +27,13 @@ __all__ = [
     "SYNC_NEEDS_FILE",
     "Advice",
     "Backing",
+    "CacheFacts",
     "FileFacts",
     "Identity",
     "advise",
     "allocate",
     "backing",
+    "cache_facts",
     "copy_contents",
     "cover",
     "futex_wait",
@@ -46,6 +48,7 @@ __all__ = [
     "open_nameless",
     "publish_nameless",
     "resident",
+    "sees_cache",
     "start_writeback",
     "sync",
     "sync_data",

@@ -18,6 +18,7 @@ from typing import Final
 assert sys.platform == "linux"  # so that mypy passes over this file elsewhere
 
 from ._facts import FileFacts, facts_of_stat  # noqa: E402
+from ._linux_cachestat import cache_facts, sees_cache  # noqa: E402
 from ._memory import Backing  # noqa: E402
 from ._posix import (  # noqa: E402
     CAN_MAP_PAST_END,
@@ -52,6 +53,7 @@ __all__ = [
     "advise",
     "allocate",
     "backing",
+    "cache_facts",
     "copy_contents",
     "cover",
     "futex_wait",
@@ -66,6 +68,7 @@ __all__ = [
     "open_nameless",
     "publish_nameless",
     "resident",
+    "sees_cache",
     "start_writeback",
     "sync",
     "sync_data",

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..flags import Access
-from ._facts import FileFacts, facts_of_stat
+from ._facts import CacheFacts, FileFacts, facts_of_stat
 from ._memory import Advice, Backing
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ __all__ = [
     "advise",
     "allocate",
     "backing",
+    "cache_facts",
     "copy_contents",
     "cover",
     "futex_wait",
@@ -50,6 +51,7 @@ __all__ = [
     "open_nameless",
     "publish_nameless",
     "resident",
+    "sees_cache",
     "start_writeback",
     "sync",
     "sync_data",
@@ -176,6 +178,16 @@ def resident(address: int, length: int) -> NDArray[np.uint8]:
         _raise_errno()
     # The other bits mean something on some systems only.
     return np.frombuffer(memoryview(pages), np.uint8) & np.uint8(1)
+
+
+def cache_facts(fd: int, offset: int, length: int) -> CacheFacts:
+    """Return what the page cache holds of a range of a file; POSIX does not tell."""
+    raise OSError(errno.ENOTSUP, "this system does not tell what its page cache holds of a file")
+
+
+def sees_cache(fd: int) -> bool:
+    """Tell whether this process is told what of a file is in memory."""
+    return True
 
 
 def backing(address: int, length: int) -> Backing:

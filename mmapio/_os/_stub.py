@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import UnsupportedError
 from ..flags import Access
-from ._facts import FileFacts
+from ._facts import CacheFacts, FileFacts
 from ._memory import Advice, Backing
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = [
     "advise",
     "allocate",
     "backing",
+    "cache_facts",
     "copy_contents",
     "cover",
     "futex_wait",
@@ -39,6 +40,7 @@ __all__ = [
     "open_nameless",
     "publish_nameless",
     "resident",
+    "sees_cache",
     "start_writeback",
     "sync",
     "sync_data",
@@ -170,6 +172,16 @@ def advise(address: int, length: int, advice: Advice) -> None:
 
 
 def resident(address: int, length: int) -> NDArray[np.uint8]:
+    """Refuse."""
+    _refuse()
+
+
+def cache_facts(fd: int, offset: int, length: int) -> CacheFacts:
+    """Refuse."""
+    _refuse()
+
+
+def sees_cache(fd: int) -> bool:
     """Refuse."""
     _refuse()
 

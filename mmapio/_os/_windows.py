@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..flags import Access
-from ._facts import FileFacts
+from ._facts import CacheFacts, FileFacts
 from ._memory import Advice, Backing
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ __all__ = [
     "advise",
     "allocate",
     "backing",
+    "cache_facts",
     "copy_contents",
     "cover",
     "futex_wait",
@@ -53,6 +54,7 @@ __all__ = [
     "open_nameless",
     "publish_nameless",
     "resident",
+    "sees_cache",
     "start_writeback",
     "sync",
     "sync_data",
@@ -232,6 +234,16 @@ def resident(address: int, length: int) -> NDArray[np.uint8]:
     """Return 1 for each page of a range that is in memory, else 0."""
     # QueryWorkingSetEx tells what is mapped, not what is in memory.
     raise OSError(errno.ENOTSUP, "Windows does not tell which pages are in memory")
+
+
+def cache_facts(fd: int, offset: int, length: int) -> CacheFacts:
+    """Return what the cache holds of a range of a file; Windows does not tell."""
+    raise OSError(errno.ENOTSUP, "Windows does not tell what its cache holds of a file")
+
+
+def sees_cache(fd: int) -> bool:
+    """Tell whether this process is told what of a file is in memory."""
+    return False
 
 
 def backing(address: int, length: int) -> Backing:
