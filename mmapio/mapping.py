@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from . import _os
-from ._durable import DurableContent
 from ._ranges import as_count, as_nbytes, bounded
+from ._resident import ResidentContent
 from ._syncing import follow_policy
 from .errors import ArgumentError, UnsupportedError, file_error
 from .flags import Mode
@@ -21,7 +21,7 @@ from .source import Source, check_mappable
 __all__ = ["MappedFile", "handle_of", "is_shared_by_path"]
 
 
-class MappedFile(DurableContent):
+class MappedFile(ResidentContent):
     """A file, or memory without one, as bytes in place; made by `open`, `anonymous`, `from_fd`.
 
     Stores through views go straight to the file's pages: every process that maps the file sees

@@ -17,7 +17,7 @@ elif sys.platform == "win32":
 else:
     from ._posix import *
 from ._facts import CacheFacts, FileFacts, Identity
-from ._memory import Advice, Backing
+from ._memory import Advice, Backing, MemoryUse
 
 __all__ = [
     "CAN_MAP_PAST_END",
@@ -30,6 +30,7 @@ __all__ = [
     "CacheFacts",
     "FileFacts",
     "Identity",
+    "MemoryUse",
     "advise",
     "allocate",
     "backing",
@@ -45,6 +46,7 @@ __all__ = [
     "map_anonymous",
     "map_file",
     "map_file_at",
+    "memory_use",
     "open_nameless",
     "publish_nameless",
     "resident",

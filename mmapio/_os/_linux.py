@@ -19,6 +19,7 @@ assert sys.platform == "linux"  # so that mypy passes over this file elsewhere
 
 from ._facts import FileFacts, facts_of_stat  # noqa: E402
 from ._linux_cachestat import cache_facts, sees_cache  # noqa: E402
+from ._linux_use import memory_use  # noqa: E402
 from ._memory import Backing  # noqa: E402
 from ._posix import (  # noqa: E402
     CAN_MAP_PAST_END,
@@ -65,6 +66,7 @@ __all__ = [
     "map_anonymous",
     "map_file",
     "map_file_at",
+    "memory_use",
     "open_nameless",
     "publish_nameless",
     "resident",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
-__all__ = ["Advice", "Backing"]
+__all__ = ["Advice", "Backing", "MemoryUse"]
 
 
 class Advice(enum.IntEnum):
@@ -32,3 +32,10 @@ class Backing(NamedTuple):
 
     shared: bool
     read_ahead_bytes: int
+
+
+class MemoryUse(NamedTuple):
+    """Bytes of a range that this process has mapped in, and in swap; None: that is not told."""
+
+    rss: int | None
+    swap: int | None

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..flags import Access
 from ._facts import CacheFacts, FileFacts, facts_of_stat
-from ._memory import Advice, Backing
+from ._memory import Advice, Backing, MemoryUse
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # of collections.abc since Python 3.12
@@ -48,6 +48,7 @@ __all__ = [
     "map_anonymous",
     "map_file",
     "map_file_at",
+    "memory_use",
     "open_nameless",
     "publish_nameless",
     "resident",
@@ -193,6 +194,11 @@ def sees_cache(fd: int) -> bool:
 def backing(address: int, length: int) -> Backing:
     """Return what lies behind a range; POSIX does not tell."""
     return Backing(shared=False, read_ahead_bytes=0)
+
+
+def memory_use(address: int, length: int) -> MemoryUse:
+    """Return how much of a range this process has mapped in; POSIX does not tell."""
+    return MemoryUse(None, None)
 
 
 def sync_file(fd: int) -> None:

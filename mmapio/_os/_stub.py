@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import UnsupportedError
 from ..flags import Access
 from ._facts import CacheFacts, FileFacts
-from ._memory import Advice, Backing
+from ._memory import Advice, Backing, MemoryUse
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # of collections.abc since Python 3.12
@@ -37,6 +37,7 @@ __all__ = [
     "map_anonymous",
     "map_file",
     "map_file_at",
+    "memory_use",
     "open_nameless",
     "publish_nameless",
     "resident",
@@ -187,5 +188,10 @@ def sees_cache(fd: int) -> bool:
 
 
 def backing(address: int, length: int) -> Backing:
+    """Refuse."""
+    _refuse()
+
+
+def memory_use(address: int, length: int) -> MemoryUse:
     """Refuse."""
     _refuse()
