@@ -7,6 +7,7 @@ tells of each page, in windows, so that a file of any size takes bounded memory.
 from __future__ import annotations
 
 import errno
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -150,5 +151,4 @@ def _shares(nbytes: Any, edges: Edges) -> Shares:
 
 
 def _pairs(edges: Edges) -> list[tuple[int, int]]:
-    places = edges.tolist()
-    return list(zip(places[:-1], places[1:], strict=True))
+    return list(itertools.pairwise(edges.tolist()))

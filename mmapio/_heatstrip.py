@@ -1,10 +1,9 @@
-"""Residency as pictures: a heat strip for each file, drawn by matplotlib."""
+"""What is in memory as a picture: a heat strip for each file, drawn by matplotlib."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -15,75 +14,85 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from .residency import Residency
+__all__ = ["Strip", "draw", "new_axes", "sheet"]
 
-__all__ = ["new_axes", "sheet", "strip"]
+Shares = np.ndarray[Any, np.dtype[np.float32]]
+Colours = np.ndarray[Any, np.dtype[np.float64]]
 
 _NOTHING: Final = "#eef1f4"
 _RESIDENT: Final = "#1f6fa8"
 _DIRTY: Final = "#f28e2b"
 _INK: Final = "#2b3440"
-_FAINT: Final = "#7a8694"
+_FAINT: Final = "#5f6b78"
+_EDGE: Final = "#c3cad2"
 _WIDTH_IN: Final = 9.0
 _STRIP_IN: Final = 1.05
-_MARGINS_IN: Final = (0.45, 0.5)  # above the first strip, and below the last
+_LEGEND_IN: Final = 0.45
+_DOTS_PER_IN: Final = 144
 _TICKS: Final = 5
-_PER_INCH: Final = 144
 _LONGEST_NAME: Final = 60
+
+
+class Strip(NamedTuple):
+    """What a strip shows: shares of the buckets of a range, which lies at a byte of a file."""
+
+    name: str
+    caption: str
+    start: int
+    length: int
+    shares: Shares
+    dirty_shares: Shares | None
 
 
 def new_axes() -> Axes:
     """Return axes of pyplot's, which shows them where it shows figures."""
     pyplot = require("matplotlib.pyplot", "plot")
-    figure = pyplot.figure(figsize=(_WIDTH_IN, _STRIP_IN + 0.4), layout="constrained")
+    figure = pyplot.figure(figsize=(_WIDTH_IN, _STRIP_IN + _LEGEND_IN), layout="constrained")
     axes: Axes = figure.subplots()
     return axes
 
 
-def strip(ax: Axes, report: Residency) -> Axes:
-    """Draw one report as a strip: shades of blue for what is in memory, orange where it is dirty."""
-    length = max(report.length, 1)
-    extent = (report.offset, report.offset + length, 0, 1)
-    ax.imshow(_colours(report)[None], extent=extent, aspect="auto", interpolation="nearest")
-    ax.set_xlim(report.offset, report.offset + length)
+def draw(ax: Axes, strip: Strip) -> Axes:
+    """Draw a strip: shades of blue for what is in memory, orange where it is dirty."""
+    start, length = strip.start, max(strip.length, 1)
+    extent = (start, start + length, 0, 1)
+    ax.imshow(_colours(strip)[None], extent=extent, aspect="auto", interpolation="nearest")
     ax.set_yticks([])
-    places = [report.offset + length * n // (_TICKS - 1) for n in range(_TICKS)]
-    labels = ax.set_xticks(places, [size(place) for place in places], color=_FAINT, fontsize=8)
-    if labels:  # so that they stay within the width of the strip
-        labels[0].label1.set_horizontalalignment("left")
-        labels[-1].label1.set_horizontalalignment("right")
-    ax.tick_params(length=3, color=_FAINT)
-    for spine in ax.spines.values():
-        spine.set_color("#c3cad2")
-    ax.set_title(_name(report), loc="left", fontsize=10, color=_INK, fontweight="bold")
-    ax.set_title(_share(report), loc="right", fontsize=9, color=_FAINT)
+    places = [start + length * n // (_TICKS - 1) for n in range(_TICKS)]
+    labels = ax.set_xticks(places, map(size, places), color=_FAINT, fontsize=8)
+    # So that they stay within the width of the strip.
+    labels[0].label1.set_horizontalalignment("left")
+    labels[-1].label1.set_horizontalalignment("right")
+    ax.tick_params(length=3, color=_EDGE)
+    ax.spines[:].set_color(_EDGE)
+    ax.set_title(_short(strip.name), loc="left", fontsize=10, color=_INK, fontweight="bold")
+    ax.set_title(strip.caption, loc="right", fontsize=9, color=_FAINT)
     return ax
 
 
-def sheet(reports: Sequence[Residency]) -> Figure:
-    """Return a figure with a strip for each report, one below the other, and a legend."""
+def sheet(strips: Sequence[Strip]) -> Figure:
+    """Return a figure of strips, one below the other, and a legend."""
     figures = require("matplotlib.figure", "plot")
-    above, below = _MARGINS_IN
-    height = _STRIP_IN * len(reports) + above + below
+    layout = require("matplotlib.layout_engine", "plot")
     figure: Figure = figures.Figure(
-        figsize=(_WIDTH_IN, height), dpi=_PER_INCH, layout="constrained", facecolor="white"
+        figsize=(_WIDTH_IN, _STRIP_IN * len(strips) + _LEGEND_IN),
+        dpi=_DOTS_PER_IN,
+        layout=layout.ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.15),
     )
-    rows = figure.subplots(len(reports), squeeze=False)
-    for ax, report in zip(rows[:, 0], reports, strict=True):
-        strip(ax, report)
-    figure.get_layout_engine().set(h_pad=0.12, w_pad=0.15)  # type: ignore[union-attr]
-    _legend(figure)
+    rows = figure.subplots(len(strips), squeeze=False)
+    for ax, strip in zip(rows[:, 0], strips, strict=True):
+        draw(ax, strip)
+    _add_legend(figure)
     return figure
 
 
-def _legend(figure: Figure) -> None:
+def _add_legend(figure: Figure) -> None:
     patch = require("matplotlib.patches", "plot").Patch
     meaning = {_NOTHING: "not in memory", _RESIDENT: "in memory", _DIRTY: "dirty"}
-    handles = [patch(facecolor=c, edgecolor="#c3cad2", label=text) for c, text in meaning.items()]
     figure.legend(
-        handles=handles,
+        handles=[patch(facecolor=c, edgecolor=_EDGE, label=text) for c, text in meaning.items()],
         loc="outside lower right",
-        ncols=len(handles),
+        ncols=len(meaning),
         frameon=False,
         fontsize=8,
         labelcolor=_FAINT,
@@ -91,30 +100,26 @@ def _legend(figure: Figure) -> None:
     )
 
 
-def _colours(report: Residency) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return red, green and blue of each bucket; any dirt shows, however little it is."""
+def _colours(strip: Strip) -> Colours:
+    """Return red, green and blue of each bucket; what is not nothing can be seen."""
     nothing, resident, dirty = map(_rgb, (_NOTHING, _RESIDENT, _DIRTY))
-    shares = report.map if report.map.size else np.zeros(1, np.float32)
-    # From a quarter on, so that a little is not taken for nothing.
+    shares = strip.shares if strip.shares.size else np.zeros(1, np.float32)
     depth = np.where(shares > 0, 0.25 + 0.75 * shares, 0)[:, None]
     colours = nothing + (resident - nothing) * depth
-    if report.dirty_map is not None and report.dirty_map.size:
-        share = report.dirty_map[:, None]
-        colours = np.where(share > 0, colours + (dirty - colours) * (0.5 + 0.5 * share), colours)
-    return np.clip(colours, 0, 1)
+    if strip.dirty_shares is not None and strip.dirty_shares.size:
+        share = strip.dirty_shares[:, None]
+        colours += (dirty - colours) * np.where(share > 0, 0.5 + 0.5 * share, 0)
+    found: Colours = np.clip(colours, 0, 1)
+    return found
 
 
-def _rgb(colour: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+def _rgb(colour: str) -> Colours:
+    found: Colours = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+    return found
 
 
-def _name(report: Residency) -> str:
-    name = printable(os.path.basename(report.path) if report.path else "<anonymous>")
-    if len(name) > _LONGEST_NAME:
-        name = f"{name[: _LONGEST_NAME // 2]}…{name[-_LONGEST_NAME // 2 :]}"
-    return name.replace("$", r"\$")  # which would begin mathematics
-
-
-def _share(report: Residency) -> str:
-    dirty = f", {size(report.dirty)} dirty" if report.dirty else ""
-    return f"{report.fraction:.1%} of {size(report.length)} in memory{dirty}"
+def _short(name: str) -> str:
+    text, half = printable(name), _LONGEST_NAME // 2
+    if len(text) > _LONGEST_NAME:
+        text = f"{text[:half]}…{text[-half:]}"
+    return text.replace("$", r"\$")  # which would begin mathematics

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from . import _os
+from . import _heatstrip, _os
 from ._cachemap import CacheMap, edges_of, map_of_file, map_of_memory
 from ._ranges import as_count, bounded
 from ._words import printable, size
@@ -21,8 +22,9 @@ from .source import as_path, open_file
 if TYPE_CHECKING:
     import numpy.typing as npt
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["BUCKETS", "Residency", "cells", "residency_of", "residency_of_region"]
+__all__ = ["BUCKETS", "Residency", "cells", "picture_of", "residency_of", "residency_of_region"]
 
 BUCKETS: Final = 128
 _SHADES: Final = "·░▒▓█"
@@ -143,7 +145,7 @@ class Residency:
         >>> import mmapio
         >>> a = mmapio.create("drawn.bin", 1 << 20, "u1", raw=True)
         >>> a[:] = 1
-        >>> print(a.residency().text(40).partition("drawn.bin")[2])
+        >>> print(a.residency().text(38).partition("drawn.bin")[2])
         <BLANKLINE>
           ████████████████████████████  100.0%
           1.00 MiB of 1.00 MiB in memory...
@@ -201,14 +203,13 @@ class Residency:
         --------
         >>> import mmapio
         >>> from matplotlib.figure import Figure
-        >>> a = mmapio.create("plotted.npy", 1 << 20, "u1")
+        >>> a = mmapio.create("plotted.bin", 1 << 20, "u1", raw=True)
+        >>> a[:] = 1
         >>> ax = a.residency(buckets=512).plot(Figure().subplots())
         >>> ax.get_title(loc="right")
-        '100.0% of 1.00 MiB in memory'
+        '100.0% of 1.00 MiB in memory...'
         """
-        from ._heatstrip import new_axes, strip
-
-        return strip(new_axes() if ax is None else ax, self)
+        return _heatstrip.draw(_heatstrip.new_axes() if ax is None else ax, _strip_of(self))
 
     def __repr__(self) -> str:
         dirty = f", {size(self.dirty)} dirty" if self.dirty else ""
@@ -345,6 +346,43 @@ def cells(report: Residency, width: int, *, ascii_only: bool = False) -> list[tu
         dirty = [share > 0 for share in _resampled(report.dirty_map, width)]
     return list(
         zip((_shade(share, shades) for share in _resampled(report.map, width)), dirty, strict=True)
+    )
+
+
+def picture_of(reports: Iterable[Residency]) -> Figure:
+    """Draw reports one below the other, with a legend.
+
+    Parameters
+    ----------
+    reports : iterable of Residency
+        What to draw; one at least.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A figure that pyplot knows nothing of; `savefig` writes it to a file.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> from mmapio.residency import picture_of
+    >>> figure = picture_of([mmapio.MappedFile.anonymous(1 << 20).residency()])
+    >>> figure.savefig("anonymous.png")
+    """
+    return _heatstrip.sheet([_strip_of(report) for report in reports])
+
+
+def _strip_of(report: Residency) -> _heatstrip.Strip:
+    name = os.path.basename(report.path) if report.path else "<anonymous>"
+    dirty = f", {size(report.dirty)} dirty" if report.dirty else ""
+    caption = f"{report.fraction:.1%} of {size(report.length)} in memory{dirty}"
+    return _heatstrip.Strip(
+        name, caption, report.offset, report.length, report.map, report.dirty_map
     )
 
 

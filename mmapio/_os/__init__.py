@@ -17,7 +17,7 @@ elif sys.platform == "win32":
 else:
     from ._posix import *
 from ._facts import CacheFacts, FileFacts, Identity
-from ._memory import Advice, Backing, MemoryUse
+from ._memory import Advice, Area, Backing, LockLimit, MemoryUse
 
 __all__ = [
     "CAN_MAP_PAST_END",
@@ -26,10 +26,12 @@ __all__ = [
     "PAGE_SIZE",
     "SYNC_NEEDS_FILE",
     "Advice",
+    "Area",
     "Backing",
     "CacheFacts",
     "FileFacts",
     "Identity",
+    "LockLimit",
     "MemoryUse",
     "advise",
     "allocate",
@@ -37,25 +39,32 @@ __all__ = [
     "cache_facts",
     "copy_contents",
     "cover",
+    "drop_cached",
     "futex_wait",
     "futex_wake",
     "identify",
     "identify_path",
+    "lock",
     "lock_file",
     "lock_holder",
+    "lock_limit",
     "map_anonymous",
     "map_file",
     "map_file_at",
     "memory_use",
     "open_nameless",
+    "prefetch",
     "publish_nameless",
+    "punch_hole",
     "resident",
     "sees_cache",
+    "smaps",
     "start_writeback",
     "sync",
     "sync_data",
     "sync_directory",
     "sync_file",
+    "unlock",
     "unmap",
     "write_at",
 ]

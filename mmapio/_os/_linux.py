@@ -18,7 +18,9 @@ from typing import Final
 assert sys.platform == "linux"  # so that mypy passes over this file elsewhere
 
 from ._facts import FileFacts, facts_of_stat  # noqa: E402
+from ._linux_cache import drop_cached, prefetch, punch_hole  # noqa: E402
 from ._linux_cachestat import cache_facts, sees_cache  # noqa: E402
+from ._linux_smaps import smaps  # noqa: E402
 from ._linux_use import memory_use  # noqa: E402
 from ._memory import Backing  # noqa: E402
 from ._posix import (  # noqa: E402
@@ -32,7 +34,9 @@ from ._posix import (  # noqa: E402
     advise,
     allocate,
     cover,
+    lock,
     lock_file,
+    lock_limit,
     map_anonymous,
     map_file,
     map_file_at,
@@ -41,6 +45,7 @@ from ._posix import (  # noqa: E402
     sync_data,
     sync_directory,
     sync_file,
+    unlock,
     unmap,
     write_at,
 )
@@ -57,25 +62,32 @@ __all__ = [
     "cache_facts",
     "copy_contents",
     "cover",
+    "drop_cached",
     "futex_wait",
     "futex_wake",
     "identify",
     "identify_path",
+    "lock",
     "lock_file",
     "lock_holder",
+    "lock_limit",
     "map_anonymous",
     "map_file",
     "map_file_at",
     "memory_use",
     "open_nameless",
+    "prefetch",
     "publish_nameless",
+    "punch_hole",
     "resident",
     "sees_cache",
+    "smaps",
     "start_writeback",
     "sync",
     "sync_data",
     "sync_directory",
     "sync_file",
+    "unlock",
     "unmap",
     "write_at",
 ]

@@ -32,10 +32,10 @@ def memory_use(address: int, length: int) -> MemoryUse:
     if length and not areas:
         return MemoryUse(None, None)
     for area in areas:
-        low, high = max(area.start, address), min(area.stop, address + length)
+        low, high = max(area.low, address), min(area.high, address + length)
         here, away = area.fields.get("Rss", 0), area.fields.get("Swap", 0)
         # The figures of an area are of all of it; of a part, its pages tell one by one.
-        if (here or away) and high - low < area.stop - area.start:
+        if (here or away) and high - low < area.high - area.low:
             here, away = _of_pages(low, high)
         rss += here
         swap += away
@@ -49,6 +49,6 @@ def _of_pages(start: int, stop: int) -> tuple[int, int]:
             pages = (min(low + _WINDOW_BYTES, stop) - low) // PAGE_SIZE
             at = low // PAGE_SIZE * _ENTRY_BYTES
             entries = np.frombuffer(os.pread(pagemap.fileno(), pages * _ENTRY_BYTES, at), np.uint64)
-            present += np.count_nonzero(entries & _PRESENT)
-            swapped += np.count_nonzero(entries & _SWAPPED)
+            present += int(np.count_nonzero(entries & _PRESENT))
+            swapped += int(np.count_nonzero(entries & _SWAPPED))
     return present * PAGE_SIZE, swapped * PAGE_SIZE

@@ -1,7 +1,7 @@
 """System calls of POSIX, with what macOS and the BSDs add; Linux takes most of them from here.
 
-Sources: POSIX.1-2017 mmap(2), msync(2), posix_fallocate(3); macOS fcntl(2); madvise(2) and
-mincore(2) of Linux, macOS and FreeBSD.
+Sources: POSIX.1-2017 mmap(2), msync(2), mlock(2), posix_fallocate(3); macOS fcntl(2) and msync(2);
+madvise(2) and mincore(2) of Linux, macOS and FreeBSD.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import errno
 import fcntl
 import mmap
 import os
+import resource
 import struct
 import sys
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..flags import Access
 from ._facts import CacheFacts, FileFacts, facts_of_stat
-from ._memory import Advice, Backing, MemoryUse
+from ._memory import Advice, Area, Backing, LockLimit, MemoryUse
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # of collections.abc since Python 3.12
@@ -39,25 +40,32 @@ __all__ = [
     "cache_facts",
     "copy_contents",
     "cover",
+    "drop_cached",
     "futex_wait",
     "futex_wake",
     "identify",
     "identify_path",
+    "lock",
     "lock_file",
     "lock_holder",
+    "lock_limit",
     "map_anonymous",
     "map_file",
     "map_file_at",
     "memory_use",
     "open_nameless",
+    "prefetch",
     "publish_nameless",
+    "punch_hole",
     "resident",
     "sees_cache",
+    "smaps",
     "start_writeback",
     "sync",
     "sync_data",
     "sync_directory",
     "sync_file",
+    "unlock",
     "unmap",
     "write_at",
 ]
@@ -83,14 +91,35 @@ _PROTECTION: Final = (
     mmap.PROT_READ | mmap.PROT_WRITE,
 )
 _FILE_FLAGS: Final = (_SHARED, _SHARED, _PRIVATE | _NORESERVE)
-# Only Linux has the others, or means by MADV_DONTNEED what Advice says.
-_ADVICE: Final[dict[Advice, int]] = {Advice.WILLNEED: 3}
+# What all have. By DONTNEED only Linux means what Advice says; the others take it for a hint.
+_ADVICE: Final[dict[Advice, int]] = {
+    Advice.NORMAL: 0,
+    Advice.RANDOM: 1,
+    Advice.SEQUENTIAL: 2,
+    Advice.WILLNEED: 3,
+    Advice.DONTNEED: 4,
+}
 if sys.platform == "linux":
-    _ADVICE[Advice.DONTNEED] = 4
+    _ADVICE[Advice.REMOVE] = 9
+    _ADVICE[Advice.DONTFORK] = 10
+    _ADVICE[Advice.DOFORK] = 11
+    _ADVICE[Advice.MERGE] = 12
+    _ADVICE[Advice.UNMERGE] = 13
+    _ADVICE[Advice.HUGEPAGE] = 14
+    _ADVICE[Advice.NOHUGEPAGE] = 15
+    _ADVICE[Advice.COLD] = 20
     _ADVICE[Advice.PAGEOUT] = 21
     _ADVICE[Advice.POPULATE_READ] = 22
     _ADVICE[Advice.POPULATE_WRITE] = 23
-_F_PREALLOCATE: Final = 42  # of macOS; not in the fcntl module
+    _ADVICE[Advice.COLLAPSE] = 25
+# Of macOS; not in the fcntl module.
+_F_PREALLOCATE: Final = 42
+_F_PUNCHHOLE: Final = 99
+_MS_INVALIDATE: Final = 2
+_HOW_TO_LOCK_MORE: Final = (
+    "`ulimit -l` shows the limit in KiB and raises it up to the hard limit, which root sets: by "
+    "memlock in /etc/security/limits.conf, LimitMEMLOCK= of systemd, --ulimit memlock=-1 of Docker"
+)
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _mmap: Final = _libc.mmap
@@ -111,6 +140,10 @@ _madvise: Final = _libc.madvise
 _madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _mincore: Final = _libc.mincore
 _mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
+_mlock: Final = _libc.mlock
+_mlock.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_munlock: Final = _libc.munlock
+_munlock.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 
 _MAP_FAILED: Final = ctypes.c_void_p(-1).value
 
@@ -189,6 +222,63 @@ def cache_facts(fd: int, offset: int, length: int) -> CacheFacts:
 def sees_cache(fd: int) -> bool:
     """Tell whether this process is told what of a file is in memory."""
     return True
+
+
+def prefetch(address: int, length: int) -> None:
+    """Start to read in the pages of a range that begins at one, without waiting."""
+    advise(address, length, Advice.WILLNEED)
+
+
+def drop_cached(fd: int, offset: int, length: int) -> None:
+    """Drop the clean pages that lie in a range of a file, and that nobody maps, from the cache."""
+    if sys.platform != "darwin":
+        os.posix_fadvise(fd, offset, length, os.POSIX_FADV_DONTNEED)
+        return
+    # A Mac takes that from a mapping only.
+    lead = offset % PAGE_SIZE
+    address = map_file(fd, offset - lead, length + lead, Access.READ)
+    try:
+        if _msync(address, length + lead, _MS_INVALIDATE):
+            _raise_errno()
+    finally:
+        unmap(address, length + lead)
+
+
+def punch_hole(fd: int, offset: int, length: int) -> None:
+    """Let a range of a file read zeros, and give back the blocks that lie in it."""
+    if sys.platform != "darwin":
+        raise OSError(errno.ENOTSUP, "this system cannot punch holes into files")
+    # struct fpunchhole: flags, reserved, offset, length; these last in whole blocks.
+    block = os.fstatvfs(fd).f_frsize
+    low, high = offset + -offset % block, (offset + length) // block * block
+    if low < high:
+        fcntl.fcntl(fd, _F_PUNCHHOLE, struct.pack("IIqq", 0, 0, low, high - low))
+    edges = ((offset, low), (high, offset + length)) if low < high else ((offset, offset + length),)
+    for start, stop in edges:
+        os.pwrite(fd, bytes(stop - start), start)
+
+
+def lock(address: int, length: int) -> None:
+    """Read in the pages that hold a range, and keep them in memory; see mlock(2)."""
+    if _mlock(address, length):
+        _raise_errno()
+
+
+def unlock(address: int, length: int) -> None:
+    """Let the system take the pages that hold a range; locks of one page do not add up."""
+    if _munlock(address, length):
+        _raise_errno()
+
+
+def lock_limit() -> LockLimit:
+    """Return how many bytes this process may lock, by its soft limit; see getrlimit(2)."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    return LockLimit(None if soft == resource.RLIM_INFINITY else soft, _HOW_TO_LOCK_MORE)
+
+
+def smaps(address: int, length: int) -> list[Area]:
+    """Return what is known of the areas that a range lies in; POSIX tells nothing."""
+    return []
 
 
 def backing(address: int, length: int) -> Backing:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import UnsupportedError
 from ..flags import Access
 from ._facts import CacheFacts, FileFacts
-from ._memory import Advice, Backing, MemoryUse
+from ._memory import Advice, Area, Backing, LockLimit, MemoryUse
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # of collections.abc since Python 3.12
@@ -28,25 +28,32 @@ __all__ = [
     "cache_facts",
     "copy_contents",
     "cover",
+    "drop_cached",
     "futex_wait",
     "futex_wake",
     "identify",
     "identify_path",
+    "lock",
     "lock_file",
     "lock_holder",
+    "lock_limit",
     "map_anonymous",
     "map_file",
     "map_file_at",
     "memory_use",
     "open_nameless",
+    "prefetch",
     "publish_nameless",
+    "punch_hole",
     "resident",
     "sees_cache",
+    "smaps",
     "start_writeback",
     "sync",
     "sync_data",
     "sync_directory",
     "sync_file",
+    "unlock",
     "unmap",
     "write_at",
 ]
@@ -193,5 +200,40 @@ def backing(address: int, length: int) -> Backing:
 
 
 def memory_use(address: int, length: int) -> MemoryUse:
+    """Refuse."""
+    _refuse()
+
+
+def smaps(address: int, length: int) -> list[Area]:
+    """Refuse."""
+    _refuse()
+
+
+def drop_cached(fd: int, offset: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def prefetch(address: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def punch_hole(fd: int, offset: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def lock(address: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def unlock(address: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def lock_limit() -> LockLimit:
     """Refuse."""
     _refuse()

@@ -4,7 +4,9 @@ Sources, by the names of Microsoft's pages: CreateFileMappingW, MapViewOfFileEx,
 FlushViewOfFile, FlushFileBuffers, VirtualAlloc, VirtualFree, VirtualQuery,
 MEMORY_BASIC_INFORMATION, SetFileInformationByHandle, FILE_END_OF_FILE_INFO,
 GetFileInformationByHandleEx, FILE_STANDARD_INFO, "Memory Protection Constants",
-PrefetchVirtualMemory, WIN32_MEMORY_RANGE_ENTRY, QueryWorkingSetEx, PSAPI_WORKING_SET_EX_BLOCK.
+PrefetchVirtualMemory, WIN32_MEMORY_RANGE_ENTRY, VirtualLock, VirtualUnlock,
+GetProcessWorkingSetSize, QueryWorkingSetEx,
+PSAPI_WORKING_SET_EX_BLOCK.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from numpy.typing import NDArray
 
 from ..flags import Access
 from ._facts import CacheFacts, FileFacts
-from ._memory import Advice, Backing, MemoryUse
+from ._memory import Advice, Area, Backing, LockLimit, MemoryUse
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # of collections.abc since Python 3.12
@@ -42,25 +44,32 @@ __all__ = [
     "cache_facts",
     "copy_contents",
     "cover",
+    "drop_cached",
     "futex_wait",
     "futex_wake",
     "identify",
     "identify_path",
+    "lock",
     "lock_file",
     "lock_holder",
+    "lock_limit",
     "map_anonymous",
     "map_file",
     "map_file_at",
     "memory_use",
     "open_nameless",
+    "prefetch",
     "publish_nameless",
+    "punch_hole",
     "resident",
     "sees_cache",
+    "smaps",
     "start_writeback",
     "sync",
     "sync_data",
     "sync_directory",
     "sync_file",
+    "unlock",
     "unmap",
     "write_at",
 ]
@@ -87,6 +96,8 @@ _MEM_MAPPED: Final = 0x40000
 _WINDOW_BYTES: Final = 64 << 20  # asked for at a time: 16 bytes of each page
 _FILE_STANDARD_INFO: Final = 1
 _FILE_END_OF_FILE_INFO: Final = 6
+_ERROR_NOT_LOCKED: Final = 158
+_ERROR_WORKING_SET_QUOTA: Final = 1453
 
 # What the section must allow, and what the view of it.
 _FILE_PROTECTION: Final = {
@@ -124,6 +135,9 @@ _set_information: Final = _function(
 _prefetch: Final = _function("PrefetchVirtualMemory", BOOL, HANDLE, _SIZE, LPVOID, DWORD)
 # Of psapi.h; since Windows 7 it lies in kernel32 by this name.
 _query_working_set: Final = _function("K32QueryWorkingSetEx", BOOL, HANDLE, LPVOID, DWORD)
+_virtual_lock: Final = _function("VirtualLock", BOOL, LPVOID, _SIZE)
+_virtual_unlock: Final = _function("VirtualUnlock", BOOL, LPVOID, _SIZE)
+_working_set_size: Final = _function("GetProcessWorkingSetSize", BOOL, HANDLE, LPVOID, LPVOID)
 _close_handle: Final = _function("CloseHandle", BOOL, HANDLE)
 
 
@@ -228,10 +242,58 @@ def sync(address: int, length: int) -> None:
 
 def advise(address: int, length: int, advice: Advice) -> None:
     """Tell the system what is to happen to a range that begins at a page."""
-    if advice is not Advice.WILLNEED:
+    if advice is Advice.WILLNEED:
+        prefetch(address, length)
+    elif advice is Advice.DONTNEED:
+        # To unlock what is not locked takes it out of the working set, Microsoft's page says.
+        unlock(address, length)
+    elif advice is not Advice.NORMAL:
         raise OSError(errno.ENOTSUP, f"Windows has nothing like MADV_{advice.name}")
+
+
+def prefetch(address: int, length: int) -> None:
+    """Start to read in the pages of a range that begins at one, without waiting."""
     memory = _MemoryRange(address, length)
     _checked(_prefetch(_THIS_PROCESS, 1, ctypes.byref(memory), 0))
+
+
+def drop_cached(fd: int, offset: int, length: int) -> None:
+    """Drop the clean pages that lie in a range of a file, and that nobody maps, from the cache."""
+    raise OSError(errno.ENOTSUP, "Windows drops nothing from its cache on request")
+
+
+def punch_hole(fd: int, offset: int, length: int) -> None:
+    """Let a range of a file read zeros, and give back the blocks that lie in it."""
+    raise OSError(errno.ENOTSUP, "no hole is punched on Windows")
+
+
+def lock(address: int, length: int) -> None:
+    """Read in the pages that hold a range, and keep them in memory."""
+    if not _virtual_lock(address, length):
+        code = ctypes.get_last_error()
+        if code == _ERROR_WORKING_SET_QUOTA:
+            raise OSError(errno.ENOMEM, "more than the minimum working set can hold")
+        raise ctypes.WinError(code)
+
+
+def unlock(address: int, length: int) -> None:
+    """Let the system take the pages that hold a range; locks of one page do not add up."""
+    if not _virtual_unlock(address, length):
+        code = ctypes.get_last_error()
+        if code != _ERROR_NOT_LOCKED:
+            raise ctypes.WinError(code)
+
+
+def lock_limit() -> LockLimit:
+    """Return how many bytes this process may lock: a little less than its minimum working set."""
+    least, most = _SIZE(), _SIZE()
+    _checked(_working_set_size(_THIS_PROCESS, ctypes.byref(least), ctypes.byref(most)))
+    return LockLimit(least.value, "SetProcessWorkingSetSize raises it")
+
+
+def smaps(address: int, length: int) -> list[Area]:
+    """Return what is known of the areas that a range lies in; Windows tells nothing like it."""
+    return []
 
 
 def resident(address: int, length: int) -> NDArray[np.uint8]:
