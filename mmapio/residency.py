@@ -94,7 +94,7 @@ class Residency:
         """Which share of the pages is in memory, from 0 to 1; of an empty range, all."""
         return self.resident / self.span if self.length else 1.0
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return it as what JSON can hold.
 
         Returns
@@ -105,7 +105,7 @@ class Residency:
         Examples
         --------
         >>> import mmapio
-        >>> mmapio.MappedFile.anonymous(4096).residency().as_dict()["map"]
+        >>> mmapio.MappedFile.anonymous(4096).residency().to_json()["map"]
         [0.0]
         """
         figures = ("resident", "dirty", "writeback", "evicted", "recently_evicted", "rss", "swap")
@@ -273,7 +273,7 @@ def residency_of(
         found = map_of_file(fd, name, edges, by_page=False)
     finally:
         os.close(fd)
-    return _report(name, start, nbytes, found, None)
+    return _report(os.fsdecode(path), start, nbytes, found, None)
 
 
 def residency_of_region(region: Region, offset: int, length: int, buckets: int | None) -> Residency:

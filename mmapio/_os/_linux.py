@@ -20,6 +20,7 @@ assert sys.platform == "linux"  # so that mypy passes over this file elsewhere
 from ._facts import FileFacts, facts_of_stat  # noqa: E402
 from ._linux_cache import drop_cached, prefetch, punch_hole  # noqa: E402
 from ._linux_cachestat import cache_facts, sees_cache  # noqa: E402
+from ._linux_proc import file_system, mapped_by  # noqa: E402
 from ._linux_smaps import smaps  # noqa: E402
 from ._linux_use import memory_use  # noqa: E402
 from ._memory import Backing  # noqa: E402
@@ -63,6 +64,7 @@ __all__ = [
     "copy_contents",
     "cover",
     "drop_cached",
+    "file_system",
     "futex_wait",
     "futex_wake",
     "identify",
@@ -74,6 +76,7 @@ __all__ = [
     "map_anonymous",
     "map_file",
     "map_file_at",
+    "mapped_by",
     "memory_use",
     "open_nameless",
     "prefetch",

@@ -41,6 +41,7 @@ __all__ = [
     "copy_contents",
     "cover",
     "drop_cached",
+    "file_system",
     "futex_wait",
     "futex_wake",
     "identify",
@@ -52,6 +53,7 @@ __all__ = [
     "map_anonymous",
     "map_file",
     "map_file_at",
+    "mapped_by",
     "memory_use",
     "open_nameless",
     "prefetch",
@@ -284,6 +286,16 @@ def smaps(address: int, length: int) -> list[Area]:
 def backing(address: int, length: int) -> Backing:
     """Return what lies behind a range; POSIX does not tell."""
     return Backing(shared=False, read_ahead_bytes=0)
+
+
+def file_system(fd: int) -> str:
+    """Return the kind of file system that a file lies in; POSIX does not tell."""
+    return ""
+
+
+def mapped_by(fd: int) -> list[int]:
+    """Return the processes that map a file; POSIX does not tell."""
+    return []
 
 
 def memory_use(address: int, length: int) -> MemoryUse:

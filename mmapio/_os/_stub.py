@@ -29,6 +29,7 @@ __all__ = [
     "copy_contents",
     "cover",
     "drop_cached",
+    "file_system",
     "futex_wait",
     "futex_wake",
     "identify",
@@ -40,6 +41,7 @@ __all__ = [
     "map_anonymous",
     "map_file",
     "map_file_at",
+    "mapped_by",
     "memory_use",
     "open_nameless",
     "prefetch",
@@ -195,6 +197,16 @@ def sees_cache(fd: int) -> bool:
 
 
 def backing(address: int, length: int) -> Backing:
+    """Refuse."""
+    _refuse()
+
+
+def file_system(fd: int) -> str:
+    """Refuse."""
+    _refuse()
+
+
+def mapped_by(fd: int) -> list[int]:
     """Refuse."""
     _refuse()
 

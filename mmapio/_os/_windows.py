@@ -45,6 +45,7 @@ __all__ = [
     "copy_contents",
     "cover",
     "drop_cached",
+    "file_system",
     "futex_wait",
     "futex_wake",
     "identify",
@@ -56,6 +57,7 @@ __all__ = [
     "map_anonymous",
     "map_file",
     "map_file_at",
+    "mapped_by",
     "memory_use",
     "open_nameless",
     "prefetch",
@@ -315,6 +317,16 @@ def sees_cache(fd: int) -> bool:
 def backing(address: int, length: int) -> Backing:
     """Return what lies behind a range; Windows can neither unmap nor page out a part of it."""
     return Backing(shared=False, read_ahead_bytes=0)
+
+
+def file_system(fd: int) -> str:
+    """Return the kind of file system that a file lies in; Windows does not tell."""
+    return ""
+
+
+def mapped_by(fd: int) -> list[int]:
+    """Return the processes that map a file; Windows does not tell."""
+    return []
 
 
 def memory_use(address: int, length: int) -> MemoryUse:
