@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .generation import Generation
     from .growable import GrowableArray
     from .reader import MappedReader
+    from .residency import Residency
     from .ring import RingBuffer
     from .segment import Segment
     from .seqlock import SeqLock
@@ -84,6 +85,7 @@ __all__ = [
     "OutOfBoundsError",
     "ReadOnlyError",
     "ReplacedError",
+    "Residency",
     "RingBuffer",
     "Segment",
     "SeqLock",
@@ -110,6 +112,7 @@ _NAMES = {
     "Generation": "generation",
     "GrowableArray": "growable",
     "MappedReader": "reader",
+    "Residency": "residency",
     "RingBuffer": "ring",
     "Segment": "segment",
     "SeqLock": "seqlock",

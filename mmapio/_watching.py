@@ -5,14 +5,14 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 
-from ._durable import DurableContent
+from ._resident import ResidentContent
 from .errors import UnsupportedError
 from .watch import Change, Counter, Watch
 
 __all__ = ["WatchedContent", "watch_content"]
 
 
-class WatchedContent(DurableContent):
+class WatchedContent(ResidentContent):
     """Bytes whose file can be watched: the part of `MappedFile` that tells of changes to it."""
 
     __slots__ = ()
@@ -85,7 +85,7 @@ class WatchedContent(DurableContent):
 
 
 def watch_content(
-    content: DurableContent,
+    content: ResidentContent,
     callback: Callable[[Change], object],
     debounce_ms: int,
     generation: Counter | None,

@@ -20,6 +20,8 @@ from .region import Region, WhenInUse, close_region, other_references
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
 
+    from .residency import Residency
+
 __all__ = ["MappedArray", "array_over"]
 
 
@@ -157,6 +159,37 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]], AdvisedArray):
         if self._mapped_region().source.closed:
             raise ClosedError("the array's mapping is closed")
         return touch_pages(self.ndarray, write=write, threads=threads)
+
+    def residency(self, *, buckets: int | None = 128) -> Residency:
+        """Tell what of the array is in memory; of a slice, the slice's own bytes.
+
+        Parameters
+        ----------
+        buckets
+            As for `MappedFile.residency`.
+
+        Returns
+        -------
+        Residency
+            Figures in bytes of the pages that the array lies on, and a map.
+
+        Raises
+        ------
+        AccessError, ReplacedError, ClosedError
+            As of `MappedFile.residency`.
+        UnsupportedError
+            If the array is a copy, which has no file.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> a = mmapio.create("half.npy", (1000, 1000), "f8")
+        >>> a[:500] = 1
+        >>> a[:500].residency().fraction
+        1.0
+        """
+        mapping, start, length = self._span()
+        return mapping.residency(start, length, buckets=buckets)
 
     def check(self) -> None:
         """Raise if bytes of the array have been lost since the file was opened.

@@ -16,8 +16,8 @@ elif sys.platform == "win32":
     from ._windows import *
 else:
     from ._posix import *
-from ._facts import FileFacts, Identity
-from ._memory import Advice, Area, Backing, LockLimit
+from ._facts import CacheFacts, FileFacts, Identity
+from ._memory import Advice, Area, Backing, LockLimit, MemoryUse
 
 __all__ = [
     "CAN_MAP_PAST_END",
@@ -29,16 +29,20 @@ __all__ = [
     "Advice",
     "Area",
     "Backing",
+    "CacheFacts",
     "FileFacts",
     "Identity",
     "LockLimit",
+    "MemoryUse",
     "advise",
     "allocate",
     "backing",
+    "cache_facts",
     "copy_contents",
     "copy_range",
     "cover",
     "drop_cached",
+    "file_system",
     "futex_wait",
     "futex_wake",
     "identify",
@@ -50,11 +54,14 @@ __all__ = [
     "map_anonymous",
     "map_file",
     "map_file_at",
+    "mapped_by",
+    "memory_use",
     "open_nameless",
     "prefetch",
     "publish_nameless",
     "punch_hole",
     "resident",
+    "sees_cache",
     "smaps",
     "start_writeback",
     "sync",

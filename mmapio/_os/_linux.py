@@ -19,8 +19,11 @@ assert sys.platform == "linux"  # so that mypy passes over this file elsewhere
 
 from ._facts import FileFacts, facts_of_stat  # noqa: E402
 from ._linux_cache import PREFETCH_BYTES, drop_cached, prefetch, punch_hole  # noqa: E402
+from ._linux_cachestat import cache_facts, sees_cache  # noqa: E402
 from ._linux_huge import map_anonymous  # noqa: E402
+from ._linux_proc import file_system, mapped_by  # noqa: E402
 from ._linux_smaps import smaps  # noqa: E402
+from ._linux_use import memory_use  # noqa: E402
 from ._memory import Backing  # noqa: E402
 from ._posix import (  # noqa: E402
     CAN_MAP_PAST_END,
@@ -58,10 +61,12 @@ __all__ = [
     "advise",
     "allocate",
     "backing",
+    "cache_facts",
     "copy_contents",
     "copy_range",
     "cover",
     "drop_cached",
+    "file_system",
     "futex_wait",
     "futex_wake",
     "identify",
@@ -73,11 +78,14 @@ __all__ = [
     "map_anonymous",
     "map_file",
     "map_file_at",
+    "mapped_by",
+    "memory_use",
     "open_nameless",
     "prefetch",
     "publish_nameless",
     "punch_hole",
     "resident",
+    "sees_cache",
     "smaps",
     "start_writeback",
     "sync",

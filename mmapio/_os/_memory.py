@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
-__all__ = ["Advice", "Area", "Backing", "LockLimit"]
+__all__ = ["Advice", "Area", "Backing", "LockLimit", "MemoryUse"]
 
 
 class Advice(enum.IntEnum):
@@ -69,3 +69,10 @@ class LockLimit(NamedTuple):
 
     nbytes: int | None
     how_to_raise: str
+
+
+class MemoryUse(NamedTuple):
+    """Bytes of a range that this process has mapped in, and in swap; None: that is not told."""
+
+    rss: int | None
+    swap: int | None

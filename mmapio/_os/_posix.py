@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..flags import Access
-from ._facts import FileFacts, facts_of_stat
-from ._memory import Advice, Area, Backing, LockLimit
+from ._facts import CacheFacts, FileFacts, facts_of_stat
+from ._memory import Advice, Area, Backing, LockLimit, MemoryUse
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # of collections.abc since Python 3.12
@@ -38,10 +38,12 @@ __all__ = [
     "advise",
     "allocate",
     "backing",
+    "cache_facts",
     "copy_contents",
     "copy_range",
     "cover",
     "drop_cached",
+    "file_system",
     "futex_wait",
     "futex_wake",
     "identify",
@@ -53,11 +55,14 @@ __all__ = [
     "map_anonymous",
     "map_file",
     "map_file_at",
+    "mapped_by",
+    "memory_use",
     "open_nameless",
     "prefetch",
     "publish_nameless",
     "punch_hole",
     "resident",
+    "sees_cache",
     "smaps",
     "start_writeback",
     "sync",
@@ -226,6 +231,16 @@ def prefetch(fd: int, offset: int, length: int) -> None:
         os.posix_fadvise(fd, offset, length, os.POSIX_FADV_WILLNEED)
 
 
+def cache_facts(fd: int, offset: int, length: int) -> CacheFacts:
+    """Return what the page cache holds of a range of a file; POSIX does not tell."""
+    raise OSError(errno.ENOTSUP, "this system does not tell what its page cache holds of a file")
+
+
+def sees_cache(fd: int) -> bool:
+    """Tell whether this process is told what of a file is in memory."""
+    return True
+
+
 def drop_cached(fd: int, offset: int, length: int) -> None:
     """Drop the clean pages that lie in a range of a file, and that nobody maps, from the cache."""
     if sys.platform != "darwin":
@@ -281,6 +296,21 @@ def smaps(address: int, length: int) -> list[Area]:
 def backing(address: int, length: int) -> Backing:
     """Return what lies behind a range; POSIX does not tell."""
     return Backing(shared=False, read_ahead_bytes=0)
+
+
+def file_system(fd: int) -> str:
+    """Return the kind of file system that a file lies in; POSIX does not tell."""
+    return ""
+
+
+def mapped_by(fd: int) -> list[int]:
+    """Return the processes that map a file; POSIX does not tell."""
+    return []
+
+
+def memory_use(address: int, length: int) -> MemoryUse:
+    """Return how much of a range this process has mapped in; POSIX does not tell."""
+    return MemoryUse(None, None)
 
 
 def sync_file(fd: int) -> None:

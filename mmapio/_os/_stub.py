@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ..errors import UnsupportedError
 from ..flags import Access
-from ._facts import FileFacts
-from ._memory import Advice, Area, Backing, LockLimit
+from ._facts import CacheFacts, FileFacts
+from ._memory import Advice, Area, Backing, LockLimit, MemoryUse
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # of collections.abc since Python 3.12
@@ -26,10 +26,12 @@ __all__ = [
     "advise",
     "allocate",
     "backing",
+    "cache_facts",
     "copy_contents",
     "copy_range",
     "cover",
     "drop_cached",
+    "file_system",
     "futex_wait",
     "futex_wake",
     "identify",
@@ -41,11 +43,14 @@ __all__ = [
     "map_anonymous",
     "map_file",
     "map_file_at",
+    "mapped_by",
+    "memory_use",
     "open_nameless",
     "prefetch",
     "publish_nameless",
     "punch_hole",
     "resident",
+    "sees_cache",
     "smaps",
     "start_writeback",
     "sync",
@@ -189,7 +194,32 @@ def resident(address: int, length: int) -> NDArray[np.uint8]:
     _refuse()
 
 
+def cache_facts(fd: int, offset: int, length: int) -> CacheFacts:
+    """Refuse."""
+    _refuse()
+
+
+def sees_cache(fd: int) -> bool:
+    """Refuse."""
+    _refuse()
+
+
 def backing(address: int, length: int) -> Backing:
+    """Refuse."""
+    _refuse()
+
+
+def file_system(fd: int) -> str:
+    """Refuse."""
+    _refuse()
+
+
+def mapped_by(fd: int) -> list[int]:
+    """Refuse."""
+    _refuse()
+
+
+def memory_use(address: int, length: int) -> MemoryUse:
     """Refuse."""
     _refuse()
 

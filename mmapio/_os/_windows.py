@@ -5,7 +5,8 @@ FlushViewOfFile, FlushFileBuffers, VirtualAlloc, VirtualFree, VirtualQuery,
 MEMORY_BASIC_INFORMATION, SetFileInformationByHandle, FILE_END_OF_FILE_INFO,
 GetFileInformationByHandleEx, FILE_STANDARD_INFO, "Memory Protection Constants",
 PrefetchVirtualMemory, WIN32_MEMORY_RANGE_ENTRY, VirtualLock, VirtualUnlock,
-GetProcessWorkingSetSize.
+GetProcessWorkingSetSize, QueryWorkingSetEx,
+PSAPI_WORKING_SET_EX_BLOCK.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..flags import Access
-from ._facts import FileFacts
-from ._memory import Advice, Area, Backing, LockLimit
+from ._facts import CacheFacts, FileFacts
+from ._memory import Advice, Area, Backing, LockLimit, MemoryUse
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # of collections.abc since Python 3.12
@@ -41,10 +42,12 @@ __all__ = [
     "advise",
     "allocate",
     "backing",
+    "cache_facts",
     "copy_contents",
     "copy_range",
     "cover",
     "drop_cached",
+    "file_system",
     "futex_wait",
     "futex_wake",
     "identify",
@@ -56,11 +59,14 @@ __all__ = [
     "map_anonymous",
     "map_file",
     "map_file_at",
+    "mapped_by",
+    "memory_use",
     "open_nameless",
     "prefetch",
     "publish_nameless",
     "punch_hole",
     "resident",
+    "sees_cache",
     "smaps",
     "start_writeback",
     "sync",
@@ -92,6 +98,7 @@ _FILE_MAP_READ: Final = 0x4
 _MEM_COMMIT_RESERVE: Final = 0x1000 | 0x2000
 _MEM_RELEASE: Final = 0x8000
 _MEM_MAPPED: Final = 0x40000
+_WINDOW_BYTES: Final = 64 << 20  # asked for at a time: 16 bytes of each page
 _FILE_STANDARD_INFO: Final = 1
 _FILE_END_OF_FILE_INFO: Final = 6
 _ERROR_NOT_LOCKED: Final = 158
@@ -131,6 +138,8 @@ _set_information: Final = _function(
     "SetFileInformationByHandle", BOOL, HANDLE, ctypes.c_int, LPVOID, DWORD
 )
 _prefetch: Final = _function("PrefetchVirtualMemory", BOOL, HANDLE, _SIZE, LPVOID, DWORD)
+# Of psapi.h; since Windows 7 it lies in kernel32 by this name.
+_query_working_set: Final = _function("K32QueryWorkingSetEx", BOOL, HANDLE, LPVOID, DWORD)
 _virtual_lock: Final = _function("VirtualLock", BOOL, LPVOID, _SIZE)
 _virtual_unlock: Final = _function("VirtualUnlock", BOOL, LPVOID, _SIZE)
 _working_set_size: Final = _function("GetProcessWorkingSetSize", BOOL, HANDLE, LPVOID, LPVOID)
@@ -299,9 +308,42 @@ def resident(address: int, length: int) -> NDArray[np.uint8]:
     raise OSError(errno.ENOTSUP, "Windows does not tell which pages are in memory")
 
 
+def cache_facts(fd: int, offset: int, length: int) -> CacheFacts:
+    """Return what the cache holds of a range of a file; Windows does not tell."""
+    raise OSError(errno.ENOTSUP, "Windows does not tell what its cache holds of a file")
+
+
+def sees_cache(fd: int) -> bool:
+    """Tell whether this process is told of a file what others are; nobody is told much."""
+    return True
+
+
 def backing(address: int, length: int) -> Backing:
     """Return what lies behind a range; Windows can neither unmap nor page out a part of it."""
     return Backing(shared=False, read_ahead_bytes=0)
+
+
+def file_system(fd: int) -> str:
+    """Return the kind of file system that a file lies in; Windows does not tell."""
+    return ""
+
+
+def mapped_by(fd: int) -> list[int]:
+    """Return the processes that map a file; Windows does not tell."""
+    return []
+
+
+def memory_use(address: int, length: int) -> MemoryUse:
+    """Return how much of a range of pages is in the working set of this process."""
+    mapped = 0
+    for low in range(address, address + length, _WINDOW_BYTES):
+        pages = -(-(min(low + _WINDOW_BYTES, address + length) - low) // PAGE_SIZE)
+        # PSAPI_WORKING_SET_EX_INFORMATION: an address, and flags of which the first is Valid.
+        known = np.zeros((pages, 2), np.uintp)
+        known[:, 0] = low + np.arange(pages, dtype=np.uintp) * PAGE_SIZE
+        _checked(_query_working_set(_THIS_PROCESS, known.ctypes.data, known.nbytes))
+        mapped += int(np.count_nonzero(known[:, 1] & 1))
+    return MemoryUse(mapped * PAGE_SIZE, None)
 
 
 def sync_file(fd: int) -> None:
