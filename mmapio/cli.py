@@ -6,18 +6,17 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from enum import StrEnum
 from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Final
 
-import numpy as np
 import typer
 from rich.console import Console
 
-from . import _cache_commands
+from . import _cache_commands, _conversion_commands, _page_commands
 from . import demo as demonstration
+from ._arguments import Dtype, Offset, Order, Ordering, Shape
 from ._terminal import (
     BAR,
     BYTES,
@@ -39,13 +38,12 @@ from .inspection import FileInfo, inspect
 from .reports import ArrayScan, BytesScan, FieldScan
 from .reports import scan as scan_file
 
-__all__ = ["Order", "app", "demo", "info", "scan", "warmup"]
+__all__ = ["app", "demo", "info", "scan", "warmup"]
 
 app = typer.Typer(
     name="mmapio",
     help="Look into files and arrays at memory speed.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -54,29 +52,8 @@ _TELLING: Final = 1 << 20  # bytes below which a throughput tells nothing
 _SHORTEST: Final = 4
 
 
-class Order(StrEnum):
-    """Which index of an array varies fastest."""
-
-    C = "C"
-    F = "F"
-
-
 Fact = tuple[str, str]
 Share = tuple[str, int]
-
-
-def _parse_dtype(text: str) -> np.dtype[Any]:
-    try:
-        return np.dtype(text)
-    except (TypeError, ValueError, SyntaxError):
-        raise typer.BadParameter(f"{text!r} is no dtype of numpy, such as '<f4'") from None
-
-
-def _parse_shape(text: str) -> Any:
-    try:
-        return tuple(int(item) for item in text.strip("()").split(",") if item.strip())
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no shape, such as '1000,-1'") from None
 
 
 def _print_version(wanted: bool) -> None:
@@ -91,22 +68,14 @@ Version = Annotated[
     bool,
     typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
 ]
-Dtype = Annotated[
-    Any, typer.Option(parser=_parse_dtype, metavar="DTYPE", help="Read raw items, such as '<f4'.")
-]
-Shape = Annotated[
-    Any,
-    typer.Option(parser=_parse_shape, metavar="N,M,...", help="Their shape; one may be -1."),
-]
-Offset = Annotated[int | None, typer.Option(min=0, help="Byte at which they begin.")]
-Ordering = Annotated[Order, typer.Option(help="Whether the last or the first index runs fastest.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="By default, one for every CPU.")]
 
 
 # Commands -----------------------------------------------------------------------------------------
 
-for _command in _cache_commands.COMMANDS:
-    app.command()(_command)
+for _commands in (_cache_commands, _page_commands, _conversion_commands):
+    for _command in _commands.COMMANDS:
+        app.command()(_command)
 
 
 @app.callback()

@@ -65,8 +65,10 @@ LAYERS = {
     8.0: "_part _waiting array conversion files growable inspection",
     8.1: "generation opening ring seqlock sharded",
     8.2: "_cachework reports",
-    9.0: "_terminal aio dask demo",
+    8.3: "_pagework",
+    9.0: "_arguments _terminal aio dask demo",
     9.05: "_cache_commands",
+    9.06: "_conversion_commands _page_commands",
     9.1: "cli",
     10: "__init__ __main__",
 }
