@@ -27,6 +27,7 @@ from ._terminal import (
     progress_bar,
     report_tree,
     show,
+    show_text,
 )
 from ._trees import files_under
 from ._words import duration, printable, size
@@ -76,14 +77,14 @@ def residency(
 
     def finish(reports: list[Residency]) -> None:
         if not as_json:
-            screen.print(_of_all_residency(reports), soft_wrap=True, end="")
+            show_text(screen, _of_all_residency(reports))
         if png is not None:
             _draw(png, reports)
 
     report_tree(
         files,
         lambda path: residency_of(path, buckets=buckets),
-        lambda screen, report: screen.print(_lines(screen, report), soft_wrap=True, end=""),
+        lambda screen, report: show_text(screen, _lines(screen, report)),
         finish,
         as_json,
         quiet,
@@ -175,7 +176,7 @@ def _watch(screen: Console, files: list[Path], interval_s: float) -> None:
                     live.update(_seen(screen, files), refresh=True)
                     time.sleep(interval_s)
         while True:
-            screen.print(_seen(screen, files), soft_wrap=True)
+            show_text(screen, _seen(screen, files))
             time.sleep(interval_s)
 
 
@@ -195,9 +196,7 @@ def _seen(screen: Console, files: list[Path]) -> Text:
         else:
             reports.append(report)
             lines.append(_lines(screen, report))
-    text = Text.assemble(*lines, _of_all_residency(reports), no_wrap=True, overflow="crop")
-    text.rstrip()
-    return text
+    return Text.assemble(*lines, _of_all_residency(reports), no_wrap=True, overflow="crop")
 
 
 # Touch and evict ----------------------------------------------------------------------------------
@@ -244,7 +243,7 @@ def _in_memory(resident: int, span: int) -> str:
 
 
 def _show_sum(count: int, text: str) -> None:
-    console().print(_joined(_sum_lines(count, text)), soft_wrap=True, end="")
+    show_text(console(), _joined(_sum_lines(count, text)))
 
 
 def _sum_lines(count: int, text: str) -> list[Text]:

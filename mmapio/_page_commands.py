@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -43,16 +43,38 @@ def lock(files: Paths, quiet: Quiet = False) -> None:
 
     They are read in first. How much a process may lock, `ulimit -l` tells.
     """
-    with ExitStack() as held:
+    held = ExitStack()
 
-        def lock_one(path: Path) -> _Locked:
-            with ExitStack() as stack:
-                mapping = stack.enter_context(MappedFile.open(path))
-                mapping.lock()
-                held.enter_context(stack.pop_all())
-            return _Locked(path, mapping.size)
+    def lock_one(path: Path) -> _Locked:
+        with ExitStack() as stack:
+            mapping = stack.enter_context(MappedFile.open(path))
+            mapping.lock()
+            held.enter_context(stack.pop_all())
+        return _Locked(path, mapping.size)
 
-        report_tree(files, lock_one, _show_locked, _hold, False, quiet)
+    def hold(reports: list[_Locked]) -> None:
+        if not reports:
+            return
+        total = size(sum(report.nbytes for report in reports))
+        what = f"{len(reports):,} files, {total}" if len(reports) > 1 else total
+        show(console(), f"{what} locked until Ctrl-C")
+        sys.stdout.flush()
+        with _telling(f"{what} unlocked"), held:
+            while True:
+                time.sleep(3600)  # which Ctrl-C ends on every system
+
+    with held:
+        report_tree(files, lock_one, _show_locked, hold, False, quiet)
+
+
+@contextmanager
+def _telling(text: str) -> Iterator[None]:
+    """Tell at the end of a block what is so after it."""
+    try:
+        yield
+    finally:
+        screen = console()
+        show(screen, ("\n" if screen.is_terminal else "") + text)  # behind the ^C that is echoed
 
 
 def advise(advice: Advice, files: Paths, as_json: Json = False, quiet: Quiet = False) -> None:
@@ -100,21 +122,6 @@ COMMANDS: Final = (lock, advise, flush)
 def _show_locked(screen: Console, report: _Locked) -> None:
     show(screen, (printable(str(report.path)), TITLE))
     show(screen, (f"  {size(report.nbytes)} locked in memory", LABEL))
-
-
-def _hold(reports: Sequence[_Locked]) -> None:
-    """Wait for Ctrl-C, if there is anything to wait with."""
-    if not reports:
-        return
-    screen, total = console(), size(sum(report.nbytes for report in reports))
-    what = f"{len(reports):,} files" if len(reports) > 1 else "1 file"
-    show(screen, f"{what}, {total}, locked until Ctrl-C")
-    sys.stdout.flush()
-    try:
-        while True:
-            time.sleep(3600)  # which Ctrl-C ends on every system
-    finally:
-        show(screen, f"{what}, {total}, unlocked")
 
 
 def _show_advised(screen: Console, report: Advised) -> None:

@@ -37,6 +37,7 @@ __all__ = [
     "report_each",
     "report_tree",
     "show",
+    "show_text",
 ]
 
 WIDEST: Final = 100  # columns; bars longer than that are no easier to compare
@@ -172,6 +173,11 @@ def show(screen: Console, *parts: str | tuple[str, str]) -> None:
     text = Text.assemble(*parts)
     text.rstrip()
     screen.print(text, soft_wrap=True)
+
+
+def show_text(screen: Console, text: Text) -> None:
+    """Print lines, the last of which ends itself; those too long are left to the terminal."""
+    screen.print(text, soft_wrap=True, end="")
 
 
 def error_text(path: Path, error: MmapioError) -> str:
