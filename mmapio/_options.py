@@ -79,8 +79,9 @@ def as_options(
     touch: object, advise: str | None, hugepages: object, lock: object
 ) -> Callable[[Region], None] | None:
     """Return what is to be done with a mapping that is opened; None for nothing."""
+    if touch == "never" and advise is None and not hugepages and not lock:
+        return None
     if touch not in ("never", "eager"):
         raise ArgumentError(f"touch must be 'never' or 'eager', got {touch!r}")
     advice = None if advise is None else as_advice(advise)
-    options = Options(touch == "eager", advice, bool(hugepages), bool(lock))
-    return options.apply if any(options) else None
+    return Options(touch == "eager", advice, bool(hugepages), bool(lock)).apply

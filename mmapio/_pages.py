@@ -139,7 +139,7 @@ def prefetch_pages(region: Region, start: int, length: int) -> None:
         _advise(region, start, length, Advice.WILLNEED)
         return
     low, high = _in_file(region, start, length)
-    with source.opened() as fd:
+    with _open(region), source.opened() as fd:
         if high - low <= _AT_ONCE_BYTES:
             _read_ahead(fd, low, high)
             return
@@ -212,10 +212,7 @@ def _write_first(region: Region, start: int, length: int) -> None:
         return
     with _open(region), region.source.opened() as fd:
         try:
-            if region.access is Access.READ:
-                _os.sync(*region.whole_pages(start, length))
-            else:
-                _os.sync_data(fd)
+            _os.sync_data(fd)  # msync writes nothing for a mapping that cannot be stored to
         except OSError as error:
             doing = f"write {length} bytes at {start} before they are dropped"
             raise file_error(error, doing, region.source.path) from error

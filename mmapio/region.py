@@ -151,23 +151,8 @@ class Region:
         """
         name = as_path(path)
         room = 0 if capacity is None else as_nbytes(capacity, "capacity")
-        early: Region | None = None
-
-        def mapped(fd: int, facts: _os.FileFacts, created: bool) -> Region:
-            start, count = bounded(offset, length, facts.size)
-            source = Source(name, mode, start, facts)
-            source.reserve = reserve
-            source.guarded = guarded
-            source.name_is_new = created
-            region = cls.of_file(fd, source, count, room)
-            if prepare is not None:
-                prepare(region)
-            return region
-
-        def map_early(fd: int) -> None:
-            nonlocal early
-            early = mapped(fd, _os.identify(fd), True)
-
+        wanted = (offset, length, room, reserve, guarded, prepare)
+        early: list[Region] = []
         if mode.settled is mode and size is None:
             (fd, facts), created = open_file(name, mode), False
         else:
@@ -179,14 +164,45 @@ class Region:
                 reserve,
                 durable,
                 lambda size: bounded(offset, length, size),
-                None if prepare is None else map_early,
+                None
+                if prepare is None
+                else lambda fd: early.append(
+                    cls._of_open_file(fd, name, mode, _os.identify(fd), True, *wanted)
+                ),
             )
         try:
             if identity is not None and facts.identity != identity:
                 raise replaced_error(name, "was replaced by another")
-            return early if created and early is not None else mapped(fd, facts, created)
+            if created and early:
+                return early[-1]
+            return cls._of_open_file(fd, name, mode, facts, created, *wanted)
         finally:
             os.close(fd)
+
+    @classmethod
+    def _of_open_file(
+        cls,
+        fd: int,
+        name: str,
+        mode: Mode,
+        facts: _os.FileFacts,
+        created: bool,
+        offset: int,
+        length: int | None,
+        room: int,
+        reserve: bool,
+        guarded: bool,
+        prepare: Callable[[Region], None] | None,
+    ) -> Region:
+        start, count = bounded(offset, length, facts.size)
+        source = Source(name, mode, start, facts)
+        source.reserve = reserve
+        source.guarded = guarded
+        source.name_is_new = created
+        region = cls.of_file(fd, source, count, room)
+        if prepare is not None:
+            prepare(region)
+        return region
 
     def bytes(self) -> Bytes:
         """Return the one array, while it lives, that all views of this region are made from."""
