@@ -1,10 +1,11 @@
 """Random reads from a large table: in huge pages, and kept in memory.
 
-An address is looked up in page tables, and what the processor remembers of them covers little memory
-in pages of 4 KiB. One huge page stands for 512 of them. Where the system has none, or lets this
-process lock less memory, all goes on without.
+An address is looked up in page tables, and what the processor remembers of them covers little
+memory in pages of 4 KiB. One huge page stands for 512 of them. Where the system has none, or lets
+this process lock less memory, all goes on without.
 """
 
+import contextlib
 import tempfile
 from pathlib import Path
 
@@ -23,10 +24,9 @@ def in_memory():
     """Fill memory without a file, then put what is there into huge pages."""
     table = mmapio.anonymous((ROWS, 8), "f8", hugepages=True)
     table[:] = np.arange(ROWS)[:, np.newaxis]
-    try:
+    # The system may have none to give, or never have heard of them.
+    with contextlib.suppress(mmapio.UnsupportedError, mmapio.FileError):
         table.advise("collapse")
-    except (mmapio.UnsupportedError, mmapio.FileError):
-        pass  # the system has none to give, or never heard of it
     print(f"in memory: {in_words(table.mapping.is_hugepage_backed())}")
     rows = np.random.default_rng(1).integers(0, ROWS, 1000)
     assert (table[rows, 0] == rows).all()
