@@ -79,9 +79,9 @@ def as_options(
     touch: object, advise: str | None, hugepages: object, lock: object
 ) -> Callable[[Region], None] | None:
     """Return what is to be done with a mapping that is opened; None for nothing."""
+    if not (isinstance(touch, str) and touch in ("never", "eager")):
+        raise ArgumentError(f"touch must be 'never' or 'eager', got {touch!r}")
     if touch == "never" and advise is None and not hugepages and not lock:
         return None
-    if touch not in ("never", "eager"):
-        raise ArgumentError(f"touch must be 'never' or 'eager', got {touch!r}")
     advice = None if advise is None else as_advice(advise)
     return Options(touch == "eager", advice, bool(hugepages), bool(lock)).apply

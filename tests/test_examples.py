@@ -94,6 +94,12 @@ PRINTED = {
         r"modified: the first number is 42",
         r"watching: False",
     ],
+    # Whether there are huge pages is up to the machine, and how much may be locked.
+    "16_huge_pages": [
+        r"in memory: (huge|ordinary) pages|in memory: pages of unknown size",
+        r"in a file: (huge|ordinary) pages|in a file: pages of unknown size",
+        r"its first 1000 rows are locked|nothing is locked: .*",
+    ],
 }
 
 
