@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from pathlib import Path
 from typing import Annotated, Final
@@ -135,7 +136,8 @@ def _lines(screen: Console, report: Residency) -> Text:
     lines = [Text(printable(report.path or ""), TITLE)]
     if report.length:
         drawn = cells(report, _room(screen), ascii_only=screen.options.ascii_only)
-        bar = [(shade, _DIRTY if dirty else BAR) for shade, dirty in drawn]
+        runs = itertools.groupby(drawn, key=lambda cell: cell[1])
+        bar = [("".join(c for c, _ in run), _DIRTY if dirty else BAR) for dirty, run in runs]
         lines.append(Text.assemble("  ", *bar, f"  {report.fraction:>6.1%}"))
     lines.append(Text(f"  {report.figures()}", LABEL))
     return _joined(lines)
