@@ -207,7 +207,8 @@ def _seen(screen: Console, files: list[Path]) -> Text:
 def _show_warmed(screen: Console, report: Warmed) -> None:
     show(screen, (printable(report.path), TITLE))
     text = _in_memory(report.after.resident, report.after.span)
-    show(screen, (f"  {text}, {_read_in(report.gained, report.seconds)}", LABEL))
+    text = f"{text}, {_read_in(report.gained, report.seconds)}" if report.size else "empty"
+    show(screen, (f"  {text}", LABEL))
 
 
 def _show_all_warmed(reports: list[Warmed]) -> None:
@@ -225,7 +226,8 @@ def _read_in(gained: int, seconds: float) -> str:
 
 def _show_evicted(screen: Console, report: Evicted) -> None:
     show(screen, (printable(report.path), TITLE))
-    show(screen, (f"  {size(report.gone)} evicted", LABEL))
+    text = f"{size(report.gone)} evicted" if report.size else "empty"
+    show(screen, (f"  {text}", LABEL))
     if report.after.resident:
         left, why = size(report.after.resident), "; ".join(report.reasons)
         show(screen, (f"  {left} stays: {printable(why)}", "yellow"))

@@ -335,7 +335,8 @@ def test_an_empty_file(mode: str, way: str, tmp_path: Path) -> None:
         for found in (mapping.residency(), residency_of(path)):
             assert (found.length, found.resident, found.fraction) == (0, 0, 1)
             assert found.map.size == 0
-            assert "nothing" in found.text()
+            assert found.text() == f"{path}\n  empty"
+            assert found.figures() == "empty"
 
 
 # Mappings -----------------------------------------------------------------------------------------
@@ -613,7 +614,11 @@ def test_a_picture_of_several(path: Path, tmp_path: Path) -> None:
     figure = picture_of(reports)
     figure.savefig(picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert len(figure.axes) == 3
+    assert [ax.get_title("right").partition("%")[0] for ax in figure.axes] == [
+        "50.0",
+        "empty",
+        "0.0",
+    ]
 
 
 def test_a_plot_without_matplotlib(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
