@@ -40,6 +40,7 @@ __all__ = ["COMMANDS", "evict", "residency", "touch"]
 _DIRTY: Final = "yellow"
 _TELLING: Final = 1 << 20  # bytes below which a throughput tells nothing
 _SHORTEST: Final = 4
+_NOT_TOLD: Final = "the system does not tell you what of it is in memory"
 _PICTURED: Final = 1000  # buckets of a picture: about what it has dots for
 _MOST_DRAWN: Final = 100
 
@@ -205,18 +206,23 @@ def _seen(screen: Console, files: list[Path]) -> Text:
 
 
 def _show_warmed(screen: Console, report: Warmed) -> None:
+    read = _read_in(report.gained, report.seconds)
+    if report.after is None:
+        text = f"touched in {duration(report.seconds)}; {_NOT_TOLD}"
+    elif report.size:
+        text = f"{_in_memory(report.after.resident, report.after.span)}, {read}"
+    else:
+        text = "empty"
     show(screen, (printable(report.path), TITLE))
-    text = _in_memory(report.after.resident, report.after.span)
-    text = f"{text}, {_read_in(report.gained, report.seconds)}" if report.size else "empty"
     show(screen, (f"  {text}", LABEL))
 
 
 def _show_all_warmed(reports: list[Warmed]) -> None:
-    resident = sum(report.after.resident for report in reports)
-    span = sum(report.after.span for report in reports)
+    known = [report.after for report in reports if report.after is not None]
+    held = _in_memory(sum(each.resident for each in known), sum(each.span for each in known))
     gained = sum(report.gained for report in reports)
     seconds = sum(report.seconds for report in reports)
-    _show_sum(len(reports), f"{_in_memory(resident, span)}, {_read_in(gained, seconds)}")
+    _show_sum(len(reports), f"{held}, {_read_in(gained, seconds)}")
 
 
 def _read_in(gained: int, seconds: float) -> str:
@@ -225,17 +231,20 @@ def _read_in(gained: int, seconds: float) -> str:
 
 
 def _show_evicted(screen: Console, report: Evicted) -> None:
+    if report.after is None:
+        text = f"evicted as far as can be; {_NOT_TOLD}"
+    else:
+        text = f"{size(report.gone)} evicted" if report.size else "empty"
     show(screen, (printable(report.path), TITLE))
-    text = f"{size(report.gone)} evicted" if report.size else "empty"
     show(screen, (f"  {text}", LABEL))
-    if report.after.resident:
-        left, why = size(report.after.resident), "; ".join(report.reasons)
-        show(screen, (f"  {left} stays: {printable(why)}", "yellow"))
+    if report.left:
+        why = "; ".join(report.reasons)
+        show(screen, (f"  {size(report.left)} stays: {why}", "yellow"))
 
 
 def _show_all_evicted(reports: list[Evicted]) -> None:
     gone = sum(report.gone for report in reports)
-    left = sum(report.after.resident for report in reports)
+    left = sum(report.left for report in reports)
     _show_sum(len(reports), f"{size(gone)} evicted, {size(left)} stays")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -89,6 +90,13 @@ def tree(tmp_path: Path) -> Path:
     os.mkfifo(tree / "pipe")
     (tree / "link").symlink_to("b")
     return tree
+
+
+def refusing(code: int) -> Callable[..., Any]:
+    def refuse(*_: object) -> Any:
+        raise OSError(code, os.strerror(code))
+
+    return refuse
 
 
 def in_terminal(*arguments: str | Path, columns: int = 80, **environment: str) -> Any:
@@ -256,6 +264,50 @@ def test_evict_tells_what_lies_in_memory_only(run: Callable[..., Result], on_tmp
     found = run("evict", on_tmpfs)
     assert "stays: tmpfs has no other place for it\n" in found.out
     assert on_tmpfs.read_bytes() == b"x" * PAGE
+
+
+@pytest.mark.parametrize(
+    ("command", "told"), [("touch", "touched in"), ("evict", "evicted as far")]
+)
+def test_who_is_not_told_can_do_it_all_the_same(
+    run: Callable[..., Result],
+    command: str,
+    told: str,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As to a file of root's that others may read."""
+    with monkeypatch.context() as patch:
+        patch.setattr(_os, "cache_facts", refusing(errno.EPERM))
+        patch.setattr(_os, "sees_cache", lambda fd: False)
+        found = run(command, path, path.parent / "none")
+        refused = run("residency", path)
+    assert found.status == 1
+    assert f"  {told}" in found.out
+    assert "the system does not tell you" in found.out
+    assert found.err.count("\n") == 1
+    assert (residency_of(path).resident == 0) == (command == "evict")
+    assert refused.status == 1
+    assert "the system tells only who owns it or may write to it" in refused.err
+
+
+def test_a_platform_that_cannot_evict(
+    run: Callable[..., Result], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_os, "drop_cached", refusing(errno.ENOTSUP))
+    found = run("evict", path)
+    assert (found.status, found.out) == (1, "")
+    assert f"not supported: {str(path)!r}" in found.err
+
+
+def test_an_error_of_the_drive(
+    run: Callable[..., Result], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_os, "sync_data", refusing(errno.EIO))
+    found = run("evict", path)
+    assert found.status == 1
+    assert "cannot evict: Input/output error" in found.err
+    assert residency_of(path).fraction == 1
 
 
 # What may be wrong --------------------------------------------------------------------------------
