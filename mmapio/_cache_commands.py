@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from pathlib import Path
 from typing import Annotated, Final
@@ -39,6 +40,7 @@ __all__ = ["COMMANDS", "evict", "residency", "touch"]
 _DIRTY: Final = "yellow"
 _TELLING: Final = 1 << 20  # bytes below which a throughput tells nothing
 _SHORTEST: Final = 4
+_NOT_TOLD: Final = "the system does not tell you what of it is in memory"
 _PICTURED: Final = 1000  # buckets of a picture: about what it has dots for
 _MOST_DRAWN: Final = 100
 
@@ -135,7 +137,8 @@ def _lines(screen: Console, report: Residency) -> Text:
     lines = [Text(printable(report.path or ""), TITLE)]
     if report.length:
         drawn = cells(report, _room(screen), ascii_only=screen.options.ascii_only)
-        bar = [(shade, _DIRTY if dirty else BAR) for shade, dirty in drawn]
+        runs = itertools.groupby(drawn, key=lambda cell: cell[1])
+        bar = [("".join(c for c, _ in run), _DIRTY if dirty else BAR) for dirty, run in runs]
         lines.append(Text.assemble("  ", *bar, f"  {report.fraction:>6.1%}"))
     lines.append(Text(f"  {report.figures()}", LABEL))
     return _joined(lines)
@@ -203,17 +206,23 @@ def _seen(screen: Console, files: list[Path]) -> Text:
 
 
 def _show_warmed(screen: Console, report: Warmed) -> None:
+    read = _read_in(report.gained, report.seconds)
+    if report.after is None:
+        text = f"touched in {duration(report.seconds)}; {_NOT_TOLD}"
+    elif report.size:
+        text = f"{_in_memory(report.after.resident, report.after.span)}, {read}"
+    else:
+        text = "empty"
     show(screen, (printable(report.path), TITLE))
-    text = _in_memory(report.after.resident, report.after.span)
-    show(screen, (f"  {text}, {_read_in(report.gained, report.seconds)}", LABEL))
+    show(screen, (f"  {text}", LABEL))
 
 
 def _show_all_warmed(reports: list[Warmed]) -> None:
-    resident = sum(report.after.resident for report in reports)
-    span = sum(report.after.span for report in reports)
+    known = [report.after for report in reports if report.after is not None]
+    held = _in_memory(sum(each.resident for each in known), sum(each.span for each in known))
     gained = sum(report.gained for report in reports)
     seconds = sum(report.seconds for report in reports)
-    _show_sum(len(reports), f"{_in_memory(resident, span)}, {_read_in(gained, seconds)}")
+    _show_sum(len(reports), f"{held}, {_read_in(gained, seconds)}")
 
 
 def _read_in(gained: int, seconds: float) -> str:
@@ -222,16 +231,20 @@ def _read_in(gained: int, seconds: float) -> str:
 
 
 def _show_evicted(screen: Console, report: Evicted) -> None:
+    if report.after is None:
+        text = f"evicted as far as can be; {_NOT_TOLD}"
+    else:
+        text = f"{size(report.gone)} evicted" if report.size else "empty"
     show(screen, (printable(report.path), TITLE))
-    show(screen, (f"  {size(report.gone)} evicted", LABEL))
-    if report.after.resident:
-        left, why = size(report.after.resident), "; ".join(report.reasons)
-        show(screen, (f"  {left} stays: {printable(why)}", "yellow"))
+    show(screen, (f"  {text}", LABEL))
+    if report.left:
+        why = "; ".join(report.reasons)
+        show(screen, (f"  {size(report.left)} stays: {why}", "yellow"))
 
 
 def _show_all_evicted(reports: list[Evicted]) -> None:
     gone = sum(report.gone for report in reports)
-    left = sum(report.after.resident for report in reports)
+    left = sum(report.left for report in reports)
     _show_sum(len(reports), f"{size(gone)} evicted, {size(left)} stays")
 
 

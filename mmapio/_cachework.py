@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -11,14 +12,14 @@ from typing import Any, Final
 import numpy as np
 
 from . import _os
-from .errors import file_error
+from .errors import AccessError, UnsupportedError, file_error
 from .flags import Mode
 from .inspection import holes_of
 from .mapping import MappedFile
 from .residency import Residency, residency_of
 from .source import as_path, open_file
 
-__all__ = ["Evicted", "Warmed", "evict", "warm"]
+__all__ = ["Evicted", "Warmed", "evict", "told_of", "warm"]
 
 Progress = Callable[[int, int], None]
 
@@ -39,22 +40,22 @@ class Warmed:
         The file.
     size : int
         Its length in bytes.
-    before, after : Residency
-        What of it was in memory, and what is.
+    before, after : Residency or None
+        What of it was in memory, and what is; None if this process is not told.
     seconds : float
         How long it took.
     """
 
     path: str
     size: int
-    before: Residency
-    after: Residency
+    before: Residency | None
+    after: Residency | None
     seconds: float
 
     @property
     def gained(self) -> int:
-        """Bytes that came into memory."""
-        return max(0, self.after.resident - self.before.resident)
+        """Bytes that came into memory; 0 if that is not known."""
+        return max(0, _resident(self.after) - _resident(self.before))
 
     def to_json(self) -> dict[str, Any]:
         """Return it as what JSON can hold.
@@ -67,9 +68,9 @@ class Warmed:
         return {
             "path": self.path,
             "bytes": self.size,
-            "before": self.before.resident,
-            "resident": self.after.resident,
-            "fraction": self.after.fraction,
+            "before": self.before.resident if self.before else None,
+            "resident": self.after.resident if self.after else None,
+            "fraction": self.after.fraction if self.after else None,
             "seconds": self.seconds,
         }
 
@@ -84,22 +85,27 @@ class Evicted:
         The file.
     size : int
         Its length in bytes.
-    before, after : Residency
-        What of it was in memory, and what still is.
+    before, after : Residency or None
+        What of it was in memory, and what still is; None if this process is not told.
     reasons : tuple of str
         Why that stayed; empty if nothing did.
     """
 
     path: str
     size: int
-    before: Residency
-    after: Residency
+    before: Residency | None
+    after: Residency | None
     reasons: tuple[str, ...]
 
     @property
     def gone(self) -> int:
-        """Bytes that were taken out of memory."""
-        return max(0, self.before.resident - self.after.resident)
+        """Bytes that were taken out of memory; 0 if that is not known."""
+        return max(0, _resident(self.before) - _resident(self.after))
+
+    @property
+    def left(self) -> int:
+        """Bytes that stayed in memory; 0 if that is not known."""
+        return _resident(self.after)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as what JSON can hold.
@@ -112,9 +118,9 @@ class Evicted:
         return {
             "path": self.path,
             "bytes": self.size,
-            "before": self.before.resident,
-            "resident": self.after.resident,
-            "written": self.before.dirty,
+            "before": self.before.resident if self.before else None,
+            "resident": self.after.resident if self.after else None,
+            "written": self.before.dirty if self.before else None,
             "reasons": list(self.reasons),
         }
 
@@ -156,7 +162,7 @@ def warm(
     from .kernels import touch_pages
 
     touch_pages(_ONE_BYTE)  # what has to be compiled first is not the file's
-    before = residency_of(path)
+    before = told_of(path)
     begin = time.perf_counter()
     with MappedFile.open(path) as mapping:
         size = mapping.size
@@ -170,7 +176,7 @@ def warm(
         if progress is not None:
             progress(done, total)
     seconds = time.perf_counter() - begin
-    return Warmed(os.fspath(path), size, before, residency_of(path), seconds)
+    return Warmed(os.fspath(path), size, before, told_of(path), seconds)
 
 
 def evict(path: str | os.PathLike[str]) -> Evicted:
@@ -190,6 +196,8 @@ def evict(path: str | os.PathLike[str]) -> Evicted:
     ------
     FileError
         If the file cannot be opened, or the drive reports an error.
+    UnsupportedError
+        If this platform cannot do it.
 
     Examples
     --------
@@ -199,20 +207,34 @@ def evict(path: str | os.PathLike[str]) -> Evicted:
     >>> evict("hot.npy").before.resident > 0
     True
     """
-    before = residency_of(path)
+    before = told_of(path)
     name = as_path(path)
     fd, facts = open_file(name, Mode.READ)
     try:
         if facts.size:
             _os.sync_data(fd)
             _os.drop_cached(fd, 0, facts.size)
-        after = residency_of(path)
-        reasons = tuple(_reasons(fd, after)) if after.resident else ()
+        after = told_of(path)
+        reasons = tuple(_reasons(fd, after)) if after is not None and after.resident else ()
     except OSError as error:
+        if error.errno == errno.ENOTSUP:
+            raise UnsupportedError(f"{error.strerror}: {name!r}") from error
         raise file_error(error, "evict", name) from error
     finally:
         os.close(fd)
     return Evicted(os.fspath(path), facts.size, before, after, reasons)
+
+
+def told_of(path: str | os.PathLike[str]) -> Residency | None:
+    """Return what of a file is in memory; None if this process is not told."""
+    try:
+        return residency_of(path)
+    except (AccessError, UnsupportedError):  # who cannot open it hears of that next
+        return None
+
+
+def _resident(report: Residency | None) -> int:
+    return 0 if report is None else report.resident
 
 
 def _pieces(fd: int, size: int) -> Iterator[tuple[int, int]]:

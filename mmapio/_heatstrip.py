@@ -58,11 +58,11 @@ def draw(ax: Axes, strip: Strip) -> Axes:
     extent = (start, start + length, 0, 1)
     ax.imshow(_colours(strip)[None], extent=extent, aspect="auto", interpolation="nearest")
     ax.set_yticks([])
-    places = [start + length * n // (_TICKS - 1) for n in range(_TICKS)]
-    labels = ax.set_xticks(places, map(size, places), color=_FAINT, fontsize=8)
+    places = sorted({start + strip.length * n // (_TICKS - 1) for n in range(_TICKS)})
+    ticks = ax.set_xticks(places, map(size, places), color=_FAINT, fontsize=8)
     # So that they stay within the width of the strip.
-    labels[0].label1.set_horizontalalignment("left")
-    labels[-1].label1.set_horizontalalignment("right")
+    ticks[-1].label1.set_horizontalalignment("right")
+    ticks[0].label1.set_horizontalalignment("left")
     ax.tick_params(length=3, color=_EDGE)
     ax.spines[:].set_color(_EDGE)
     ax.set_title(_short(strip.name), loc="left", fontsize=10, color=_INK, fontweight="bold")

@@ -126,16 +126,19 @@ def _show_locked(screen: Console, report: _Locked) -> None:
 
 def _show_advised(screen: Console, report: Advised) -> None:
     show(screen, (printable(report.path), TITLE))
-    show(screen, (f"  {_change(report.before.resident, report.after.resident)}", LABEL))
+    show(screen, (f"  {_change([report])}", LABEL))
 
 
 def _show_all_advised(reports: list[Advised]) -> None:
-    before = sum(report.before.resident for report in reports)
-    after = sum(report.after.resident for report in reports)
-    _show_sum(len(reports), _change(before, after))
+    _show_sum(len(reports), _change(reports))
 
 
-def _change(before: int, after: int) -> str:
+def _change(reports: list[Advised]) -> str:
+    """Return what was in memory of some files, and what is, as far as it is told."""
+    told = [(r.after.resident, r.before.resident) for r in reports if r.after and r.before]
+    if not told:
+        return "the system does not tell this user what is in memory"
+    after, before = map(sum, zip(*told, strict=True))
     return f"{size(after)} in memory, {size(before)} before"
 
 

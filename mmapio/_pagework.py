@@ -14,11 +14,11 @@ from typing import Any, Final
 import numpy as np
 
 from . import _os
-from ._cachework import evict
+from ._cachework import evict, told_of
 from .errors import ArgumentError, file_error
 from .flags import Mode
 from .mapping import MappedFile
-from .residency import Residency, residency_of
+from .residency import Residency
 from .source import as_path, open_file
 
 __all__ = ["ADVICE", "Advised", "Flushed", "advise", "check_advice", "flush"]
@@ -54,14 +54,14 @@ class Advised:
         The file.
     advice : str
         The advice.
-    before, after : Residency
-        What of it was in memory, and what is.
+    before, after : Residency or None
+        What of it was in memory, and what is; None if this process is not told.
     """
 
     path: str
     advice: str
-    before: Residency
-    after: Residency
+    before: Residency | None
+    after: Residency | None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as what JSON can hold.
@@ -74,8 +74,8 @@ class Advised:
         return {
             "path": self.path,
             "advice": self.advice,
-            "before": self.before.resident,
-            "resident": self.after.resident,
+            "before": self.before.resident if self.before else None,
+            "resident": self.after.resident if self.after else None,
         }
 
 
@@ -167,7 +167,7 @@ def advise(path: str | os.PathLike[str], advice: str, progress: Progress | None 
     if advice == "dontneed":
         evicted = evict(path)
         return Advised(evicted.path, advice, evicted.before, evicted.after)
-    before = residency_of(path)
+    before = told_of(path)
     with MappedFile.open(path) as mapping:
         size = mapping.size
         for start in range(0, size, _PIECE_BYTES):
@@ -178,7 +178,7 @@ def advise(path: str | os.PathLike[str], advice: str, progress: Progress | None 
             mapping.release(start, length)
         if progress is not None:
             progress(size, size)
-    return Advised(os.fspath(path), advice, before, residency_of(path))
+    return Advised(os.fspath(path), advice, before, told_of(path))
 
 
 def _advise_piece(mapping: MappedFile, advice: str, start: int, length: int) -> None:
@@ -232,7 +232,8 @@ def flush(path: str | os.PathLike[str]) -> Flushed:
     >>> flush("flushed.npy").size
     152
     """
-    name, dirty = as_path(path), residency_of(path).dirty
+    name, before = as_path(path), told_of(path)
+    dirty = before.dirty if before is not None else None
     begin = time.perf_counter()
     # Windows flushes what was opened for writing alone.
     fd, facts = open_file(name, Mode.UPDATE if sys.platform == "win32" else Mode.READ)

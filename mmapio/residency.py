@@ -154,8 +154,9 @@ class Residency:
         if room < 1:
             raise ArgumentError(f"width must be 11 or more, got {width}")
         bar = "".join(shade for shade, _ in cells(self, room, ascii_only=ascii_only))
-        bar = f"  {bar}  {self.fraction:>6.1%}" if self.length else "  nothing to be in memory"
-        return "\n".join((printable(self.path or "<anonymous>"), bar, f"  {self.figures()}"))
+        lines = [printable(self.path or "<anonymous>")]
+        lines += [f"  {bar}  {self.fraction:>6.1%}"] if self.length else []
+        return "\n".join((*lines, f"  {self.figures()}"))
 
     def figures(self) -> str:
         """Return what is known in a line of words.
@@ -163,7 +164,7 @@ class Residency:
         Returns
         -------
         str
-            Sizes in units; what is 0, or unknown, is left out.
+            Sizes in units; what is 0, or unknown, is left out. ``empty`` if the range is.
 
         Examples
         --------
@@ -171,6 +172,8 @@ class Residency:
         >>> mmapio.MappedFile.anonymous(4096).residency().figures()
         '0 bytes of 4.00 KiB in memory'
         """
+        if not self.length:
+            return "empty"
         named = {
             "dirty": self.dirty,
             "being written": self.writeback,
@@ -381,6 +384,8 @@ def _strip_of(report: Residency) -> _heatstrip.Strip:
     name = os.path.basename(report.path) if report.path else "<anonymous>"
     dirty = f", {size(report.dirty)} dirty" if report.dirty else ""
     caption = f"{report.fraction:.1%} of {size(report.length)} in memory{dirty}"
+    if not report.length:
+        caption = "empty"
     return _heatstrip.Strip(
         name, caption, report.offset, report.length, report.map, report.dirty_map
     )

@@ -19,6 +19,7 @@ import pytest
 import mmapio
 from mmapio import _cachemap, _os
 from mmapio._os import Advice
+from mmapio._words import size
 from mmapio.residency import cells, picture_of, residency_of
 
 PAGE = _os.PAGE_SIZE
@@ -65,9 +66,9 @@ def read_pages(path: Path, *pages: int) -> None:
             os.pread(file.fileno(), PAGE, page * PAGE)
 
 
-def make(folder: Path, size: int = SIZE) -> Path:
+def make(folder: Path, length: int = SIZE) -> Path:
     path = folder / "file.bin"
-    path.write_bytes(np.random.default_rng(7).bytes(size))
+    path.write_bytes(np.random.default_rng(7).bytes(length))
     return path
 
 
@@ -131,11 +132,11 @@ PEERS = [by_vmtouch, by_fincore]
 
 
 @pytest.mark.parametrize("peer", PEERS)
-@pytest.mark.parametrize("size", [1, PAGE - 1, SIZE, SIZE + 1])
+@pytest.mark.parametrize("length", [1, PAGE - 1, SIZE, SIZE + 1])
 def test_a_file_on_disk_is_as_peers_see_it(
-    peer: Callable[[Path], int], size: int, way: str, tmp_path: Path
+    peer: Callable[[Path], int], length: int, way: str, tmp_path: Path
 ) -> None:
-    path = make(tmp_path, size)
+    path = make(tmp_path, length)
     assert residency_of(path).resident == peer(path) > 0
     evict(path)
     assert residency_of(path).resident == peer(path) == 0
@@ -296,10 +297,10 @@ def test_an_offset_of_the_mapping_counts(way: str, cold: Path) -> None:
 
 
 def test_sixteen_tebibytes_take_no_time_and_no_memory(tmp_path: Path) -> None:
-    path, size = tmp_path / "huge", (16 << 40) - PAGE
+    path, length = tmp_path / "huge", (16 << 40) - PAGE
     with path.open("wb") as file:
         try:
-            file.truncate(size)
+            file.truncate(length)
         except OSError as error:
             pytest.skip(f"this file system has no files of 16 TiB: {error.strerror}")
     mapping = mmapio.MappedFile.open(path)
@@ -310,7 +311,7 @@ def test_sixteen_tebibytes_take_no_time_and_no_memory(tmp_path: Path) -> None:
     assert pages.map[(1 << 20) // PAGE] == 1
     if _has_cachestat():
         found = mapping.residency(buckets=64)
-        assert found.length == size
+        assert found.length == length
         assert np.flatnonzero(found.map).tolist() in ([31, 32], [32])
         assert mapping.residency(1 << 40, 14 << 40).rss == found.rss
 
@@ -334,7 +335,8 @@ def test_an_empty_file(mode: str, way: str, tmp_path: Path) -> None:
         for found in (mapping.residency(), residency_of(path)):
             assert (found.length, found.resident, found.fraction) == (0, 0, 1)
             assert found.map.size == 0
-            assert "nothing" in found.text()
+            assert found.text() == f"{path}\n  empty"
+            assert found.figures() == "empty"
 
 
 # Mappings -----------------------------------------------------------------------------------------
@@ -555,7 +557,7 @@ def test_text_is_as_wide_as_it_may_be(width: int, path: Path) -> None:
     assert bar.endswith("   50.0%")
     assert bar.strip()[0] == ("▒" if room == 1 else "·")
     assert bar.count("█") == bar.count("·") == room // 2
-    assert figures == "  512.00 KiB of 1.00 MiB in memory"
+    assert figures == f"  {size(SIZE // 2)} of {size(SIZE)} in memory"
 
 
 def test_text_of_ascii(path: Path) -> None:
@@ -574,8 +576,8 @@ def test_shades_keep_nothing_and_all_apart(path: Path) -> None:
 def test_dirty_cells_are_told(cold: Path) -> None:
     found = dirtied(mmapio.open(cold, "r+", dtype="u1"), slice(-1, None))
     assert [dirty for _, dirty in cells(found, 4)] == [False, False, False, True]
-    assert ", 4.00 KiB dirty" in found.figures()
-    assert repr(found).endswith(", 4.00 KiB dirty>")
+    assert f", {size(PAGE)} dirty" in found.figures()
+    assert repr(found).endswith(f", {size(PAGE)} dirty>")
 
 
 def test_json(path: Path) -> None:
@@ -601,7 +603,7 @@ def test_a_plot_shows_where_it_is(path: Path) -> None:
     assert len(np.unique(colours[0, 64:], axis=0)) == 1
     assert colours[0, 0].mean() > colours[0, -1].mean()
     assert ax.get_title("left") == "file.bin"
-    assert ax.get_title("right") == "50.0% of 1.00 MiB in memory"
+    assert ax.get_title("right") == f"50.0% of {size(SIZE)} in memory"
 
 
 def test_a_picture_of_several(path: Path, tmp_path: Path) -> None:
@@ -612,7 +614,11 @@ def test_a_picture_of_several(path: Path, tmp_path: Path) -> None:
     figure = picture_of(reports)
     figure.savefig(picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert len(figure.axes) == 3
+    assert [ax.get_title("right").partition("%")[0] for ax in figure.axes] == [
+        "50.0",
+        "empty",
+        "0.0",
+    ]
 
 
 def test_a_plot_without_matplotlib(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
