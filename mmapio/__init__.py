@@ -48,10 +48,12 @@ if TYPE_CHECKING:
     from .generation import Generation
     from .growable import GrowableArray
     from .reader import MappedReader
+    from .residency import Residency
     from .ring import RingBuffer
     from .segment import Segment
     from .seqlock import SeqLock
     from .sharded import ShardedCounter
+    from .watch import Change, Watch
 
 __version__ = "0.1.0"
 
@@ -59,6 +61,7 @@ __all__ = [
     "AccessError",
     "ArgumentError",
     "ArgumentTypeError",
+    "Change",
     "ClosedError",
     "DirectoryError",
     "ExistingFileError",
@@ -82,11 +85,13 @@ __all__ = [
     "OutOfBoundsError",
     "ReadOnlyError",
     "ReplacedError",
+    "Residency",
     "RingBuffer",
     "Segment",
     "SeqLock",
     "ShardedCounter",
     "UnsupportedError",
+    "Watch",
     "aio",
     "anonymous",
     "atomics",
@@ -103,13 +108,16 @@ __all__ = [
 # which costs more than all the rest.
 _MODULES = {"aio", "atomics", "kernels"}
 _NAMES = {
+    "Change": "watch",
     "Generation": "generation",
     "GrowableArray": "growable",
     "MappedReader": "reader",
+    "Residency": "residency",
     "RingBuffer": "ring",
     "Segment": "segment",
     "SeqLock": "seqlock",
     "ShardedCounter": "sharded",
+    "Watch": "watch",
     "copy": "files",
     "delete": "files",
     "save": "files",

@@ -7,9 +7,9 @@ import os
 import weakref
 
 from . import _os
+from ._advised import AdvisedContent
 from ._content import raise_read_only
 from ._ranges import LARGEST, as_count
-from ._safety import GuardedContent
 from .errors import ArgumentError, FileError, InUseError, UnsupportedError
 from .flags import Access
 from .region import Bytes, Region, references_to_bytes, region_of, regions_of
@@ -18,7 +18,7 @@ from .source import set_size
 __all__ = ["ResizableContent"]
 
 
-class ResizableContent(GuardedContent):
+class ResizableContent(AdvisedContent):
     """Bytes that can grow and shrink: the part of `MappedFile` that resizes."""
 
     __slots__ = ()
@@ -78,6 +78,7 @@ class ResizableContent(GuardedContent):
             if not self._source.has_file:
                 # Also what arrays over what was once cut off have stored there since.
                 data[min(old, new) : max(old, min(new, region.reached))] = 0
+                self._extend(region, old, new)
                 self._settle(data, new)
                 return
             with self._source.opened() as fd:
@@ -171,7 +172,11 @@ class ResizableContent(GuardedContent):
             for region in self._regions():
                 region.uncover(fd, new)
             if new > current.capacity:
-                data = self._move(current, Region.of_file(fd, source, new))
+                moved = Region.of_file(fd, source, new)
+                self._extend(moved, 0, new)
+                data = self._move(current, moved)
+            else:
+                self._extend(current, old, new)
         except BaseException:
             with contextlib.suppress(FileError):
                 for region in self._regions():
@@ -179,6 +184,12 @@ class ResizableContent(GuardedContent):
                 set_size(fd, source.offset + new, source.offset + old, False, source.path)
             raise
         self._settle(data, new)
+
+    def _extend(self, region: Region, old: int, new: int) -> None:
+        """Do to memory that is gained what was asked for when the mapping was opened."""
+        extend = self._source.extend
+        if extend is not None and new > old:
+            extend(region, old, new)
 
     def _move(self, old: Region, new: Region) -> Bytes:
         """Note that arrays may live in both places, and return the bytes of the new one."""

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from . import _faults, _os, guard
-from .errors import FileError, MappingLostError
+from .errors import FileError, MappingLostError, file_error
 from .region import Region, regions_of
 from .source import Source, replaced_error
 
-__all__ = ["Guarding", "check_file", "check_region", "raise_if_lost", "recover"]
+__all__ = ["Guarding", "check_file", "check_region", "fault_error", "raise_if_lost", "recover"]
 
 _CODES: Final = {
     "truncated": errno.ENODATA,
@@ -155,6 +155,22 @@ def lost_error(
     error = MappingLostError(*arguments)
     error.start, error.stop, error.cause = start, stop, cause
     return error
+
+
+def fault_error(region: Region, start: int, stop: int, writing: bool) -> FileError:
+    """Return the error for pages of a range that could not be read in, or be given blocks."""
+    source = region.source
+    try:
+        check_region(region, start, stop)
+        check_file(region, start, stop)
+    except FileError as error:
+        return error
+    start, stop = source.offset + start, source.offset + stop
+    with contextlib.suppress(OSError, FileError), source.opened() as fd:
+        if writing and _has_hole(fd, start, stop):
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return file_error(full, f"give bytes {start} to {stop} their blocks", source.path)
+    return lost_error(source, start, stop, "I/O error")
 
 
 def _cause(source: Source, low: int, high: int, loss: guard.Loss) -> str:

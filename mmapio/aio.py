@@ -7,27 +7,35 @@ task that is cancelled leaves all of it done, or nothing: what has begun is fini
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import threading
+import weakref
+from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, cast
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, cast
 
 from . import files, opening
 from ._extras import require
+from ._watching import watch_content
 from .array import MappedArray
 from .errors import ArgumentTypeError
 from .flags import Access
 from .mapping import MappedFile
 from .region import as_bytes
+from .watch import Change, Counter
 
-__all__ = ["copy", "delete", "flush", "open", "write"]
+__all__ = ["Changes", "copy", "delete", "flush", "open", "watch", "write"]
 
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Result = TypeVar("Result")
 
 # So much is copied in less time than it takes to wake a thread.
 _QUICK_BYTES = 1 << 16
+# A thread whose task was cancelled is waited for by nobody, and waits no longer than this itself.
+_LONGEST_WAIT_S = 1.0
 
 
 async def open(path: Path, mode: str = "r", **options: Any) -> MappedArray:
@@ -181,10 +189,167 @@ async def delete(path: Path) -> None:
     await _in_thread(functools.partial(files.delete, path))
 
 
+def watch(
+    mapping: MappedFile, *, debounce_ms: int = 50, generation: Counter | None = None
+) -> Changes:
+    """Watch the file at the path of a mapping.
+
+    Parameters
+    ----------
+    mapping : MappedFile
+        Its mapping, which has to be kept: the watch ends with it.
+    debounce_ms, generation : optional
+        As for `MappedFile.watch`.
+
+    Returns
+    -------
+    Changes
+        An asynchronous iterator over the changes, from now on.
+
+    Raises
+    ------
+    MmapioError
+        As `MappedFile.watch` does.
+
+    Examples
+    --------
+    >>> import asyncio, mmapio, os
+    >>> m = mmapio.MappedFile.open("watched.bin", "x+", size=10)
+    >>> async def main():
+    ...     async with mmapio.aio.watch(m) as changes:
+    ...         os.truncate("watched.bin", 5)
+    ...         async for change in changes:
+    ...             return change.kind, change.new_size
+    >>> asyncio.run(main())
+    ('resized', 5)
+    """
+    _check_mapping(mapping, MappedFile)
+    return Changes(mapping, debounce_ms, generation)
+
+
+class Changes:
+    """What becomes of a file, for ``async for``: what `watch` returns.
+
+    It ends when it is stopped, or its mapping is closed. What a cancelled task did not get, the
+    next one gets. Dropping it, or leaving an ``async with`` block, stops it.
+
+    Parameters
+    ----------
+    mapping, debounce_ms, generation
+        As for `watch`.
+
+    Examples
+    --------
+    >>> import asyncio, mmapio
+    >>> m = mmapio.MappedFile.open("quiet.bin", "x+", size=10)
+    >>> async def main():
+    ...     changes = mmapio.aio.watch(m)
+    ...     changes.stop()
+    ...     return [change async for change in changes]
+    >>> asyncio.run(main())
+    []
+    """
+
+    def __init__(
+        self, mapping: MappedFile, debounce_ms: int = 50, generation: Counter | None = None
+    ) -> None:
+        self._inbox = inbox = _Inbox()  # the watch does not keep what its user may drop
+        watch = watch_content(mapping, inbox.put, debounce_ms, generation, inbox.end)
+        self._end = weakref.finalize(self, watch.stop, wait=False)
+
+    def stop(self) -> None:
+        """Watch no longer; who waits for a change gets none.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> m = mmapio.MappedFile.open("stopped.bin", "x+", size=10)
+        >>> changes = mmapio.aio.watch(m)
+        >>> changes.stop()
+        """
+        self._end()
+        self._inbox.end()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Change:
+        return await self._inbox.get()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
 def _check_mapping(mapping: object, kinds: Any) -> None:
     if not isinstance(mapping, kinds):
         kind = type(mapping).__name__
         raise ArgumentTypeError(f"this is for a MappedFile, or an array to flush, not {kind!r}")
+
+
+class _Inbox:
+    """Changes that a thread puts in, and coroutines of any loop take out."""
+
+    def __init__(self) -> None:
+        self._changes: deque[Change] = deque()
+        self._news = threading.Event()  # there are changes, or there will be none
+        self._has_ended = False
+        self._lock = threading.Lock()
+        self._awaited: set[asyncio.Future[None]] = set()
+
+    def put(self, change: Change) -> None:
+        self._changes.append(change)
+        self._wake()
+
+    def end(self) -> None:
+        self._has_ended = True
+        self._wake()
+
+    async def get(self) -> Change:
+        while True:
+            self._news.clear()  # before it looks: what comes later sets it again
+            if self._changes:
+                return self._changes.popleft()
+            if self._has_ended:
+                raise StopAsyncIteration
+            await self._wait()
+
+    def _wake(self) -> None:
+        self._news.set()
+        with self._lock:
+            for future in self._awaited:
+                with contextlib.suppress(RuntimeError):  # its loop was closed
+                    future.get_loop().call_soon_threadsafe(_settle, future)
+            self._awaited.clear()
+
+    async def _wait(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            run_sync = require("anyio.to_thread", "trio").run_sync
+            await run_sync(self._news.wait, _LONGEST_WAIT_S, abandon_on_cancel=True)
+            return
+        future = loop.create_future()
+        with self._lock:
+            self._awaited.add(future)
+        try:
+            if not (self._changes or self._has_ended):
+                await future
+        finally:
+            with self._lock:
+                self._awaited.discard(future)
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():  # it may have been cancelled meanwhile
+        future.set_result(None)
 
 
 class _Call(Generic[Result]):

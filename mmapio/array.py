@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
+from ._array_pages import AdvisedArray
 from ._losses import Guarding
 from ._ranges import as_count
 from .errors import ArgumentError, ClosedError, UnsupportedError
@@ -19,10 +20,12 @@ from .region import Region, WhenInUse, close_region, other_references
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
 
+    from .residency import Residency
+
 __all__ = ["MappedArray", "array_over"]
 
 
-class MappedArray(np.ndarray[Any, np.dtype[Any]]):
+class MappedArray(np.ndarray[Any, np.dtype[Any]], AdvisedArray):
     """An ndarray whose memory is a mapped file; made by `open`, `create`, `anonymous`, `memmap`.
 
     A slice is one too, and knows its own range of the file. Arithmetic, reductions and copies give
@@ -156,6 +159,37 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         if self._mapped_region().source.closed:
             raise ClosedError("the array's mapping is closed")
         return touch_pages(self.ndarray, write=write, threads=threads)
+
+    def residency(self, *, buckets: int | None = 128) -> Residency:
+        """Tell what of the array is in memory; of a slice, the slice's own bytes.
+
+        Parameters
+        ----------
+        buckets
+            As for `MappedFile.residency`.
+
+        Returns
+        -------
+        Residency
+            Figures in bytes of the pages that the array lies on, and a map.
+
+        Raises
+        ------
+        AccessError, ReplacedError, ClosedError
+            As of `MappedFile.residency`.
+        UnsupportedError
+            If the array is a copy, which has no file.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> a = mmapio.create("half.npy", (1000, 1000), "f8")
+        >>> a[:500] = 1
+        >>> a[:500].residency().fraction
+        1.0
+        """
+        mapping, start, length = self._span()
+        return mapping.residency(start, length, buckets=buckets)
 
     def check(self) -> None:
         """Raise if bytes of the array have been lost since the file was opened.
@@ -351,11 +385,16 @@ alive; drop them, or close(force=True), after which they read zeros
 
     def _span(self) -> tuple[MappedFile, int, int]:
         """Return the mapping, and offset and length of the bytes in it that the array spans."""
-        mapping = handle_of(self._mapped_region())
+        region, start, length = self._memory()
+        return handle_of(region), start, length
+
+    def _memory(self) -> tuple[Region, int, int]:
+        """Return the memory it lies in, and offset and length in it of what the array spans."""
+        region = self._mapped_region()
         if self.size == 0:
-            return mapping, 0, 0
+            return region, 0, 0
         low, high = byte_bounds(self)
-        return mapping, self._mapped_offset() - (_address(self) - low), high - low
+        return region, low - region.address, high - low
 
 
 def array_over(

@@ -2,81 +2,58 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from enum import StrEnum
+from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
-from shutil import get_terminal_size
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Final, Protocol, TypeVar
+from typing import Annotated, Any, Final
 
-import numpy as np
 import typer
 from rich.console import Console
-from rich.text import Text
-from tqdm import tqdm
 
+from . import _cache_commands, _conversion_commands, _page_commands
 from . import demo as demonstration
+from ._arguments import Dtype, Offset, Order, Ordering, Shape
+from ._terminal import (
+    BAR,
+    BYTES,
+    LABEL,
+    TITLE,
+    Files,
+    Json,
+    Quiet,
+    bar_of,
+    console,
+    print_error,
+    progress_bar,
+    report_each,
+    show,
+)
 from ._words import bin_labels, dtype_text, duration, nbytes, number, printable, size
 from .errors import MmapioError
 from .inspection import FileInfo, inspect
-from .reports import ArrayScan, BytesScan, FieldScan, Progress
+from .reports import ArrayScan, BytesScan, FieldScan
 from .reports import scan as scan_file
 
-__all__ = ["Order", "app", "demo", "info", "scan", "warmup"]
+__all__ = ["app", "demo", "info", "scan", "warmup"]
 
 app = typer.Typer(
     name="mmapio",
     help="Look into files and arrays at memory speed.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_WIDEST: Final = 100  # columns; bars longer than that are no easier to compare
-_EIGHTHS: Final = " ▏▎▍▌▋▊▉"
 _TELLING: Final = 1 << 20  # bytes below which a throughput tells nothing
 _SHORTEST: Final = 4
-_TITLE: Final = "bold"
-_LABEL: Final = "dim"
-_BAR: Final = "cyan"
-_BYTES: Final[dict[str, Any]] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
 
 
-class Order(StrEnum):
-    """Which index of an array varies fastest."""
-
-    C = "C"
-    F = "F"
-
-
-class _Jsonable(Protocol):
-    def to_json(self) -> dict[str, Any]: ...
-
-
-R = TypeVar("R", bound=_Jsonable)
 Fact = tuple[str, str]
 Share = tuple[str, int]
-
-
-def _parse_dtype(text: str) -> np.dtype[Any]:
-    try:
-        return np.dtype(text)
-    except (TypeError, ValueError, SyntaxError):
-        raise typer.BadParameter(f"{text!r} is no dtype of numpy, such as '<f4'") from None
-
-
-def _parse_shape(text: str) -> Any:
-    try:
-        return tuple(int(item) for item in text.strip("()").split(",") if item.strip())
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no shape, such as '1000,-1'") from None
 
 
 def _print_version(wanted: bool) -> None:
@@ -87,26 +64,18 @@ def _print_version(wanted: bool) -> None:
 
 # Options ------------------------------------------------------------------------------------------
 
-Files = Annotated[list[Path], typer.Argument(metavar="FILE", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")]
 Version = Annotated[
     bool,
     typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
 ]
-Dtype = Annotated[
-    Any, typer.Option(parser=_parse_dtype, metavar="DTYPE", help="Read raw items, such as '<f4'.")
-]
-Shape = Annotated[
-    Any,
-    typer.Option(parser=_parse_shape, metavar="N,M,...", help="Their shape; one may be -1."),
-]
-Offset = Annotated[int | None, typer.Option(min=0, help="Byte at which they begin.")]
-Ordering = Annotated[Order, typer.Option(help="Whether the last or the first index runs fastest.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="By default, one for every CPU.")]
 
 
 # Commands -----------------------------------------------------------------------------------------
+
+for _commands in (_cache_commands, _page_commands, _conversion_commands):
+    for _command in _commands.COMMANDS:
+        app.command()(_command)
 
 
 @app.callback()
@@ -137,34 +106,34 @@ def scan(
 
     def scan_one(path: Path) -> ArrayScan | BytesScan:
         options: dict[str, Any] = {"dtype": dtype, "shape": shape, "offset": offset}
-        with _progress_bar(path.name, quiet, **_BYTES) as progress:
+        with progress_bar(path.name, quiet, **BYTES) as progress:
             return scan_file(path, **options, order=order.value, threads=threads, progress=progress)
 
-    _report(files, scan_one, _print_scan, as_json)
+    report_each(files, scan_one, _print_scan, as_json)
 
 
 @app.command()
 def info(files: Files, as_json: Json = False) -> None:
     """Tell what can be told without reading the data: header, sizes, place on the disk."""
-    _report(files, inspect, _print_info, as_json)
+    report_each(files, inspect, _print_info, as_json)
 
 
 @app.command()
 def demo() -> None:
     """Show mmapio at work on the source text of Python's standard library."""
-    console, good = _console(), True
+    screen, good = console(), True
     try:
         with TemporaryDirectory(prefix="mmapio-demo-", ignore_cleanup_errors=True) as folder:
             for step in demonstration.run(Path(folder)):
-                _print_step(console, step)
+                _print_step(screen, step)
                 good &= step.ok
     except MmapioError as error:
-        _print_error(str(error))
+        print_error(str(error))
         raise typer.Exit(1) from None
     if good:
-        _show(console, ("\nDone: every result equals numpy's.", "green"))
+        show(screen, ("\nDone: every result equals numpy's.", "green"))
     else:
-        _show(console, ("\nFAILED: a result differs from numpy's.", "red"))
+        show(screen, ("\nFAILED: a result differs from numpy's.", "red"))
     raise typer.Exit(0 if good else 1)
 
 
@@ -179,137 +148,67 @@ def warmup(quiet: Quiet = False) -> None:
 
     begin = time.perf_counter()
     try:
-        with _progress_bar("kernels", quiet, unit=" kernels") as progress:
+        with progress_bar("kernels", quiet, unit=" kernels") as progress:
             ready = kernels.compile_all(progress)
     except MmapioError as error:
-        _print_error(str(error))
+        print_error(str(error))
         raise typer.Exit(1) from None
-    _show(_console(), f"{ready} kernels are ready, after {duration(time.perf_counter() - begin)}")
-
-
-def _report(
-    files: Sequence[Path],
-    look_at: Callable[[Path], R],
-    show: Callable[[Console, R], None],
-    as_json: bool,
-) -> None:
-    """Look at each file, whatever is wrong with the others."""
-    console, found, failed = _console(), [], False
-    for path in files:
-        try:
-            report = look_at(path)
-        except MmapioError as error:
-            failed = True
-            _print_error(str(error) if path.name in str(error) else f"{path}: {error}")
-            found.append({"path": str(path), "error": str(error)})
-        else:
-            found.append(report.to_json())
-            if not as_json:
-                show(console, report)
-    if as_json:
-        print(json.dumps(found, indent=2, allow_nan=False), flush=True)
-    raise typer.Exit(1 if failed else 0)
-
-
-@contextmanager
-def _progress_bar(name: str, quiet: bool, **units: Any) -> Iterator[Progress]:
-    """Yield what moves a bar on standard error; there is none where no terminal is."""
-    with tqdm(
-        **units,
-        desc=printable(name)[:30],
-        ncols=min(get_terminal_size().columns, _WIDEST) - len("^C "),  # which is echoed behind it
-        leave=False,
-        delay=1e-9,  # first drawn when the total is known
-        disable=quiet or None,
-    ) as bar:
-
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-            if done == 0:
-                bar.refresh()
-
-        yield advance
+    show(console(), f"{ready} kernels are ready, after {duration(time.perf_counter() - begin)}")
 
 
 # Rendering ----------------------------------------------------------------------------------------
 
 
-def _console() -> Console:
-    console = Console(highlight=False, markup=False, emoji=False)
-    console.width = min(console.width, _WIDEST)
-    return console
-
-
-def _show(console: Console, *parts: str | tuple[str, str]) -> None:
-    """Print a line of plain and of styled parts; lines too long are left to the terminal."""
-    text = Text.assemble(*parts)
-    text.rstrip()
-    console.print(text, soft_wrap=True)
-
-
-def _print_scan(console: Console, report: ArrayScan | BytesScan) -> None:
-    _show(console, (printable(report.path), _TITLE))
+def _print_scan(screen: Console, report: ArrayScan | BytesScan) -> None:
+    show(screen, (printable(report.path), TITLE))
     if isinstance(report, BytesScan):
-        _show(console, (_line(size(report.nbytes), _speed(report)), _LABEL))
-        _print_beside(console, _byte_facts(report), _byte_classes(report))
+        show(screen, (_line(size(report.nbytes), _speed(report)), LABEL))
+        _print_beside(screen, _byte_facts(report), _byte_classes(report))
         return
     kind, shape = dtype_text(report.dtype), _shape(report.shape, report.order)
-    _show(console, (_line(kind, shape, size(report.nbytes), _speed(report)), _LABEL))
+    show(screen, (_line(kind, shape, size(report.nbytes), _speed(report)), LABEL))
     for field in report.fields:
         if field.name:
             kind, shape = dtype_text(field.dtype), _shape(field.shape)
-            _show(console, (f"  {printable(field.name)}", _TITLE), (_line(kind, shape), _LABEL))
-        _print_beside(console, _field_facts(field), _histogram(field))
+            show(screen, (f"  {printable(field.name)}", TITLE), (_line(kind, shape), LABEL))
+        _print_beside(screen, _field_facts(field), _histogram(field))
 
 
-def _print_info(console: Console, report: FileInfo) -> None:
-    _show(console, (printable(report.path), _TITLE))
+def _print_info(screen: Console, report: FileInfo) -> None:
+    show(screen, (printable(report.path), TITLE))
     for label, value in _info_facts(report):
-        _show(console, (f"  {label:<11}", _LABEL), (value, "red" if label == "missing" else ""))
-    _show(console)
+        show(screen, (f"  {label:<11}", LABEL), (value, "red" if label == "missing" else ""))
+    show(screen)
 
 
-def _print_beside(console: Console, facts: list[Fact], bars: list[Share]) -> None:
+def _print_beside(screen: Console, facts: list[Fact], bars: list[Share]) -> None:
     """Print labelled numbers on the left, and labelled bars on the right."""
     wide = [max((len(row[column]) for row in facts), default=0) for column in (0, 1)]
     label = max((len(name) for name, _ in bars), default=0)
-    room = max(_SHORTEST, console.width - sum(wide) - label - len("  " * 5 + "100.0%"))
+    room = max(_SHORTEST, screen.width - sum(wide) - label - len("  " * 5 + "100.0%"))
     total = sum(count for _, count in bars)
     longest = max((count for _, count in bars), default=0)
     for fact, bar in zip_longest(facts, bars):
         name, value = fact or ("", "")
-        parts = [(f"  {name:<{wide[0]}}  ", _LABEL), (f"{value:>{wide[1]}}  ", "")]
+        parts = [(f"  {name:<{wide[0]}}  ", LABEL), (f"{value:>{wide[1]}}  ", "")]
         if bar is not None:
-            drawn = _bar(bar[1] / longest, room, console.options.ascii_only)
+            drawn = bar_of(bar[1] / longest, room, screen.options.ascii_only)
             share = f"  {bar[1] / total:>6.1%}"
-            parts += [(f"{bar[0]:>{label}}  ", _LABEL), (f"{drawn:<{room}}", _BAR), (share, "")]
-        _show(console, *parts)
-    _show(console)
+            parts += [(f"{bar[0]:>{label}}  ", LABEL), (f"{drawn:<{room}}", BAR), (share, "")]
+        show(screen, *parts)
+    show(screen)
 
 
-def _print_error(text: str) -> None:
-    print(f"mmapio: error: {printable(text)}", file=sys.stderr)
-
-
-def _print_step(console: Console, step: demonstration.Step) -> None:
-    _show(console, ("ok      ", "green") if step.ok else ("FAILED  ", "red"), (step.did, _TITLE))
-    _show(console, (f"        {step.found}", _LABEL))
+def _print_step(screen: Console, step: demonstration.Step) -> None:
+    show(screen, ("ok      ", "green") if step.ok else ("FAILED  ", "red"), (step.did, TITLE))
+    show(screen, (f"        {step.found}", LABEL))
     if step.seconds is None:
         return
     took = f"        {duration(step.seconds)}"
     if step.peer_seconds is not None:
         ratio = step.peer_seconds / step.seconds
         took += f"; np.memmap {duration(step.peer_seconds)}, {ratio:.1f} times as long"
-    _show(console, (took, _LABEL))
-
-
-def _bar(share: float, room: int, in_ascii: bool) -> str:
-    """Return a bar that fills its share of the room; what is not nothing can be seen."""
-    eighths = max(round(share * room * 8), 1 if share else 0)
-    if in_ascii:
-        return "#" * math.ceil(eighths / 8)
-    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+    show(screen, (took, LABEL))
 
 
 def _line(*parts: str) -> str:

@@ -16,7 +16,7 @@ from . import _os
 from .mapping import MappedFile
 from .npy import MAGIC, NpyHeader, read_header
 
-__all__ = ["FileInfo", "begins_as_npy", "inspect"]
+__all__ = ["FileInfo", "begins_as_npy", "holes_of", "inspect"]
 
 _PAGE: Final = 4096  # alignment beyond this tells nothing
 
@@ -162,7 +162,9 @@ def inspect(path: str | os.PathLike[str]) -> FileInfo:
             header = read_header(mapping.read, size)
             version = "{}.{}".format(*mapping.read(len(MAGIC), 2))
         allocated = _os.identify(fd).allocated
-        return FileInfo(os.fspath(path), size, allocated, tuple(_holes(fd, size)), version, header)
+        return FileInfo(
+            os.fspath(path), size, allocated, tuple(holes_of(fd, size)), version, header
+        )
 
 
 def begins_as_npy(mapping: MappedFile) -> bool:
@@ -170,7 +172,7 @@ def begins_as_npy(mapping: MappedFile) -> bool:
     return mapping.read(0, min(mapping.size, len(MAGIC))) == MAGIC
 
 
-def _holes(fd: int, size: int) -> Iterator[tuple[int, int]]:
+def holes_of(fd: int, size: int) -> Iterator[tuple[int, int]]:
     """Yield offset and length of what is not allocated (lseek(2), SEEK_HOLE)."""
     if sys.platform == "win32":
         return

@@ -9,9 +9,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from . import _os
-from ._durable import DurableContent
+from ._options import Touch, as_options
 from ._ranges import as_count, as_nbytes, bounded
 from ._syncing import follow_policy
+from ._watching import WatchedContent
 from .errors import ArgumentError, UnsupportedError, file_error
 from .flags import Mode
 from .flush import FlushPolicy
@@ -21,7 +22,7 @@ from .source import Source, check_mappable
 __all__ = ["MappedFile", "handle_of", "is_shared_by_path"]
 
 
-class MappedFile(DurableContent):
+class MappedFile(WatchedContent):
     """A file, or memory without one, as bytes in place; made by `open`, `anonymous`, `from_fd`.
 
     Stores through views go straight to the file's pages: every process that maps the file sees
@@ -65,6 +66,10 @@ class MappedFile(DurableContent):
         reserve: bool = True,
         flush_policy: FlushPolicy | None = None,
         guard: bool = True,
+        touch: Touch = "never",
+        advise: str | None = None,
+        hugepages: bool = False,
+        lock: bool = False,
     ) -> Self:
         """Map a file, or a part of it.
 
@@ -93,6 +98,16 @@ class MappedFile(DurableContent):
         guard : bool, default True
             Let bytes that the file loses under the mapping become zeros and a `MappingLostError`.
             Without it, or where there is none, they end the process.
+        touch : {"never", "eager"}, default "never"
+            ``eager`` maps all pages at once, as `touch_pages` does.
+        advise : str, optional
+            Advice on all of it, as for the method `advise`; what tells how it will be used holds
+            for what `resize` adds as well.
+        hugepages : bool, default False
+            Use huge pages where the system can, which `is_hugepage_backed` tells. With
+            ``touch="eager"`` what is there is put into them at once.
+        lock : bool, default False
+            Keep all of it in memory, as the method `lock` does, and what `resize` adds too.
 
         Returns
         -------
@@ -105,8 +120,14 @@ class MappedFile(DurableContent):
             If the file cannot be opened, created or mapped; `errno` tells why, ENOSPC among them.
         OutOfBoundsError
             If `offset` and `length` reach past the end of the file.
+        UnsupportedError
+            If the system does not take the advice.
         ArgumentError
             If an argument has a value that cannot be used.
+
+        Notes
+        -----
+        If `advise` or `lock` fails, nothing is created, and what is at the path is as it was.
 
         Examples
         --------
@@ -124,6 +145,7 @@ class MappedFile(DurableContent):
             capacity=capacity,
             reserve=reserve,
             guarded=guard,
+            prepare=as_options(touch, advise, hugepages, lock),
         )
         follow_policy(region, flush_policy)
         return cls(region)
@@ -139,6 +161,10 @@ class MappedFile(DurableContent):
         capacity: int | str | None = None,
         flush_policy: FlushPolicy | None = None,
         guard: bool = True,
+        touch: Touch = "never",
+        advise: str | None = None,
+        hugepages: bool = False,
+        lock: bool = False,
     ) -> Self:
         """Map an open file, which may have no path.
 
@@ -148,7 +174,7 @@ class MappedFile(DurableContent):
             Descriptor; it is duplicated, so the caller can close it at once.
         mode : {"r", "r+", "c"}, default "r"
             As in `open`; no more than the descriptor was opened for.
-        offset, length, capacity, flush_policy, guard : optional
+        offset, length, capacity, flush_policy, guard, touch, advise, hugepages, lock : optional
             As in `open`.
 
         Returns
@@ -174,7 +200,7 @@ class MappedFile(DurableContent):
         >>> m.read()
         b'hello'
         """
-        kind = Mode.parse(mode)
+        kind, prepare = Mode.parse(mode), as_options(touch, advise, hugepages, lock)
         if kind.settled is not kind:
             raise ArgumentError(f"mode {mode!r} creates a file; a descriptor has one: use 'r+'")
         number = as_count(fd, "fd")
@@ -190,11 +216,22 @@ class MappedFile(DurableContent):
         source.offset, count = bounded(offset, length, facts.size)
         room = 0 if capacity is None else as_nbytes(capacity, "capacity")
         region = Region.of_file(own, source, count, room)
+        if prepare is not None:
+            prepare(region)
         follow_policy(region, flush_policy)
         return cls(region)
 
     @classmethod
-    def anonymous(cls, size: int, *, capacity: int | str | None = None) -> Self:
+    def anonymous(
+        cls,
+        size: int,
+        *,
+        capacity: int | str | None = None,
+        touch: Touch = "never",
+        advise: str | None = None,
+        hugepages: bool = False,
+        lock: bool = False,
+    ) -> Self:
         """Map zeroed memory without a file, which forked children share.
 
         Parameters
@@ -203,6 +240,8 @@ class MappedFile(DurableContent):
             Length in bytes.
         capacity : int or str, optional
             Bytes up to which `resize` can grow it.
+        touch, advise, hugepages, lock : optional
+            As in `open`.
 
         Returns
         -------
@@ -212,7 +251,9 @@ class MappedFile(DurableContent):
         Raises
         ------
         FileError
-            If there is not that much memory.
+            If there is not that much memory, or not that much may be locked.
+        UnsupportedError, ArgumentError
+            As in `open`.
 
         Examples
         --------
@@ -221,8 +262,12 @@ class MappedFile(DurableContent):
         <MappedFile <anonymous> mode='r+' size=4096 open>
         """
         room = 0 if capacity is None else as_nbytes(capacity, "capacity")
+        prepare = as_options(touch, advise, hugepages, lock)
         source = Source(None, Mode.UPDATE)
-        return cls(Region.of_nothing(source, as_count(size, "size"), room))
+        region = Region.of_nothing(source, as_count(size, "size"), room, hugepages)
+        if prepare is not None:
+            prepare(region)
+        return cls(region)
 
     @property
     def mode(self) -> str:

@@ -11,6 +11,7 @@ from numpy.lib.format import MAGIC_PREFIX
 
 from ._content import as_dtype
 from ._losses import check_region
+from ._options import Touch, as_options
 from ._ranges import as_count, as_shape, fitting_shape, full_shape
 from ._syncing import follow_policy
 from .array import MappedArray, array_over
@@ -43,6 +44,10 @@ def open(
     capacity: int | str | None = None,
     flush_policy: FlushPolicy | None = None,
     guard: bool = True,
+    touch: Touch = "never",
+    advise: str | None = None,
+    hugepages: bool = False,
+    lock: bool = False,
 ) -> MappedArray:
     """Open a file as an array, in place.
 
@@ -70,6 +75,8 @@ def open(
     guard : bool, default True
         Let bytes that the file loses under the array become zeros and a `MappingLostError`; as in
         `MappedFile.open`.
+    touch, advise, hugepages, lock : optional
+        As in `MappedFile.open`.
 
     Returns
     -------
@@ -84,6 +91,8 @@ def open(
         If the file is not what its header, or `dtype` and `shape`, say it is.
     ArgumentError
         If an argument has a value that cannot be used, or a raw file is opened without a dtype.
+    UnsupportedError
+        If the system does not take the advice.
 
     Examples
     --------
@@ -94,6 +103,7 @@ def open(
                  [2057, 2571, 3085, 3599]], dtype='>u2')
     """
     kind = Mode.parse(mode)
+    prepare = as_options(touch, advise, hugepages, lock)
     wanted = None if dtype is None else as_dtype(dtype)
     start = None if offset is None else as_count(offset, "offset")
     _check_order(order)
@@ -104,7 +114,14 @@ def open(
     elif kind in (Mode.REPLACE, Mode.CREATE):
         raise ArgumentError(f"mode {mode!r} creates a file and needs dtype and a full shape")
     region = Region.of_path(
-        path, kind, size, prefix, reserve=reserve, capacity=capacity, guarded=guard
+        path,
+        kind,
+        size,
+        prefix,
+        reserve=reserve,
+        capacity=capacity,
+        guarded=guard,
+        prepare=prepare,
     )
     follow_policy(region, flush_policy)
     if start is None and _is_npy(region):
@@ -126,6 +143,10 @@ def create(
     overwrite: bool = False,
     reserve: bool = True,
     guard: bool = True,
+    touch: Touch = "never",
+    advise: str | None = None,
+    hugepages: bool = False,
+    lock: bool = False,
 ) -> MappedArray:
     """Create a file with an array of zeros, and open it for reading and writing.
 
@@ -149,6 +170,8 @@ def create(
         False makes a file with holes.
     guard : bool, default True
         As in `open`.
+    touch, advise, hugepages, lock : optional
+        As in `MappedFile.open`.
 
     Returns
     -------
@@ -160,8 +183,10 @@ def create(
     ExistingFileError
         If the file is there, and `overwrite` is False.
     FileError
-        If the file cannot be created, with `errno` ENOSPC if the disk is full. What was at the
-        path is as it was.
+        If the file cannot be created, with `errno` ENOSPC if the disk is full; or not be locked.
+        What was at the path is as it was.
+    UnsupportedError
+        If the system does not take the advice; what was at the path is as it was.
     ArgumentError
         If shape or dtype cannot be used.
 
@@ -179,12 +204,28 @@ def create(
     size, prefix = _contents(kind, full, None, order, raw)
     mode = Mode.REPLACE if overwrite else Mode.CREATE
     region = Region.of_path(
-        path, mode, size, prefix, reserve=reserve, durable=overwrite, guarded=guard
+        path,
+        mode,
+        size,
+        prefix,
+        reserve=reserve,
+        durable=overwrite,
+        guarded=guard,
+        prepare=as_options(touch, advise, hugepages, lock),
     )
     return array_over(region, kind, full, len(prefix), order=order)
 
 
-def anonymous(shape: Shape, dtype: npt.DTypeLike = float, *, order: Order = "C") -> MappedArray:
+def anonymous(
+    shape: Shape,
+    dtype: npt.DTypeLike = float,
+    *,
+    order: Order = "C",
+    touch: Touch = "never",
+    advise: str | None = None,
+    hugepages: bool = False,
+    lock: bool = False,
+) -> MappedArray:
     """Return an array of zeros in memory that forked children share, without a file.
 
     Parameters
@@ -195,6 +236,8 @@ def anonymous(shape: Shape, dtype: npt.DTypeLike = float, *, order: Order = "C")
         Type of the items; any but Python objects.
     order : {"C", "F"}, default "C"
         Whether the last or the first index varies fastest.
+    touch, advise, hugepages, lock : optional
+        As in `MappedFile.open`.
 
     Returns
     -------
@@ -206,7 +249,9 @@ def anonymous(shape: Shape, dtype: npt.DTypeLike = float, *, order: Order = "C")
     ArgumentError
         If shape or dtype cannot be used.
     FileError
-        If there is not that much address space.
+        If there is not that much address space, or not that much may be locked.
+    UnsupportedError
+        If the system does not take the advice.
 
     Examples
     --------
@@ -218,8 +263,12 @@ def anonymous(shape: Shape, dtype: npt.DTypeLike = float, *, order: Order = "C")
     kind = as_dtype(dtype)
     _check_order(order)
     full = full_shape(shape, kind.itemsize)
-    source = Source(None, Mode.UPDATE)
-    region = Region.of_nothing(source, prod(full) * kind.itemsize)
+    prepare = as_options(touch, advise, hugepages, lock)
+    region = Region.of_nothing(
+        Source(None, Mode.UPDATE), prod(full) * kind.itemsize, huge=hugepages
+    )
+    if prepare is not None:
+        prepare(region)
     return array_over(region, kind, full, order=order)
 
 

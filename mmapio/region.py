@@ -115,11 +115,13 @@ class Region:
         return region
 
     @classmethod
-    def of_nothing(cls, source: Source, size: int = 0, capacity: int = 0) -> Region:
-        """Map zeroed memory that forked children share."""
+    def of_nothing(
+        cls, source: Source, size: int = 0, capacity: int = 0, huge: bool = False
+    ) -> Region:
+        """Map zeroed memory that forked children share; `huge`: where huge pages can begin."""
         pages = round_up(max(size, capacity, 1), _os.PAGE_SIZE)
         try:
-            start = _os.map_anonymous(pages)
+            start = _os.map_anonymous(pages, huge)
         except OSError as error:
             raise file_error(error, f"map {pages} bytes of memory", None) from error
         return cls(start, start + pages, start, size, source, pages)
@@ -139,14 +141,18 @@ class Region:
         durable: bool = False,
         guarded: bool = True,
         identity: _os.Identity | None = None,
+        prepare: Callable[[Region], None] | None = None,
     ) -> Region:
         """Open or create a file, as `MappedFile.open` says, and map it.
 
         A file that is created has `size` bytes, begins with `prefix`, and is made `durable` on
-        request; one that is opened must have the `identity`, if one is given.
+        request; one that is opened must have the `identity`, if one is given. `prepare` is called
+        with the region, before a new file gets its name; if it raises, none does.
         """
         name = as_path(path)
         room = 0 if capacity is None else as_nbytes(capacity, "capacity")
+        wanted = (offset, length, room, reserve, guarded, prepare)
+        early: list[Region] = []
         if mode.settled is mode and size is None:
             (fd, facts), created = open_file(name, mode), False
         else:
@@ -158,18 +164,45 @@ class Region:
                 reserve,
                 durable,
                 lambda size: bounded(offset, length, size),
+                None
+                if prepare is None
+                else lambda fd: early.append(
+                    cls._of_open_file(fd, name, mode, _os.identify(fd), True, *wanted)
+                ),
             )
         try:
             if identity is not None and facts.identity != identity:
                 raise replaced_error(name, "was replaced by another")
-            start, count = bounded(offset, length, facts.size)
-            source = Source(name, mode, start, facts)
-            source.reserve = reserve
-            source.guarded = guarded
-            source.name_is_new = created
-            return cls.of_file(fd, source, count, room)
+            if created and early:
+                return early[-1]
+            return cls._of_open_file(fd, name, mode, facts, created, *wanted)
         finally:
             os.close(fd)
+
+    @classmethod
+    def _of_open_file(
+        cls,
+        fd: int,
+        name: str,
+        mode: Mode,
+        facts: _os.FileFacts,
+        created: bool,
+        offset: int,
+        length: int | None,
+        room: int,
+        reserve: bool,
+        guarded: bool,
+        prepare: Callable[[Region], None] | None,
+    ) -> Region:
+        start, count = bounded(offset, length, facts.size)
+        source = Source(name, mode, start, facts)
+        source.reserve = reserve
+        source.guarded = guarded
+        source.name_is_new = created
+        region = cls.of_file(fd, source, count, room)
+        if prepare is not None:
+            prepare(region)
+        return region
 
     def bytes(self) -> Bytes:
         """Return the one array, while it lives, that all views of this region are made from."""

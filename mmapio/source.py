@@ -101,15 +101,24 @@ def _has_bytes(fd: int) -> bool:
 
 
 def create_file(
-    path: str, size: int, prefix: bytes, *, replace: bool, reserve: bool, durable: bool
+    path: str,
+    size: int,
+    prefix: bytes,
+    use: Callable[[int], object] | None = None,
+    *,
+    replace: bool,
+    reserve: bool,
+    durable: bool,
 ) -> int:
     """Create a file of `size` bytes, zeros but for its `prefix`: all of it, or nothing.
 
-    Return its descriptor.
+    Return its descriptor, with which `use` is called before the file gets its name; it may refuse.
     """
     with publishing(path, "create", replace=replace, durable=durable) as draft:
         set_size(draft.fd, 0, size, reserve, path)
         draft.write(prefix)
+        if use is not None:
+            use(draft.fd)
         draft.keep_open = True
     return draft.fd
 
@@ -142,10 +151,12 @@ def open_or_create(
     reserve: bool,
     durable: bool,
     check: Callable[[int], object],
+    use: Callable[[int], object] | None = None,
 ) -> tuple[int, _os.FileFacts, bool]:
     """Return descriptor and facts of the file, and whether it was created here.
 
-    `check` is called with the size of a file that is about to be created, and may refuse.
+    `check` is called with the size of a file that is about to be created, and may refuse; `use`
+    with its descriptor before it gets its name, and may refuse as well.
     """
     if mode.settled is mode:
         raise ArgumentError(f"size is for modes that create a file, not {mode.value!r}")
@@ -163,7 +174,9 @@ def open_or_create(
         try:
             count = as_count(size, "size")
             check(count)
-            fd = create_file(path, count, prefix, replace=replace, reserve=reserve, durable=durable)
+            fd = create_file(
+                path, count, prefix, use, replace=replace, reserve=reserve, durable=durable
+            )
             return fd, _os.identify(fd), True
         except ExistingFileError:
             # Somebody else was first: theirs is the file to open.
@@ -180,6 +193,7 @@ class Source:
         "at_end",
         "closed",
         "cut_to",
+        "extend",
         "facts",
         "guarded",
         "handle",
@@ -217,6 +231,8 @@ class Source:
         self.regions: list[weakref.ref[Any]] = []
         self.handle: weakref.ref[Any] | None = None
         self._fd = fd
+        # What is to be done to memory that a resize adds: takes the region, the old end, the new.
+        self.extend: Callable[[Any, int, int], None] | None = None
         # Set when something is first written, for most mappings are only read; how to flush at the
         # end, and what else to do then, where there is a policy.
         self.ledger: Ledger | None = None

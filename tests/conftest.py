@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import settings
 
 import mmapio
+from mmapio.__main__ import main
 
 # A slow machine is no bug, and a failure found once must come back.
 settings.register_profile("mmapio", deadline=None, print_blob=True)
@@ -37,6 +40,34 @@ def run_python() -> Callable[..., str]:
         )
         assert done.returncode == 0, f"exit status {done.returncode}\n{done.stderr}"
         return done.stdout
+
+    return run
+
+
+class Result(NamedTuple):
+    """What a command has printed, and its exit status."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out, parse_constant=pytest.fail)
+
+
+@pytest.fixture
+def run_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Result]:
+    """Return a function that runs a command of `mmapio` within this process."""
+
+    def run(*arguments: str | Path) -> Result:
+        monkeypatch.setattr(sys, "argv", ["mmapio", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "80")
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return Result(int(caught.value.code or 0), *capsys.readouterr())
 
     return run
 

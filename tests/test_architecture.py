@@ -23,11 +23,13 @@ ROOT = Path(__file__).parents[1]
 # A module imports from lower whole numbers; decimals order the members of one package.
 LAYERS = {
     0: "errors",
-    1: "_extras _faults _polling _ranges _words flags",
+    1: "_extras _faults _polling _ranges _trees _words flags",
     2.0: "npy _os._buffer311 _os._facts _os._memory",
     2.1: "_os._posix _os._stub _os._windows",
-    2.2: "_os._linux",
-    2.3: "_os",
+    2.2: "_os._linux_cache _os._linux_cachestat _os._linux_huge _os._linux_proc _os._linux_smaps",
+    2.25: "_os._linux_use",
+    2.3: "_os._linux",
+    2.4: "_os",
     3.0: "atomics._numbers atomics._rules",
     3.1: "atomics._ir",
     3.2: "atomics._methods atomics._overloads",
@@ -47,18 +49,26 @@ LAYERS = {
     4.6: "kernels",
     5.0: "_growing _merge _publish flush guard._handler watch",
     5.1: "guard source",
-    6.0: "reader region",
-    6.1: "_losses _rowfile _syncing segment",
-    6.2: "_content",
+    6.0: "_cachemap reader region",
+    6.1: "_heatstrip _losses _rowfile _syncing segment",
+    6.2: "_content residency",
+    6.21: "_pages",
+    6.22: "_options",
     6.25: "_atomic",
     6.3: "_safety",
+    6.35: "_advised _array_pages",
     6.4: "_extent",
     6.5: "_durable",
+    6.6: "_resident",
+    6.7: "_watching",
     7: "mapping",
-    8.0: "_part _waiting array files growable inspection residency",
+    8.0: "_part _waiting array conversion files growable inspection",
     8.1: "generation opening ring seqlock sharded",
-    8.2: "reports",
-    9.0: "aio dask demo",
+    8.2: "_cachework reports",
+    8.3: "_pagework",
+    9.0: "_arguments _terminal aio dask demo",
+    9.05: "_cache_commands",
+    9.06: "_conversion_commands _page_commands",
     9.1: "cli",
     10: "__init__ __main__",
 }
@@ -68,7 +78,7 @@ HOMES = {
     "numba": ("kernels", "atomics"),
     "llvmlite": ("guard", "_os._buffer311", "atomics", "kernels._folding", "kernels._rows"),
 }
-PRINTERS = ("cli", "__main__")
+PRINTERS = ("_terminal", "cli", "__main__")
 LONGEST_FUNCTION = 70
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -362,7 +372,12 @@ BROKEN: list[tuple[Rule, str, str, str]] = [
     (listed, "array.py", "__all__ = []\nclass A: ...", "A looks public"),
     (listed, "array.py", "if X:\n    pass\nelse:\n    def f(): ...", "f looks public"),
     (listed, "__init__.py", "def f(): ...", "f looks public"),
-    (quiet, "demo.py", "def f():\n    print(1)", "prints, as only cli and __main__ may"),
+    (
+        quiet,
+        "demo.py",
+        "def f():\n    print(1)",
+        "prints, as only _terminal and cli and __main__ may",
+    ),
 ]
 
 

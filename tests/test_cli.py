@@ -18,7 +18,6 @@ import pexpect
 import pytest
 
 import mmapio
-from mmapio.__main__ import main
 
 COMMAND = [sys.executable, "-W", "error", "-m", "mmapio"]
 ENVIRONMENT = os.environ | {
@@ -78,19 +77,9 @@ class Result(NamedTuple):
 
 
 @pytest.fixture
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Result]:
+def run(run_command: Callable[..., Result]) -> Callable[..., Result]:
     """Return a function that runs a command within this process."""
-
-    def invoke(*arguments: str | Path) -> Result:
-        monkeypatch.setattr(sys, "argv", ["mmapio", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "80")
-        with pytest.raises(SystemExit) as caught:
-            main()
-        return Result(int(caught.value.code or 0), *capsys.readouterr())
-
-    return invoke
+    return run_command
 
 
 def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:

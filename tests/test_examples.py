@@ -88,6 +88,25 @@ PRINTED = {
         r"the last message of the copy: message 49",
         r"same as the first file: True",
     ],
+    # What is in memory before depends on how far the system read ahead.
+    "14_warm_a_file": [
+        r"before  [.*#+-]{30} \d+%",
+        r"after   #{30} 100%",
+        r"sum 8\.79609e\+12 at \d+\.\d GB/s, from memory",
+        r"\d+ bytes hold the first 1000 items",
+    ],
+    "15_watch": [
+        r"replaced: 152 bytes before, 176 now",
+        r"still mapped: \(3,\), at the path: \(2, 3\)",
+        r"modified: the first number is 42",
+        r"watching: False",
+    ],
+    # Whether there are huge pages is up to the machine, and how much may be locked.
+    "16_huge_pages": [
+        r"in memory: (huge|ordinary) pages|in memory: pages of unknown size",
+        r"in a file: (huge|ordinary) pages|in a file: pages of unknown size",
+        r"its first 1000 rows are locked|nothing is locked: .*",
+    ],
 }
 
 

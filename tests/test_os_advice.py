@@ -246,3 +246,103 @@ def test_backing_tells_how_far_the_device_reads_ahead(
 
     monkeypatch.setattr(_linux, "open", refuse, raising=False)
     assert _os.backing(address, LENGTH) == (False, 0)
+
+
+@linux
+def test_areas_are_what_the_kernel_says_of_a_range(map_file: Callable[[Access], int]) -> None:
+    address = map_file(Access.WRITE)
+    ctypes.memset(address, 1, 8 * PAGE)
+    _os.advise(address + 4 * PAGE, 4 * PAGE, Advice.RANDOM)
+    areas = _os.smaps(address + PAGE, 4 * PAGE)
+    assert [(area.low - address, area.high - address) for area in areas] == [
+        (0, 4 * PAGE),
+        (4 * PAGE, 8 * PAGE),
+    ]
+    assert [sorted(area.flags & {"rr", "wr", "lo"}) for area in areas] == [["wr"], ["rr", "wr"]]
+    for area in areas:
+        assert area.fields["Size"] == area.fields["Rss"] == 4 * PAGE
+        assert area.fields["Locked"] == 0
+    assert [area.low for area in _os.smaps(address, LENGTH)][:2] == [area.low for area in areas]
+    [last] = _os.smaps(address + LENGTH - 1, 1)
+    assert last.high == address + LENGTH
+
+
+@linux
+def test_no_areas_where_nothing_is_mapped_or_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = _os.map_anonymous(PAGE)
+    _os.unmap(address, PAGE)
+    assert _os.smaps(address, PAGE) == []
+    assert _os.smaps(2**63 - PAGE, PAGE) == []
+
+    from mmapio._os import _linux_smaps
+
+    def refuse(*arguments: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(_linux_smaps, "open", refuse, raising=False)
+    assert _os.smaps(0, 2**47) == []
+
+
+@linux
+def test_a_lock_holds_pages_until_it_is_undone(map_file: Callable[[Access], int]) -> None:
+    address = map_file(Access.READ)
+    _os.lock(address + PAGE, PAGE + 1)
+    assert [area.fields["Locked"] for area in _os.smaps(address, LENGTH)][:2] == [0, 2 * PAGE]
+    _os.unlock(address, LENGTH)
+    assert not any(area.fields["Locked"] for area in _os.smaps(address, LENGTH))
+    _os.unmap(gone := _os.map_anonymous(PAGE), PAGE)
+    assert error_of(lambda: _os.lock(gone, PAGE)) == errno.ENOMEM
+    assert error_of(lambda: _os.unlock(gone, PAGE)) == errno.ENOMEM
+
+
+@linux
+def test_the_limit_of_locks_is_that_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    assert _os.lock_limit().nbytes == (None if soft == resource.RLIM_INFINITY else soft)
+    assert "ulimit -l" in _os.lock_limit().how_to_raise
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (resource.RLIM_INFINITY,) * 2)
+    assert _os.lock_limit().nbytes is None
+
+
+@linux
+def test_the_cache_is_filled_and_emptied_by_whole_pages(
+    map_file: Callable[[Access], int], path: Path, evict: Callable[[], None]
+) -> None:
+    evict()
+    fd = os.open(path, os.O_RDONLY)
+    _os.prefetch(fd, 0, _os.PREFETCH_BYTES)
+    address = map_file(Access.READ)
+    pages = _os.PREFETCH_BYTES // PAGE
+    until = time.monotonic() + 10
+    while not _os.resident(address, pages * PAGE).all():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    _os.drop_cached(fd, 1, pages * PAGE)
+    left = np.flatnonzero(_os.resident(address, pages * PAGE)).tolist()
+    os.close(fd)
+    assert left[0] == 0  # of which a byte lies outside
+    assert len(left) < pages
+
+
+@linux
+def test_a_hole_takes_the_blocks_within(path: Path) -> None:
+    before, blocks = path.read_bytes(), path.stat().st_blocks
+    with open(path, "r+b") as file:
+        _os.punch_hole(file.fileno(), PAGE - 1, 2 * PAGE + 2)
+    assert path.read_bytes() == before[: PAGE - 1] + bytes(2 * PAGE + 2) + before[3 * PAGE + 1 :]
+    assert blocks - path.stat().st_blocks == 2 * PAGE // 512
+    with open(path, "rb") as file:
+        assert error_of(lambda: _os.punch_hole(file.fileno(), 0, PAGE)) == errno.EBADF
+
+
+@linux
+@pytest.mark.parametrize("length", [PAGE, 2 << 20, (2 << 20) + PAGE])
+def test_memory_for_huge_pages_begins_where_they_can(length: int) -> None:
+    before = len(_os.smaps(0, 2**63 - 1))
+    address = _os.map_anonymous(length, True)
+    assert length < 2 << 20 or address % (2 << 20) == 0
+    ctypes.memset(address, 1, length)
+    assert len(_os.smaps(0, 2**63 - 1)) <= before + 1
+    _os.unmap(address, length)

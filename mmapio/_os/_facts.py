@@ -6,7 +6,7 @@ import os
 import stat
 from typing import NamedTuple
 
-__all__ = ["FileFacts", "Identity"]
+__all__ = ["CacheFacts", "FileFacts", "Identity"]
 
 # Device (two parts), inode, and when it was born (seconds, nanoseconds): the last tells a file
 # from a later one that was given the same inode number.
@@ -44,6 +44,20 @@ class FileFacts(NamedTuple):
     def is_directory(self) -> bool:
         """Whether it is a directory."""
         return stat.S_ISDIR(self.type_and_permissions)
+
+
+class CacheFacts(NamedTuple):
+    """What the page cache holds of a range of a file, in bytes of whole pages.
+
+    Dirty pages differ from the drive; those under writeback are on their way. Evicted ones were in
+    the cache once, and `recently_evicted` ones would be still if memory had been less scarce.
+    """
+
+    resident: int
+    dirty: int
+    writeback: int
+    evicted: int
+    recently_evicted: int
 
 
 def facts_of_stat(file: int | str) -> FileFacts:

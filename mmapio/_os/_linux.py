@@ -18,20 +18,26 @@ from typing import Final
 assert sys.platform == "linux"  # so that mypy passes over this file elsewhere
 
 from ._facts import FileFacts, facts_of_stat  # noqa: E402
+from ._linux_cache import PREFETCH_BYTES, drop_cached, prefetch, punch_hole  # noqa: E402
+from ._linux_cachestat import cache_facts, sees_cache  # noqa: E402
+from ._linux_huge import map_anonymous  # noqa: E402
+from ._linux_proc import file_system, mapped_by  # noqa: E402
+from ._linux_smaps import smaps  # noqa: E402
+from ._linux_use import memory_use  # noqa: E402
 from ._memory import Backing  # noqa: E402
 from ._posix import (  # noqa: E402
     CAN_MAP_PAST_END,
     GRANULARITY,
     PAGE_SIZE,
     SYNC_NEEDS_FILE,
-    _copy_range,
     _libc,
     _raise_errno,
     advise,
     allocate,
     cover,
+    lock,
     lock_file,
-    map_anonymous,
+    lock_limit,
     map_file,
     map_file_at,
     resident,
@@ -39,38 +45,54 @@ from ._posix import (  # noqa: E402
     sync_data,
     sync_directory,
     sync_file,
+    unlock,
     unmap,
     write_at,
 )
+from ._posix import copy_range as _copy_by_hand  # noqa: E402
 
 __all__ = [
     "CAN_MAP_PAST_END",
     "GRANULARITY",
     "HAS_FUTEX",
     "PAGE_SIZE",
+    "PREFETCH_BYTES",
     "SYNC_NEEDS_FILE",
     "advise",
     "allocate",
     "backing",
+    "cache_facts",
     "copy_contents",
+    "copy_range",
     "cover",
+    "drop_cached",
+    "file_system",
     "futex_wait",
     "futex_wake",
     "identify",
     "identify_path",
+    "lock",
     "lock_file",
     "lock_holder",
+    "lock_limit",
     "map_anonymous",
     "map_file",
     "map_file_at",
+    "mapped_by",
+    "memory_use",
     "open_nameless",
+    "prefetch",
     "publish_nameless",
+    "punch_hole",
     "resident",
+    "sees_cache",
+    "smaps",
     "start_writeback",
     "sync",
     "sync_data",
     "sync_directory",
     "sync_file",
+    "unlock",
     "unmap",
     "write_at",
 ]
@@ -240,10 +262,18 @@ def copy_contents(source: int, target: int, size: int) -> None:
         os.ftruncate(target, size)
         return
     os.ftruncate(target, size)
-    end = 0
-    while (start := _seek(source, end, os.SEEK_DATA)) < size:
-        end = min(_seek(source, start, os.SEEK_HOLE), size)
-        _copy_in_kernel(source, target, start, end)
+    copy_range(source, 0, target, 0, size)
+
+
+def copy_range(source: int, start: int, target: int, at: int, length: int) -> None:
+    """Copy a range of a file to a hole of another: holes stay holes; see copy_file_range(2).
+
+    A source that shrinks ends the copy.
+    """
+    shift, stop, end = at - start, start + length, start
+    while (start := _seek(source, end, os.SEEK_DATA)) < stop:
+        end = min(_seek(source, start, os.SEEK_HOLE), stop)
+        _copy_in_kernel(source, start, target, start + shift, end - start)
 
 
 def _seek(fd: int, at: int, what: int) -> int:
@@ -256,13 +286,14 @@ def _seek(fd: int, at: int, what: int) -> int:
         raise
 
 
-def _copy_in_kernel(source: int, target: int, start: int, end: int) -> None:
+def _copy_in_kernel(source: int, start: int, target: int, at: int, length: int) -> None:
     """Copy a range without taking it through this process, where the kernel can."""
+    done = 0
     try:
-        while start < end:
-            copied = os.copy_file_range(source, target, end - start, start, start)
+        while done < length:
+            copied = os.copy_file_range(source, target, length - done, start + done, at + done)
             if copied == 0:
                 return
-            start += copied
+            done += copied
     except (AttributeError, OSError):  # between two file systems, in a sandbox, on an old libc
-        _copy_range(source, target, start, end)
+        _copy_by_hand(source, start + done, target, at + done, length - done)

@@ -1,7 +1,7 @@
 """System calls of POSIX, with what macOS and the BSDs add; Linux takes most of them from here.
 
-Sources: POSIX.1-2017 mmap(2), msync(2), posix_fallocate(3); macOS fcntl(2); madvise(2) and
-mincore(2) of Linux, macOS and FreeBSD.
+Sources: POSIX.1-2017 mmap(2), msync(2), mlock(2), posix_fallocate(3); macOS fcntl(2) and msync(2);
+madvise(2) and mincore(2) of Linux, macOS and FreeBSD.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import errno
 import fcntl
 import mmap
 import os
+import resource
 import struct
 import sys
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -19,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..flags import Access
-from ._facts import FileFacts, facts_of_stat
-from ._memory import Advice, Backing
+from ._facts import CacheFacts, FileFacts, facts_of_stat
+from ._memory import Advice, Area, Backing, LockLimit, MemoryUse
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # of collections.abc since Python 3.12
@@ -32,29 +33,43 @@ __all__ = [
     "GRANULARITY",
     "HAS_FUTEX",
     "PAGE_SIZE",
+    "PREFETCH_BYTES",
     "SYNC_NEEDS_FILE",
     "advise",
     "allocate",
     "backing",
+    "cache_facts",
     "copy_contents",
+    "copy_range",
     "cover",
+    "drop_cached",
+    "file_system",
     "futex_wait",
     "futex_wake",
     "identify",
     "identify_path",
+    "lock",
     "lock_file",
     "lock_holder",
+    "lock_limit",
     "map_anonymous",
     "map_file",
     "map_file_at",
+    "mapped_by",
+    "memory_use",
     "open_nameless",
+    "prefetch",
     "publish_nameless",
+    "punch_hole",
     "resident",
+    "sees_cache",
+    "smaps",
     "start_writeback",
     "sync",
     "sync_data",
     "sync_directory",
     "sync_file",
+    "unlock",
     "unmap",
     "write_at",
 ]
@@ -65,6 +80,7 @@ CAN_MAP_PAST_END: Final = True
 # msync hands the pages to the drive, but only F_FULLFSYNC makes a Mac's drive write them.
 SYNC_NEEDS_FILE: Final = sys.platform == "darwin"
 HAS_FUTEX: Final = False
+PREFETCH_BYTES: Final = 1 << 20
 
 _SHARED: Final = mmap.MAP_SHARED
 _PRIVATE: Final = mmap.MAP_PRIVATE
@@ -72,6 +88,7 @@ _ANONYMOUS: Final = mmap.MAP_ANONYMOUS
 # Not in the mmap module of Python 3.11; the values are those of <sys/mman.h>.
 _FIXED: Final = 0x10
 _NORESERVE: Final = {"linux": 0x4000, "darwin": 0x40}.get(sys.platform, 0)
+_SHARED_MEMORY: Final = _SHARED | _ANONYMOUS | _NORESERVE
 _MS_SYNC: Final = 4 if sys.platform == "linux" else 0x10
 # Indexed by Access.
 _PROTECTION: Final = (
@@ -80,14 +97,37 @@ _PROTECTION: Final = (
     mmap.PROT_READ | mmap.PROT_WRITE,
 )
 _FILE_FLAGS: Final = (_SHARED, _SHARED, _PRIVATE | _NORESERVE)
-# Only Linux has the others, or means by MADV_DONTNEED what Advice says.
-_ADVICE: Final[dict[Advice, int]] = {Advice.WILLNEED: 3}
+# What all have. By DONTNEED only Linux means what Advice says; the others take it for a hint.
+_ADVICE: Final[dict[Advice, int]] = {
+    Advice.NORMAL: 0,
+    Advice.RANDOM: 1,
+    Advice.SEQUENTIAL: 2,
+    Advice.WILLNEED: 3,
+    Advice.DONTNEED: 4,
+    Advice.PAGEOUT: 4,
+}
 if sys.platform == "linux":
-    _ADVICE[Advice.DONTNEED] = 4
+    _ADVICE[Advice.REMOVE] = 9
+    _ADVICE[Advice.DONTFORK] = 10
+    _ADVICE[Advice.DOFORK] = 11
+    _ADVICE[Advice.MERGE] = 12
+    _ADVICE[Advice.UNMERGE] = 13
+    _ADVICE[Advice.HUGEPAGE] = 14
+    _ADVICE[Advice.NOHUGEPAGE] = 15
+    _ADVICE[Advice.COLD] = 20
     _ADVICE[Advice.PAGEOUT] = 21
     _ADVICE[Advice.POPULATE_READ] = 22
     _ADVICE[Advice.POPULATE_WRITE] = 23
-_F_PREALLOCATE: Final = 42  # of macOS; not in the fcntl module
+    _ADVICE[Advice.COLLAPSE] = 25
+# Of macOS; not in the fcntl module.
+_F_PREALLOCATE: Final = 42
+_F_RDADVISE: Final = 44
+_F_PUNCHHOLE: Final = 99
+_MS_INVALIDATE: Final = 2
+_HOW_TO_LOCK_MORE: Final = (
+    "`ulimit -l` shows the limit in KiB and raises it up to the hard limit, which root sets: by "
+    "memlock in /etc/security/limits.conf, LimitMEMLOCK= of systemd, --ulimit memlock=-1 of Docker"
+)
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _mmap: Final = _libc.mmap
@@ -108,6 +148,10 @@ _madvise: Final = _libc.madvise
 _madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _mincore: Final = _libc.mincore
 _mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
+_mlock: Final = _libc.mlock
+_mlock.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_munlock: Final = _libc.munlock
+_munlock.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 
 _MAP_FAILED: Final = ctypes.c_void_p(-1).value
 
@@ -135,9 +179,9 @@ def map_file_at(fd: int, offset: int, address: int, length: int, access: Access)
     _map(address, length, _PROTECTION[access], _FILE_FLAGS[access] | _FIXED, fd, offset)
 
 
-def map_anonymous(length: int) -> int:
+def map_anonymous(length: int, huge: bool = False) -> int:
     """Map zeroed memory that forked children share; return the address."""
-    return _map(None, length, _PROTECTION[Access.WRITE], _SHARED | _ANONYMOUS | _NORESERVE, -1, 0)
+    return _map(None, length, _PROTECTION[Access.WRITE], _SHARED_MEMORY, -1, 0)
 
 
 def cover(address: int, length: int, access: Access) -> None:
@@ -178,9 +222,95 @@ def resident(address: int, length: int) -> NDArray[np.uint8]:
     return np.frombuffer(memoryview(pages), np.uint8) & np.uint8(1)
 
 
+def prefetch(fd: int, offset: int, length: int) -> None:
+    """Start to read a range of a file into the cache: PREFETCH_BYTES at the most."""
+    if sys.platform == "darwin":
+        # struct radvisory: offset, count.
+        fcntl.fcntl(fd, _F_RDADVISE, struct.pack("qi4x", offset, length))
+    else:
+        os.posix_fadvise(fd, offset, length, os.POSIX_FADV_WILLNEED)
+
+
+def cache_facts(fd: int, offset: int, length: int) -> CacheFacts:
+    """Return what the page cache holds of a range of a file; POSIX does not tell."""
+    raise OSError(errno.ENOTSUP, "this system does not tell what its page cache holds of a file")
+
+
+def sees_cache(fd: int) -> bool:
+    """Tell whether this process is told what of a file is in memory."""
+    return True
+
+
+def drop_cached(fd: int, offset: int, length: int) -> None:
+    """Drop the clean pages that lie in a range of a file, and that nobody maps, from the cache."""
+    if sys.platform != "darwin":
+        os.posix_fadvise(fd, offset, length, os.POSIX_FADV_DONTNEED)
+        return
+    # A Mac takes that from a mapping only.
+    lead = offset % PAGE_SIZE
+    address = map_file(fd, offset - lead, length + lead, Access.READ)
+    try:
+        if _msync(address, length + lead, _MS_INVALIDATE):
+            _raise_errno()
+    finally:
+        unmap(address, length + lead)
+
+
+def punch_hole(fd: int, offset: int, length: int) -> None:
+    """Let a range of a file read zeros, and give back the blocks that lie in it."""
+    if sys.platform != "darwin":
+        raise OSError(errno.ENOTSUP, "this system cannot punch holes into files")
+    # struct fpunchhole: flags, reserved, offset, length; these last in whole blocks.
+    block = os.fstatvfs(fd).f_frsize
+    low, high = offset + -offset % block, (offset + length) // block * block
+    if low < high:
+        fcntl.fcntl(fd, _F_PUNCHHOLE, struct.pack("IIqq", 0, 0, low, high - low))
+    edges = ((offset, low), (high, offset + length)) if low < high else ((offset, offset + length),)
+    for start, stop in edges:
+        os.pwrite(fd, bytes(stop - start), start)
+
+
+def lock(address: int, length: int) -> None:
+    """Read in the pages that hold a range, and keep them in memory; see mlock(2)."""
+    if _mlock(address, length):
+        _raise_errno()
+
+
+def unlock(address: int, length: int) -> None:
+    """Let the system take the pages that hold a range; locks of one page do not add up."""
+    if _munlock(address, length):
+        _raise_errno()
+
+
+def lock_limit() -> LockLimit:
+    """Return how many bytes this process may lock, by its soft limit; see getrlimit(2)."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    return LockLimit(None if soft == resource.RLIM_INFINITY else soft, _HOW_TO_LOCK_MORE)
+
+
+def smaps(address: int, length: int) -> list[Area]:
+    """Return what is known of the areas that a range lies in; POSIX tells nothing."""
+    return []
+
+
 def backing(address: int, length: int) -> Backing:
     """Return what lies behind a range; POSIX does not tell."""
     return Backing(shared=False, read_ahead_bytes=0)
+
+
+def file_system(fd: int) -> str:
+    """Return the kind of file system that a file lies in; POSIX does not tell."""
+    return ""
+
+
+def mapped_by(fd: int) -> list[int]:
+    """Return the processes that map a file; POSIX does not tell."""
+    return []
+
+
+def memory_use(address: int, length: int) -> MemoryUse:
+    """Return how much of a range this process has mapped in; POSIX does not tell."""
+    return MemoryUse(None, None)
 
 
 def sync_file(fd: int) -> None:
@@ -277,14 +407,15 @@ def publish_nameless(fd: int, path: str) -> None:
 
 def copy_contents(source: int, target: int, size: int) -> None:
     """Copy the first `size` bytes of an open file to an empty one."""
-    _copy_range(source, target, 0, size)
+    copy_range(source, 0, target, 0, size)
     os.ftruncate(target, size)
 
 
-def _copy_range(source: int, target: int, start: int, end: int) -> None:
-    """Copy the bytes from `start` to `end`; a source that shrinks meanwhile ends the copy."""
-    while start < end:
-        block = os.pread(source, min(end - start, 1 << 20), start)
+def copy_range(source: int, start: int, target: int, at: int, length: int) -> None:
+    """Copy a range of a file to another place of another; a source that shrinks ends the copy."""
+    done = 0
+    while done < length:
+        block = os.pread(source, min(length - done, 1 << 20), start + done)
         if not block:
             return
-        start += os.pwrite(target, block, start)
+        done += os.pwrite(target, block, at + done)

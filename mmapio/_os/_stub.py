@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ..errors import UnsupportedError
 from ..flags import Access
-from ._facts import FileFacts
-from ._memory import Advice, Backing
+from ._facts import CacheFacts, FileFacts
+from ._memory import Advice, Area, Backing, LockLimit, MemoryUse
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # of collections.abc since Python 3.12
@@ -21,29 +21,43 @@ __all__ = [
     "GRANULARITY",
     "HAS_FUTEX",
     "PAGE_SIZE",
+    "PREFETCH_BYTES",
     "SYNC_NEEDS_FILE",
     "advise",
     "allocate",
     "backing",
+    "cache_facts",
     "copy_contents",
+    "copy_range",
     "cover",
+    "drop_cached",
+    "file_system",
     "futex_wait",
     "futex_wake",
     "identify",
     "identify_path",
+    "lock",
     "lock_file",
     "lock_holder",
+    "lock_limit",
     "map_anonymous",
     "map_file",
     "map_file_at",
+    "mapped_by",
+    "memory_use",
     "open_nameless",
+    "prefetch",
     "publish_nameless",
+    "punch_hole",
     "resident",
+    "sees_cache",
+    "smaps",
     "start_writeback",
     "sync",
     "sync_data",
     "sync_directory",
     "sync_file",
+    "unlock",
     "unmap",
     "write_at",
 ]
@@ -53,6 +67,7 @@ GRANULARITY: Final = mmap.ALLOCATIONGRANULARITY
 CAN_MAP_PAST_END: Final = False
 SYNC_NEEDS_FILE: Final = False
 HAS_FUTEX: Final = False
+PREFETCH_BYTES: Final = 0
 
 
 def _refuse() -> NoReturn:
@@ -69,7 +84,7 @@ def map_file_at(fd: int, offset: int, address: int, length: int, access: Access)
     _refuse()
 
 
-def map_anonymous(length: int) -> int:
+def map_anonymous(length: int, huge: bool = False) -> int:
     """Refuse."""
     _refuse()
 
@@ -164,6 +179,11 @@ def copy_contents(source: int, target: int, size: int) -> None:
     _refuse()
 
 
+def copy_range(source: int, start: int, target: int, at: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
 def advise(address: int, length: int, advice: Advice) -> None:
     """Refuse."""
     _refuse()
@@ -174,6 +194,66 @@ def resident(address: int, length: int) -> NDArray[np.uint8]:
     _refuse()
 
 
+def cache_facts(fd: int, offset: int, length: int) -> CacheFacts:
+    """Refuse."""
+    _refuse()
+
+
+def sees_cache(fd: int) -> bool:
+    """Refuse."""
+    _refuse()
+
+
 def backing(address: int, length: int) -> Backing:
+    """Refuse."""
+    _refuse()
+
+
+def file_system(fd: int) -> str:
+    """Refuse."""
+    _refuse()
+
+
+def mapped_by(fd: int) -> list[int]:
+    """Refuse."""
+    _refuse()
+
+
+def memory_use(address: int, length: int) -> MemoryUse:
+    """Refuse."""
+    _refuse()
+
+
+def smaps(address: int, length: int) -> list[Area]:
+    """Refuse."""
+    _refuse()
+
+
+def drop_cached(fd: int, offset: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def prefetch(fd: int, offset: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def punch_hole(fd: int, offset: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def lock(address: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def unlock(address: int, length: int) -> None:
+    """Refuse."""
+    _refuse()
+
+
+def lock_limit() -> LockLimit:
     """Refuse."""
     _refuse()

@@ -4,7 +4,9 @@ Sources, by the names of Microsoft's pages: CreateFileMappingW, MapViewOfFileEx,
 FlushViewOfFile, FlushFileBuffers, VirtualAlloc, VirtualFree, VirtualQuery,
 MEMORY_BASIC_INFORMATION, SetFileInformationByHandle, FILE_END_OF_FILE_INFO,
 GetFileInformationByHandleEx, FILE_STANDARD_INFO, "Memory Protection Constants",
-PrefetchVirtualMemory, WIN32_MEMORY_RANGE_ENTRY.
+PrefetchVirtualMemory, WIN32_MEMORY_RANGE_ENTRY, VirtualLock, VirtualUnlock,
+GetProcessWorkingSetSize, QueryWorkingSetEx,
+PSAPI_WORKING_SET_EX_BLOCK.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..flags import Access
-from ._facts import FileFacts
-from ._memory import Advice, Backing
+from ._facts import CacheFacts, FileFacts
+from ._memory import Advice, Area, Backing, LockLimit, MemoryUse
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # of collections.abc since Python 3.12
@@ -35,29 +37,43 @@ __all__ = [
     "GRANULARITY",
     "HAS_FUTEX",
     "PAGE_SIZE",
+    "PREFETCH_BYTES",
     "SYNC_NEEDS_FILE",
     "advise",
     "allocate",
     "backing",
+    "cache_facts",
     "copy_contents",
+    "copy_range",
     "cover",
+    "drop_cached",
+    "file_system",
     "futex_wait",
     "futex_wake",
     "identify",
     "identify_path",
+    "lock",
     "lock_file",
     "lock_holder",
+    "lock_limit",
     "map_anonymous",
     "map_file",
     "map_file_at",
+    "mapped_by",
+    "memory_use",
     "open_nameless",
+    "prefetch",
     "publish_nameless",
+    "punch_hole",
     "resident",
+    "sees_cache",
+    "smaps",
     "start_writeback",
     "sync",
     "sync_data",
     "sync_directory",
     "sync_file",
+    "unlock",
     "unmap",
     "write_at",
 ]
@@ -69,6 +85,7 @@ CAN_MAP_PAST_END: Final = False
 _LOCKED_BYTE: Final = 0x7FFF_0000
 # FlushViewOfFile starts the writing; only FlushFileBuffers waits for the drive.
 SYNC_NEEDS_FILE: Final = True
+PREFETCH_BYTES: Final = 0
 # WaitOnAddress wakes the threads of one process only.
 HAS_FUTEX: Final = False
 
@@ -81,8 +98,11 @@ _FILE_MAP_READ: Final = 0x4
 _MEM_COMMIT_RESERVE: Final = 0x1000 | 0x2000
 _MEM_RELEASE: Final = 0x8000
 _MEM_MAPPED: Final = 0x40000
+_WINDOW_BYTES: Final = 64 << 20  # asked for at a time: 16 bytes of each page
 _FILE_STANDARD_INFO: Final = 1
 _FILE_END_OF_FILE_INFO: Final = 6
+_ERROR_NOT_LOCKED: Final = 158
+_ERROR_WORKING_SET_QUOTA: Final = 1453
 
 # What the section must allow, and what the view of it.
 _FILE_PROTECTION: Final = {
@@ -118,6 +138,11 @@ _set_information: Final = _function(
     "SetFileInformationByHandle", BOOL, HANDLE, ctypes.c_int, LPVOID, DWORD
 )
 _prefetch: Final = _function("PrefetchVirtualMemory", BOOL, HANDLE, _SIZE, LPVOID, DWORD)
+# Of psapi.h; since Windows 7 it lies in kernel32 by this name.
+_query_working_set: Final = _function("K32QueryWorkingSetEx", BOOL, HANDLE, LPVOID, DWORD)
+_virtual_lock: Final = _function("VirtualLock", BOOL, LPVOID, _SIZE)
+_virtual_unlock: Final = _function("VirtualUnlock", BOOL, LPVOID, _SIZE)
+_working_set_size: Final = _function("GetProcessWorkingSetSize", BOOL, HANDLE, LPVOID, LPVOID)
 _close_handle: Final = _function("CloseHandle", BOOL, HANDLE)
 
 
@@ -187,9 +212,10 @@ def _without_rounding(fd: int, offset: int, length: int) -> int:
     return length - beyond if 0 < beyond < PAGE_SIZE else length
 
 
-def map_anonymous(length: int) -> int:
+def map_anonymous(length: int, huge: bool = False) -> int:
     """Map zeroed memory; return the address."""
-    # Nobody could share it: processes do not fork here.
+    # Nobody could share it: processes do not fork here. Large pages are for those alone who have
+    # the right to lock memory (SeLockMemoryPrivilege).
     found: int = _checked(_virtual_alloc(None, length, _MEM_COMMIT_RESERVE, _PAGE_READWRITE))
     return found
 
@@ -222,10 +248,58 @@ def sync(address: int, length: int) -> None:
 
 def advise(address: int, length: int, advice: Advice) -> None:
     """Tell the system what is to happen to a range that begins at a page."""
-    if advice is not Advice.WILLNEED:
+    if advice is Advice.WILLNEED:
+        memory = _MemoryRange(address, length)
+        _checked(_prefetch(_THIS_PROCESS, 1, ctypes.byref(memory), 0))
+    elif advice in (Advice.DONTNEED, Advice.PAGEOUT):
+        # To unlock what is not locked takes it out of the working set, Microsoft's page says.
+        unlock(address, length)
+    elif advice is not Advice.NORMAL:
         raise OSError(errno.ENOTSUP, f"Windows has nothing like MADV_{advice.name}")
-    memory = _MemoryRange(address, length)
-    _checked(_prefetch(_THIS_PROCESS, 1, ctypes.byref(memory), 0))
+
+
+def prefetch(fd: int, offset: int, length: int) -> None:
+    """Start to read a range of a file into the cache: PREFETCH_BYTES at the most."""
+    raise OSError(errno.ENOTSUP, "Windows reads ahead in memory that maps a file: by `advise`")
+
+
+def drop_cached(fd: int, offset: int, length: int) -> None:
+    """Drop the clean pages that lie in a range of a file, and that nobody maps, from the cache."""
+    raise OSError(errno.ENOTSUP, "Windows drops nothing from its cache on request")
+
+
+def punch_hole(fd: int, offset: int, length: int) -> None:
+    """Let a range of a file read zeros, and give back the blocks that lie in it."""
+    raise OSError(errno.ENOTSUP, "no hole is punched on Windows")
+
+
+def lock(address: int, length: int) -> None:
+    """Read in the pages that hold a range, and keep them in memory."""
+    if not _virtual_lock(address, length):
+        code = ctypes.get_last_error()
+        if code == _ERROR_WORKING_SET_QUOTA:
+            raise OSError(errno.ENOMEM, "more than the minimum working set can hold")
+        raise ctypes.WinError(code)
+
+
+def unlock(address: int, length: int) -> None:
+    """Let the system take the pages that hold a range; locks of one page do not add up."""
+    if not _virtual_unlock(address, length):
+        code = ctypes.get_last_error()
+        if code != _ERROR_NOT_LOCKED:
+            raise ctypes.WinError(code)
+
+
+def lock_limit() -> LockLimit:
+    """Return how many bytes this process may lock: a little less than its minimum working set."""
+    least, most = _SIZE(), _SIZE()
+    _checked(_working_set_size(_THIS_PROCESS, ctypes.byref(least), ctypes.byref(most)))
+    return LockLimit(least.value, "SetProcessWorkingSetSize raises it")
+
+
+def smaps(address: int, length: int) -> list[Area]:
+    """Return what is known of the areas that a range lies in; Windows tells nothing like it."""
+    return []
 
 
 def resident(address: int, length: int) -> NDArray[np.uint8]:
@@ -234,9 +308,42 @@ def resident(address: int, length: int) -> NDArray[np.uint8]:
     raise OSError(errno.ENOTSUP, "Windows does not tell which pages are in memory")
 
 
+def cache_facts(fd: int, offset: int, length: int) -> CacheFacts:
+    """Return what the cache holds of a range of a file; Windows does not tell."""
+    raise OSError(errno.ENOTSUP, "Windows does not tell what its cache holds of a file")
+
+
+def sees_cache(fd: int) -> bool:
+    """Tell whether this process is told of a file what others are; nobody is told much."""
+    return True
+
+
 def backing(address: int, length: int) -> Backing:
     """Return what lies behind a range; Windows can neither unmap nor page out a part of it."""
     return Backing(shared=False, read_ahead_bytes=0)
+
+
+def file_system(fd: int) -> str:
+    """Return the kind of file system that a file lies in; Windows does not tell."""
+    return ""
+
+
+def mapped_by(fd: int) -> list[int]:
+    """Return the processes that map a file; Windows does not tell."""
+    return []
+
+
+def memory_use(address: int, length: int) -> MemoryUse:
+    """Return how much of a range of pages is in the working set of this process."""
+    mapped = 0
+    for low in range(address, address + length, _WINDOW_BYTES):
+        pages = -(-(min(low + _WINDOW_BYTES, address + length) - low) // PAGE_SIZE)
+        # PSAPI_WORKING_SET_EX_INFORMATION: an address, and flags of which the first is Valid.
+        known = np.zeros((pages, 2), np.uintp)
+        known[:, 0] = low + np.arange(pages, dtype=np.uintp) * PAGE_SIZE
+        _checked(_query_working_set(_THIS_PROCESS, known.ctypes.data, known.nbytes))
+        mapped += int(np.count_nonzero(known[:, 1] & 1))
+    return MemoryUse(mapped * PAGE_SIZE, None)
 
 
 def sync_file(fd: int) -> None:
@@ -348,8 +455,14 @@ def publish_nameless(fd: int, path: str) -> None:
 
 def copy_contents(source: int, target: int, size: int) -> None:
     """Copy `size` bytes from one open file to another, empty one."""
-    os.lseek(source, 0, os.SEEK_SET)
-    while size and (block := os.read(source, min(size, 1 << 20))):
-        size -= len(block)
+    copy_range(source, 0, target, 0, size)
+
+
+def copy_range(source: int, start: int, target: int, at: int, length: int) -> None:
+    """Copy a range of a file to another place of another; a source that shrinks ends the copy."""
+    os.lseek(source, start, os.SEEK_SET)
+    os.lseek(target, at, os.SEEK_SET)
+    while length and (block := os.read(source, min(length, 1 << 20))):
+        length -= len(block)
         while block:
             block = block[os.write(target, block) :]

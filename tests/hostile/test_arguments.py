@@ -88,6 +88,19 @@ ENTRIES: dict[str, tuple[Callable[..., Any], Any]] = {
     "segment": (lambda f, *rest: MappedFile.open(f).segment(*rest), (HOSTILE, HOSTILE)),
     "chunks": (lambda f, *rest: first(MappedFile.open(f).chunks(*rest)), (HOSTILE, st.booleans())),
     "flush": (lambda f, *rest: MappedFile.open(f, "r+").flush(*rest), (HOSTILE, HOSTILE)),
+    "advise": (
+        lambda f, *rest: MappedFile.open(f, "c").advise(*rest),
+        (THINGS | st.sampled_from(["random", "willneed", "cold"]), HOSTILE, HOSTILE),
+    ),
+    "prefetch": (lambda f, *rest: MappedFile.open(f).prefetch(*rest), (HOSTILE, HOSTILE)),
+    "release": (lambda f, *rest: MappedFile.open(f, "r+").release(*rest), (HOSTILE, HOSTILE)),
+    "punch_hole": (lambda f, *rest: MappedFile.open(f, "r+").punch_hole(*rest), (HOSTILE, HOSTILE)),
+    "lock": (lambda f, *rest: MappedFile.open(f).lock(*rest), (HOSTILE, HOSTILE)),
+    "unlock": (lambda f, *rest: MappedFile.open(f).unlock(*rest), (HOSTILE, HOSTILE)),
+    "options": (
+        lambda f, touch, advice: MappedFile.open(f, touch=touch, advise=advice),
+        (THINGS | st.sampled_from(["never", "eager"]), THINGS | st.sampled_from(["normal"])),
+    ),
     "check": (lambda f, *rest: MappedFile.open(f).check(*rest), (HOSTILE, HOSTILE)),
     "resize": (
         lambda f, size: MappedFile.open(f, "r+", reserve=False).resize(size),

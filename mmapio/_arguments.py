@@ -1,0 +1,45 @@
+"""What several commands are told of raw items: their dtype, their shape, and where they lie."""
+
+from __future__ import annotations
+
+import ast
+from enum import StrEnum
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+__all__ = ["Dtype", "Offset", "Order", "Ordering", "Shape"]
+
+
+class Order(StrEnum):
+    """Which index of an array varies fastest."""
+
+    C = "C"
+    F = "F"
+
+
+def _parse_dtype(text: str) -> np.dtype[Any]:
+    try:
+        # Of records, as numpy describes them: "[('x', '<f4'), ('y', '<f4')]".
+        return np.dtype(ast.literal_eval(text) if text.startswith(("[", "{")) else text)
+    except (TypeError, ValueError, SyntaxError):
+        raise typer.BadParameter(f"{text!r} is no dtype of numpy, such as '<f4'") from None
+
+
+def _parse_shape(text: str) -> Any:
+    try:
+        return tuple(int(item) for item in text.strip("()").split(",") if item.strip())
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no shape, such as '1000,-1'") from None
+
+
+Dtype = Annotated[
+    Any, typer.Option(parser=_parse_dtype, metavar="DTYPE", help="Read raw items, such as '<f4'.")
+]
+Shape = Annotated[
+    Any,
+    typer.Option(parser=_parse_shape, metavar="N,M,...", help="Their shape; one may be -1."),
+]
+Offset = Annotated[int | None, typer.Option(min=0, help="Byte at which they begin.")]
+Ordering = Annotated[Order, typer.Option(help="Whether the last or the first index runs fastest.")]

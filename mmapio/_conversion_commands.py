@@ -1,0 +1,186 @@
+"""The command that converts files; `cli` registers it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from numpy.lib import format as numpy_format
+from rich.console import Console
+
+from ._arguments import Dtype, Offset, Order, Ordering, Shape
+from ._cache_commands import Paths
+from ._terminal import (
+    BYTES,
+    LABEL,
+    TITLE,
+    Json,
+    Quiet,
+    console,
+    progress_bar,
+    report_tree,
+    show,
+)
+from ._words import dtype_text, duration, printable, size
+from .conversion import to_npy, to_raw
+from .errors import ArgumentError
+from .npy import NpyHeader
+
+__all__ = ["COMMANDS", "Converted", "convert"]
+
+_TELLING: Final = 1 << 20  # bytes below which a throughput tells nothing
+
+To = Annotated[
+    Path | None,
+    typer.Option(
+        "--to",
+        metavar="PATH",
+        help="A file, or a folder that is there; by default, beside each file.",
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What has come of a file that was to be converted.
+
+    Attributes
+    ----------
+    source, target : pathlib.Path
+        The file, and the one that was made of it.
+    header : NpyHeader
+        What the items are, as the `.npy` file says or said.
+    is_raw : bool
+        Whether it is a raw file that was made.
+    seconds : float
+        How long it took.
+    """
+
+    source: Path
+    target: Path
+    header: NpyHeader
+    is_raw: bool
+    seconds: float
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the items."""
+        return self.header.file_size - self.header.data_offset
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as what JSON can hold.
+
+        Returns
+        -------
+        dict
+            Paths, and what the items are.
+        """
+        return {
+            "path": str(self.source),
+            "target": str(self.target),
+            "kind": "raw" if self.is_raw else "npy",
+            "dtype": numpy_format.dtype_to_descr(self.header.dtype),
+            "shape": list(self.header.shape),
+            "order": self.header.order,
+            "data_bytes": self.nbytes,
+            "seconds": self.seconds,
+        }
+
+
+def convert(
+    files: Paths,
+    to: To = None,
+    dtype: Dtype = None,
+    shape: Shape = None,
+    order: Ordering = Order.C,
+    offset: Offset = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make .npy files of raw ones, with --dtype; or raw ones of .npy files.
+
+    The items stay as they are, in their order and byte order. They are not
+    loaded: a file of any size needs no memory. A new file appears when it is
+    complete, or not at all.
+    """
+    if dtype is None and (shape is not None or offset is not None or order is not Order.C):
+        raise typer.BadParameter("--shape, --order and --offset are for raw items: give --dtype")
+    if to is not None and len(files) > 1 and not to.is_dir():
+        raise typer.BadParameter(f"several files go into a folder, and {str(to)!r} is none")
+    target_of = _targets(to, ".bin" if dtype is None else ".npy")
+
+    def convert_one(path: Path) -> Converted:
+        target, begin = target_of(path), time.perf_counter()
+        with progress_bar(path.name, quiet, **BYTES) as progress:
+            options: dict[str, Any] = {"overwrite": overwrite, "progress": progress}
+            if dtype is None:
+                header = to_raw(path, target, **options)
+            else:
+                options |= {"order": order.value, "offset": offset}
+                header = to_npy(path, target, dtype, shape, **options)
+        seconds = time.perf_counter() - begin
+        return Converted(path, target, header, dtype is None, seconds)
+
+    def finish(reports: list[Converted]) -> None:
+        if not as_json:
+            _show_all(reports)
+
+    report_tree(files, convert_one, _show_converted, finish, as_json, quiet)
+
+
+COMMANDS: Final = (convert,)
+
+
+def _targets(to: Path | None, suffix: str) -> Callable[[Path], Path]:
+    """Return what tells the file to make of each; no two are made into one."""
+    taken: dict[Path, Path] = {}
+
+    def target_of(path: Path) -> Path:
+        name = path.with_suffix(suffix).name
+        target = path.with_name(name)
+        if to is not None:
+            target = to / name if to.is_dir() else to
+        if target in taken:
+            raise ArgumentError(f"{path}: {taken[target]} was made into {target} already")
+        taken[target] = path
+        return target
+
+    return target_of
+
+
+def _show_converted(screen: Console, report: Converted) -> None:
+    header = report.header
+    source, target = printable(str(report.source)), printable(str(report.target))
+    show(screen, (f"{source} -> {target}", TITLE))
+    facts = [dtype_text(header.dtype), f"shape {header.shape}"]
+    facts += ["F order"] if header.fortran_order else []
+    show(screen, (f"  {', '.join(facts)}, {_speed(report.nbytes, report.seconds)}", LABEL))
+    if report.is_raw:
+        show(screen, (f"  read it with {printable(_arguments(header))}", LABEL))
+
+
+def _arguments(header: NpyHeader) -> str:
+    """Return what `mmapio.open` has to be told of a raw file."""
+    order = ", order='F'" if header.fortran_order else ""
+    description = numpy_format.dtype_to_descr(header.dtype)
+    return f"dtype={description!r}, shape={header.shape}{order}"
+
+
+def _show_all(reports: list[Converted]) -> None:
+    if len(reports) > 1:
+        total = sum(report.nbytes for report in reports)
+        seconds = sum(report.seconds for report in reports)
+        screen = console()
+        show(screen, (f"{len(reports):,} files", TITLE))
+        show(screen, (f"  {_speed(total, seconds)}", LABEL))
+
+
+def _speed(nbytes: int, seconds: float) -> str:
+    speed = f", {nbytes / seconds / 2**30:.2f} GiB/s" if nbytes >= _TELLING else ""
+    return f"{size(nbytes)} in {duration(seconds)}{speed}"

@@ -1,0 +1,235 @@
+"""Raw items to `.npy` and back, on the drive: `to_npy`, `to_raw`.
+
+The bytes are the same on both sides, so they are copied by the system, and in any size of file
+need no memory here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+from collections.abc import Callable, Iterator
+from math import prod
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from . import _os
+from ._content import as_dtype
+from ._publish import publishing
+from ._ranges import as_count, fitting_shape
+from .errors import ArgumentError, ExistingFileError, FormatError
+from .flags import Mode
+from .npy import MAGIC, NpyHeader, encode_header, read_header
+from .source import as_path, open_file
+
+if TYPE_CHECKING:  # numpy.typing is slow to import
+    import numpy.typing as npt
+
+__all__ = ["to_npy", "to_raw"]
+
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+Progress = Callable[[int, int], object]
+
+_PIECE_BYTES: Final = 64 << 20  # between two calls of `progress`, and after Ctrl-C at most
+
+
+def to_npy(
+    source: Path,
+    target: Path,
+    dtype: npt.DTypeLike,
+    shape: int | tuple[int, ...] | list[int] | None = None,
+    *,
+    order: Literal["C", "F"] = "C",
+    offset: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> NpyHeader:
+    """Make a `.npy` file of a file of raw items, without loading them.
+
+    Parameters
+    ----------
+    source : str, bytes or os.PathLike
+        The raw file. One that begins as a `.npy` file is refused, unless `offset` is given.
+    target : str, bytes or os.PathLike
+        The `.npy` file; no suffix is added.
+    dtype : dtype_like
+        Type of the items, in their byte order; any but Python objects.
+    shape : int or tuple of int, optional
+        Shape of the array; one dimension may be -1, for as many as fit. All items there are, in
+        one dimension, if left out.
+    order : {"C", "F"}, default "C"
+        Whether the last or the first index varies fastest. The items stay where they are.
+    offset : int, optional
+        Byte of the raw file at which the first item lies.
+    overwrite : bool, default False
+        Replace a file that is there, atomically: whoever maps the old one keeps it whole.
+    progress : callable, optional
+        Called as ``progress(done, total)``, in bytes.
+
+    Returns
+    -------
+    NpyHeader
+        What the header of the `.npy` file says.
+
+    Raises
+    ------
+    ExistingFileError
+        If there is a file at `target`, and `overwrite` is False.
+    MissingFileError, DirectoryError, AccessError, FileError
+        If the one cannot be read, or the other not be written; what was at `target` is as it was.
+    FormatError
+        If the raw file is too short for `shape`, or its size no multiple of the item's.
+    ArgumentError
+        If an argument has a value that cannot be used, or both files are the same.
+
+    Notes
+    -----
+    The file appears when it is complete and durable, or not at all. On Linux the kernel copies
+    (copy_file_range(2)), and holes stay holes.
+
+    Examples
+    --------
+    >>> import numpy as np, pathlib
+    >>> from mmapio.conversion import to_npy
+    >>> _ = pathlib.Path("raw.bin").write_bytes(bytes(range(12)))
+    >>> to_npy("raw.bin", "made.npy", ">u2", (-1, 3)).shape
+    (2, 3)
+    >>> np.load("made.npy")
+    array([[   1,  515, 1029],
+           [1543, 2057, 2571]], dtype='>u2')
+    """
+    item, start = as_dtype(dtype), as_count(offset or 0, "offset")
+    if order not in ("C", "F"):
+        raise ArgumentError(f"order must be 'C' or 'F', got {order!r}")
+    with _opened(source) as (name, fd, facts):
+        if offset is None and _read(fd, 0, len(MAGIC)) == MAGIC:
+            raise FormatError(
+                f"{name!r} is a .npy file: leave out the dtype to make a raw file of it, or give "
+                "an offset if it only looks like one"
+            )
+        if start > facts.size:
+            raise FormatError(f"offset {start} lies past the end of {name!r}, at {facts.size}")
+        outer = fitting_shape(shape, item.itemsize, facts.size - start)
+        is_fortran = order == "F" and len(outer) > 1
+        if is_fortran and item.shape:
+            raise ArgumentError(f"items of {item} have C order within: they cannot be in order 'F'")
+        full = outer + item.shape
+        prefix = encode_header(item.base, full, is_fortran)
+        header = NpyHeader(item.base, full, is_fortran, len(prefix))
+        _write(as_path(target), prefix, (name, fd, facts), start, header, overwrite, progress)
+    return header
+
+
+def to_raw(
+    source: Path,
+    target: Path,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> NpyHeader:
+    r"""Make a file of raw items of a `.npy` file, without loading them.
+
+    Parameters
+    ----------
+    source : str, bytes or os.PathLike
+        The `.npy` file.
+    target : str, bytes or os.PathLike
+        The raw file: the items as they are, in their order and byte order, and nothing else.
+    overwrite, progress : optional
+        As for `to_npy`.
+
+    Returns
+    -------
+    NpyHeader
+        What the header of the `.npy` file says, and the raw file no longer does.
+
+    Raises
+    ------
+    FormatError
+        If the file is no `.npy` file, holds Python objects, or is cut off.
+    ExistingFileError, MissingFileError, DirectoryError, AccessError, FileError, ArgumentError
+        As for `to_npy`.
+
+    Examples
+    --------
+    >>> import numpy as np, pathlib
+    >>> from mmapio.conversion import to_raw
+    >>> np.save("saved.npy", np.arange(3, dtype="<u2"))
+    >>> to_raw("saved.npy", "raw.bin").dtype
+    dtype('uint16')
+    >>> pathlib.Path("raw.bin").read_bytes()
+    b'\x00\x00\x01\x00\x02\x00'
+    """
+    with _opened(source) as (name, fd, facts):
+        if _read(fd, 0, len(MAGIC)) != MAGIC:
+            raise FormatError(f"{name!r} is no .npy file; to make one of it, give the dtype")
+        header = read_header(functools.partial(_read, fd), facts.size)
+        if facts.size < header.file_size:
+            raise FormatError(
+                f"{name!r} is truncated: shape {header.shape} of dtype {header.dtype} needs "
+                f"{header.file_size} bytes, the file has {facts.size}"
+            )
+        start = header.data_offset
+        _write(as_path(target), b"", (name, fd, facts), start, header, overwrite, progress)
+    return header
+
+
+_Opened = tuple[str, int, _os.FileFacts]
+
+
+@contextlib.contextmanager
+def _opened(path: Any) -> Iterator[_Opened]:
+    """Yield name, descriptor and facts of a file to read."""
+    name = as_path(path)
+    fd, facts = open_file(name, Mode.READ)
+    try:
+        yield name, fd, facts
+    finally:
+        os.close(fd)
+
+
+def _read(fd: int, offset: int, length: int) -> bytes:
+    os.lseek(fd, offset, os.SEEK_SET)
+    return os.read(fd, length)
+
+
+def _write(
+    target: str,
+    prefix: bytes,
+    source: _Opened,
+    start: int,
+    header: NpyHeader,
+    overwrite: bool,
+    progress: Progress | None,
+) -> None:
+    """Publish a file of some bytes, and the data of another from `start` on."""
+    name, fd, facts = source
+    _check_target(target, facts, overwrite)
+    total, done = prod(header.shape) * header.dtype.itemsize, 0
+    with publishing(target, "convert", replace=overwrite, durable=True) as draft:
+        draft.write(prefix)
+        os.ftruncate(draft.fd, len(prefix) + total)
+        while True:
+            if progress is not None:
+                progress(done, total)
+            if done == total:
+                break
+            piece = min(_PIECE_BYTES, total - done)
+            _os.copy_range(fd, start + done, draft.fd, len(prefix) + done, piece)
+            done += piece
+        if os.fstat(fd).st_size < start + total:
+            raise FormatError(f"{name!r} was cut off while it was converted")
+
+
+def _check_target(target: str, source: _os.FileFacts, overwrite: bool) -> None:
+    """Refuse at once what would be refused, or regretted, when all is copied."""
+    try:
+        there = _os.identify_path(target)
+    except OSError:
+        return
+    if there.identity == source.identity:
+        raise ArgumentError(f"{target!r} is the file that is to be converted: name another one")
+    if not overwrite:
+        reason = "cannot convert: File exists; overwrite it if it is to be replaced"
+        raise ExistingFileError(errno.EEXIST, reason, target)

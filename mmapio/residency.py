@@ -1,0 +1,430 @@
+"""`Residency`: what of a file is in memory, as numbers, text and a picture."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from . import _heatstrip, _os
+from ._cachemap import CacheMap, edges_of, map_of_file, map_of_memory
+from ._ranges import as_count, bounded
+from ._words import printable, size
+from .errors import ArgumentError, UnsupportedError
+from .flags import Mode
+from .region import Region
+from .source import as_path, open_file
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["BUCKETS", "Residency", "cells", "picture_of", "residency_of", "residency_of_region"]
+
+BUCKETS: Final = 128
+_SHADES: Final = "·░▒▓█"
+_ASCII_SHADES: Final = ".-+*#"
+
+
+@dataclass(frozen=True, eq=False)
+class Residency:
+    """What of a file, or of memory, is resident: made by `residency` of mappings and arrays.
+
+    Figures are bytes of whole pages, for the system knows no smaller ones. None stands for what it
+    does not tell.
+
+    Attributes
+    ----------
+    path : str or None
+        The file; None if there is none.
+    offset, length : int
+        The range that was asked for, in bytes of the file.
+    resident : int
+        Bytes in memory: of a file, in the page cache, whoever brought them there.
+    dirty, writeback : int or None
+        Bytes of these that are to be written to the drive, and that are being written (Linux 6.5).
+    evicted, recently_evicted : int or None
+        Bytes that once were in memory; and that still would be, were there more of it (Linux 6.5).
+    rss, swap : int or None
+        Bytes that this process has mapped in, and that it has in swap; private copies of mode
+        ``c`` included. None if it was a path that was asked for.
+    map : numpy.ndarray of float32
+        Which share of each bucket is in memory, from 0 to 1. Buckets divide the range evenly.
+    dirty_map : numpy.ndarray of float32, or None
+        The same of what is dirty.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> a = mmapio.create("warm.npy", (1000, 1000), "f8")
+    >>> a[:] = 1
+    >>> found = a.residency()
+    >>> found.fraction
+    1.0
+    >>> found.resident >= a.nbytes
+    True
+    """
+
+    path: str | None
+    offset: int
+    length: int
+    resident: int
+    dirty: int | None
+    writeback: int | None
+    evicted: int | None
+    recently_evicted: int | None
+    rss: int | None
+    swap: int | None
+    map: npt.NDArray[np.float32] = field(repr=False)
+    dirty_map: npt.NDArray[np.float32] | None = field(repr=False)
+
+    @property
+    def span(self) -> int:
+        """Bytes of the pages that the range lies on: what `resident` is when all of it is."""
+        edges = edges_of(self.offset, self.length, 1)
+        return int(edges[-1] - edges[0])
+
+    @property
+    def fraction(self) -> float:
+        """Which share of the pages is in memory, from 0 to 1; of an empty range, all."""
+        return self.resident / self.span if self.length else 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as what JSON can hold.
+
+        Returns
+        -------
+        dict
+            All attributes, `fraction` among them; maps are lists of numbers.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> mmapio.MappedFile.anonymous(4096).residency().to_json()["map"]
+        [0.0]
+        """
+        figures = ("resident", "dirty", "writeback", "evicted", "recently_evicted", "rss", "swap")
+        return {
+            "path": self.path,
+            "offset": self.offset,
+            "length": self.length,
+            "fraction": self.fraction,
+            **{name: getattr(self, name) for name in figures},
+            "map": _rounded(self.map),
+            "dirty_map": None if self.dirty_map is None else _rounded(self.dirty_map),
+        }
+
+    def text(self, width: int = 80, *, ascii_only: bool = False) -> str:
+        """Draw it as text.
+
+        Parameters
+        ----------
+        width : int, default 80
+            Columns to draw in.
+        ascii_only : bool, default False
+            Draw with characters of ASCII.
+
+        Returns
+        -------
+        str
+            The path, a bar over the range (``·`` nothing in memory, ``█`` everything, shades
+            between them), and the figures.
+
+        Raises
+        ------
+        ArgumentError
+            If nothing can be drawn in so few columns.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> a = mmapio.create("drawn.bin", 1 << 20, "u1", raw=True)
+        >>> a[:] = 1
+        >>> print(a.residency().text(38).partition("drawn.bin")[2])
+        <BLANKLINE>
+          ████████████████████████████  100.0%
+          1.00 MiB of 1.00 MiB in memory...
+        """
+        room = as_count(width, "width") - len("    100.0%")
+        if room < 1:
+            raise ArgumentError(f"width must be 11 or more, got {width}")
+        bar = "".join(shade for shade, _ in cells(self, room, ascii_only=ascii_only))
+        lines = [printable(self.path or "<anonymous>")]
+        lines += [f"  {bar}  {self.fraction:>6.1%}"] if self.length else []
+        return "\n".join((*lines, f"  {self.figures()}"))
+
+    def figures(self) -> str:
+        """Return what is known in a line of words.
+
+        Returns
+        -------
+        str
+            Sizes in units; what is 0, or unknown, is left out. ``empty`` if the range is.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> mmapio.MappedFile.anonymous(4096).residency().figures()
+        '0 bytes of 4.00 KiB in memory'
+        """
+        if not self.length:
+            return "empty"
+        named = {
+            "dirty": self.dirty,
+            "being written": self.writeback,
+            "evicted": self.evicted,
+            "mapped here": self.rss,
+            "in swap": self.swap,
+        }
+        known = [f"{size(count)} {name}" for name, count in named.items() if count]
+        return ", ".join([f"{size(self.resident)} of {size(self.span)} in memory", *known])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw it as a heat strip over the range, with matplotlib (extra ``plot``).
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure of pyplot's if left out.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            Where it was drawn: the darker, the more is in memory; orange is dirty.
+
+        Raises
+        ------
+        MissingExtraError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> from matplotlib.figure import Figure
+        >>> a = mmapio.create("plotted.bin", 1 << 20, "u1", raw=True)
+        >>> a[:] = 1
+        >>> ax = a.residency(buckets=512).plot(Figure().subplots())
+        >>> ax.get_title(loc="right")
+        '100.0% of 1.00 MiB in memory...'
+        """
+        return _heatstrip.draw(_heatstrip.new_axes() if ax is None else ax, _strip_of(self))
+
+    def __repr__(self) -> str:
+        dirty = f", {size(self.dirty)} dirty" if self.dirty else ""
+        share = f"{self.fraction:.1%} of {size(self.length)} in memory"
+        return f"<Residency {self.path or '<anonymous>'} {share}{dirty}>"
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+def residency_of(
+    path: str | os.PathLike[str],
+    offset: int = 0,
+    length: int | None = None,
+    *,
+    buckets: int = BUCKETS,
+) -> Residency:
+    """Tell what of a file is in memory, without mapping it.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+    offset : int, default 0
+        First byte.
+    length : int, optional
+        Length in bytes; up to the end if left out.
+    buckets : int, default 128
+        Into how many parts the map divides the range.
+
+    Returns
+    -------
+    Residency
+        What there is to tell; `rss` and `swap`, which are of mappings, are None.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be opened, or is none.
+    AccessError
+        If the system does not tell this process.
+    OutOfBoundsError
+        If the range does not lie within the file.
+    UnsupportedError
+        If this platform tells it of mappings only.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> from mmapio.residency import residency_of
+    >>> mmapio.create("asked.npy", 1000, "f8").close()
+    >>> residency_of("asked.npy")
+    <Residency ...asked.npy 100.0% of 7.94 KiB in memory...>
+    """
+    count = _as_buckets(buckets)
+    name = as_path(path)
+    fd, facts = open_file(name, Mode.READ)
+    try:
+        start, nbytes = bounded(offset, length, facts.size)
+        edges = edges_of(start, nbytes, count)
+        found = map_of_file(fd, name, edges, by_page=False)
+    finally:
+        os.close(fd)
+    return _report(os.fsdecode(path), start, nbytes, found, None)
+
+
+def residency_of_region(region: Region, offset: int, length: int, buckets: int | None) -> Residency:
+    """Tell what of a range of a mapping is in memory; the caller keeps it from being closed.
+
+    Parameters
+    ----------
+    region : Region
+        The memory.
+    offset, length : int
+        The range within it, in bytes.
+    buckets : int or None
+        As of `MappedFile.residency`.
+
+    Returns
+    -------
+    Residency
+        What there is to tell.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> from mmapio.residency import residency_of_region
+    >>> m = mmapio.MappedFile.anonymous(4096)
+    >>> residency_of_region(m.region, 0, 4096, None).resident
+    0
+    """
+    count = None if buckets is None else _as_buckets(buckets)
+    source = region.source
+    edges = edges_of(source.offset + offset, length, count)
+    lead = source.offset + offset - int(edges[0])
+    address = region.address + offset - lead
+    found = None
+    if source.has_file:
+        with contextlib.suppress(UnsupportedError), source.opened() as fd:
+            found = map_of_file(fd, source.path, edges, by_page=count is None)
+    if found is None:
+        found = map_of_memory(address, edges)
+    use = _os.memory_use(address, int(edges[-1] - edges[0]))
+    return _report(source.path, source.offset + offset, length, found, use)
+
+
+def cells(report: Residency, width: int, *, ascii_only: bool = False) -> list[tuple[str, bool]]:
+    """Draw the map of a report in so many characters.
+
+    Parameters
+    ----------
+    report : Residency
+        What to draw.
+    width : int
+        How many characters.
+    ascii_only : bool, default False
+        Draw with characters of ASCII.
+
+    Returns
+    -------
+    list of (str, bool)
+        Each character, and whether a part of what it stands for is dirty.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> from mmapio.residency import cells
+    >>> cells(mmapio.MappedFile.anonymous(8192).residency(), 3)
+    [('·', False), ('·', False), ('·', False)]
+    """
+    shades = _ASCII_SHADES if ascii_only else _SHADES
+    dirty = [False] * width
+    if report.dirty_map is not None:
+        dirty = [share > 0 for share in _resampled(report.dirty_map, width)]
+    return list(
+        zip((_shade(share, shades) for share in _resampled(report.map, width)), dirty, strict=True)
+    )
+
+
+def picture_of(reports: Iterable[Residency]) -> Figure:
+    """Draw reports one below the other, with a legend.
+
+    Parameters
+    ----------
+    reports : iterable of Residency
+        What to draw; one at least.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A figure that pyplot knows nothing of; `savefig` writes it to a file.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> from mmapio.residency import picture_of
+    >>> figure = picture_of([mmapio.MappedFile.anonymous(1 << 20).residency()])
+    >>> figure.savefig("anonymous.png")
+    """
+    return _heatstrip.sheet([_strip_of(report) for report in reports])
+
+
+def _strip_of(report: Residency) -> _heatstrip.Strip:
+    name = os.path.basename(report.path) if report.path else "<anonymous>"
+    dirty = f", {size(report.dirty)} dirty" if report.dirty else ""
+    caption = f"{report.fraction:.1%} of {size(report.length)} in memory{dirty}"
+    if not report.length:
+        caption = "empty"
+    return _heatstrip.Strip(
+        name, caption, report.offset, report.length, report.map, report.dirty_map
+    )
+
+
+def _report(
+    path: str | None, offset: int, length: int, found: CacheMap, use: _os.MemoryUse | None
+) -> Residency:
+    rss, swap = (None, None) if use is None else use
+    figures, shares = found[:5], found[5:]
+    return Residency(path, offset, length, *figures, rss, swap, *shares)
+
+
+def _as_buckets(buckets: object) -> int:
+    count = as_count(buckets, "buckets")
+    if count == 0:
+        raise ArgumentError("buckets must be 1 or more, got 0")
+    return count
+
+
+def _resampled(shares: npt.NDArray[np.float32], width: int) -> list[float]:
+    """Return the mean of each of `width` even parts of a map."""
+    if not shares.size:
+        return [0.0] * width
+    sums = np.concatenate(([0.0], np.cumsum(shares, dtype=np.float64)))
+    at = np.interp(np.linspace(0, shares.size, width + 1), np.arange(shares.size + 1), sums)
+    found: list[float] = (np.diff(at) * width / shares.size).tolist()
+    return found
+
+
+def _shade(share: float, shades: str) -> str:
+    """Return the character of a share: the first only for nothing, the last only for all."""
+    if share < 1e-9:
+        return shades[0]
+    if share > 1 - 1e-9:
+        return shades[-1]
+    return shades[1 + int(share * (len(shades) - 2))]
+
+
+def _rounded(shares: npt.NDArray[np.float32]) -> list[float]:
+    found: list[float] = shares.astype(np.float64).round(6).tolist()
+    return found

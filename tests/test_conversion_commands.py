@@ -1,0 +1,121 @@
+"""`mmapio convert`: one file, many, folders, and what is wrong with some of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mmapio
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    path = tmp_path / "raw.bin"
+    path.write_bytes(np.arange(12, dtype="<f4").tobytes())
+    return path
+
+
+def test_there_and_back_again(run_command: Run, raw: Path) -> None:
+    made = raw.with_suffix(".npy")
+    found = run_command("convert", raw, "--dtype", "<f4", "--shape", "-1,4", "--order", "F")
+    assert (found.status, found.err) == (0, "")
+    assert re.fullmatch(
+        rf"{raw} -> {made}\n  float32, shape \(3, 4\), F order, 48 bytes in [\d.]+ [mu]?s\n",
+        found.out,
+    )
+    expected = np.arange(12, dtype="<f4").reshape(3, 4, order="F")
+    assert np.array_equal(np.load(made), expected)
+    found = run_command("convert", made, "--to", raw.with_name("again"))
+    assert (found.status, found.err) == (0, "")
+    told = found.out.splitlines()[-1]
+    assert told == "  read it with dtype='<f4', shape=(3, 4), order='F'"
+    assert raw.with_name("again").read_bytes() == raw.read_bytes()
+    options = eval(f"dict({told.partition('with')[2]})")
+    assert np.array_equal(mmapio.open(raw.with_name("again"), **options), expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape"), [(">i2", (24,)), ("[('a', '<f4'), ('b', 'u1', 4)]", (6,)), ("f4,f8", (4,))]
+)
+def test_dtypes_are_what_numpy_takes_them_for(
+    run_command: Run, raw: Path, dtype: str, shape: tuple[int, ...]
+) -> None:
+    (found,) = run_command("convert", raw, "--dtype", dtype, "--json").json
+    made = np.load(raw.with_suffix(".npy"))
+    assert found["shape"] == [*shape]
+    assert found["target"] == str(raw.with_suffix(".npy"))
+    assert (made.shape, made.tobytes()) == (shape, raw.read_bytes())
+
+
+def test_many_go_into_a_folder(run_command: Run, raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    for name in ("one", "two.dat", "raw.bin"):
+        (tmp_path / "in" / name).write_bytes(bytes(8))
+    arguments = (raw, tmp_path / "in", tmp_path / "none", "--to", tmp_path / "out")
+    found = run_command("convert", *arguments, "--dtype", "f8")
+    assert found.status == 1
+    errors = found.err.splitlines()
+    assert len(errors) == 2
+    assert re.search(r"in.raw\.bin: .*raw\.bin was made into .*out.raw\.npy already", errors[0])
+    assert "No such file or directory" in errors[1]
+    assert found.out.splitlines()[-2] == "3 files"
+    made = {path.name: np.load(path).size for path in (tmp_path / "out").iterdir()}
+    assert made == {"one.npy": 1, "two.npy": 1, "raw.npy": 6}
+
+
+def test_nothing_is_overwritten_unasked(run_command: Run, raw: Path) -> None:
+    made = raw.with_suffix(".npy")
+    made.write_bytes(b"old")
+    found = run_command("convert", raw, "--dtype", "u1")
+    assert (found.status, made.read_bytes()) == (1, b"old")
+    assert "File exists; overwrite it" in found.err
+    assert run_command("convert", raw, "--dtype", "u1", "--overwrite").status == 0
+    assert np.load(made).size == 48
+    found = run_command("convert", made, "--dtype", "u1", "--overwrite", "--offset", "0")
+    assert "is the file that is to be converted" in found.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--shape", "3"],
+        ["--offset", "0"],
+        ["--order", "F"],
+        ["--dtype", "nonsense"],
+        ["--dtype", "[('a',"],
+        ["second", "--to", "none"],
+    ],
+)
+def test_wrong_usage_has_its_own_status(run_command: Run, raw: Path, arguments: list[str]) -> None:
+    assert run_command("convert", raw, *arguments).status == 2
+    assert [path.name for path in raw.parent.iterdir()] == ["raw.bin"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no bash here")
+def test_the_shell_completes_commands_and_options() -> None:
+    for words, expected in [("mmapio conv", "convert"), ("mmapio convert --over", "--overwrite")]:
+        completing = {
+            "_MMAPIO_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split()) - 1),
+            "PYTHONPATH": str(Path(mmapio.__file__).parents[1]),
+        }
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "mmapio"],
+            env=os.environ | completing,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.stdout.split() == [expected], done.stderr
