@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["BUCKETS", "Residency", "cells", "picture_of", "residency_of", "residency_of_region"]
 
 BUCKETS: Final = 128
-_SHADES: Final = "·░▒▓█"
-_ASCII_SHADES: Final = ".-+*#"
 
 
 @dataclass(frozen=True, eq=False)
@@ -404,25 +402,6 @@ def _as_buckets(buckets: object) -> int:
     if count == 0:
         raise ArgumentError("buckets must be 1 or more, got 0")
     return count
-
-
-def _resampled(shares: npt.NDArray[np.float32], width: int) -> list[float]:
-    """Return the mean of each of `width` even parts of a map."""
-    if not shares.size:
-        return [0.0] * width
-    sums = np.concatenate(([0.0], np.cumsum(shares, dtype=np.float64)))
-    at = np.interp(np.linspace(0, shares.size, width + 1), np.arange(shares.size + 1), sums)
-    found: list[float] = (np.diff(at) * width / shares.size).tolist()
-    return found
-
-
-def _shade(share: float, shades: str) -> str:
-    """Return the character of a share: the first only for nothing, the last only for all."""
-    if share < 1e-9:
-        return shades[0]
-    if share > 1 - 1e-9:
-        return shades[-1]
-    return shades[1 + int(share * (len(shades) - 2))]
 
 
 def _rounded(shares: npt.NDArray[np.float32]) -> list[float]:

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 # A module imports from lower whole numbers; decimals order the members of one package.
 LAYERS = {
     0: "errors",
-    1: "_extras _faults _polling _ranges _trees _words flags",
+    1: "_extras _faults _polling _ranges _shades _trees _words flags",
     2.0: "npy _os._buffer311 _os._facts _os._memory",
     2.1: "_os._posix _os._stub _os._windows",
     2.2: "_os._linux_cache _os._linux_cachestat _os._linux_huge _os._linux_proc _os._linux_smaps",

@@ -209,7 +209,7 @@ def test_touch_brings_a_file_in(run: Callable[..., Result], cold: Path) -> None:
     assert residency_of(cold).fraction == 1
 
 
-def test_touch_leaves_holes_out(run: Callable[..., Result], tree: Path) -> None:
+def test_touch_leaves_holes_out(run: Callable[..., Result], tree: Path, cold: Path) -> None:
     evict_file(tree / "holes")
     (found,) = run("touch", "--json", tree / "holes").json
     assert found["bytes"] == 64 << 20
@@ -217,7 +217,7 @@ def test_touch_leaves_holes_out(run: Callable[..., Result], tree: Path) -> None:
     assert residency_of(tree / "holes", 32 << 20, PAGE).fraction == 1
 
 
-def test_touch_and_evict_a_tree(run: Callable[..., Result], tree: Path) -> None:
+def test_touch_and_evict_a_tree(run: Callable[..., Result], tree: Path, cold: Path) -> None:
     found = run("evict", tree)
     assert (found.status, found.err) == (0, "")
     assert "\n4 files\n  " in found.out
@@ -229,7 +229,8 @@ def test_touch_and_evict_a_tree(run: Callable[..., Result], tree: Path) -> None:
     assert residency_of(tree / "b").fraction == 1
 
 
-def test_evict_loses_nothing_that_was_stored(run: Callable[..., Result], path: Path) -> None:
+def test_evict_loses_nothing_that_was_stored(run: Callable[..., Result], cold: Path) -> None:
+    path = cold
     a = mmapio.open(path, "r+", dtype="<u4")
     a[:] = np.arange(a.size)
     del a
@@ -239,7 +240,8 @@ def test_evict_loses_nothing_that_was_stored(run: Callable[..., Result], path: P
     assert np.array_equal(np.fromfile(path, "<u4"), np.arange(SIZE // 4))
 
 
-def test_evict_tells_who_keeps_a_file(run: Callable[..., Result], path: Path) -> None:
+def test_evict_tells_who_keeps_a_file(run: Callable[..., Result], cold: Path) -> None:
+    path = cold
     if sys.platform != "linux":
         pytest.skip("only Linux tells who maps a file")
     with mmapio.MappedFile.open(path) as mapping:
@@ -273,20 +275,20 @@ def test_who_is_not_told_can_do_it_all_the_same(
     run: Callable[..., Result],
     command: str,
     told: str,
-    path: Path,
+    cold: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As to a file of root's that others may read."""
     with monkeypatch.context() as patch:
         patch.setattr(_os, "cache_facts", refusing(errno.EPERM))
         patch.setattr(_os, "sees_cache", lambda fd: False)
-        found = run(command, path, path.parent / "none")
-        refused = run("residency", path)
+        found = run(command, cold, cold.parent / "none")
+        refused = run("residency", cold)
     assert found.status == 1
     assert f"  {told}" in found.out
     assert "the system does not tell you" in found.out
     assert found.err.count("\n") == 1
-    assert (residency_of(path).resident == 0) == (command == "evict")
+    assert (residency_of(cold).resident == 0) == (command == "evict")
     assert refused.status == 1
     assert "the system tells only who owns it or may write to it" in refused.err
 
