@@ -13,6 +13,7 @@ import numpy as np
 from . import _heatstrip, _os
 from ._cachemap import CacheMap, edges_of, map_of_file, map_of_memory
 from ._ranges import as_count, bounded
+from ._shades import resampled, shades
 from ._words import printable, size
 from .errors import ArgumentError, UnsupportedError
 from .flags import Mode
@@ -341,13 +342,11 @@ def cells(report: Residency, width: int, *, ascii_only: bool = False) -> list[tu
     >>> cells(mmapio.MappedFile.anonymous(8192).residency(), 3)
     [('·', False), ('·', False), ('·', False)]
     """
-    shades = _ASCII_SHADES if ascii_only else _SHADES
     dirty = [False] * width
     if report.dirty_map is not None:
-        dirty = [share > 0 for share in _resampled(report.dirty_map, width)]
-    return list(
-        zip((_shade(share, shades) for share in _resampled(report.map, width)), dirty, strict=True)
-    )
+        dirty = [share > 0 for share in resampled(report.dirty_map, width)]
+    drawn = shades(resampled(report.map, width), ascii_only=ascii_only)
+    return list(zip(drawn, dirty, strict=True))
 
 
 def picture_of(reports: Iterable[Residency]) -> Figure:

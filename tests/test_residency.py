@@ -371,6 +371,8 @@ def test_pages_of_a_part_are_counted_one_by_one(
     assert a[1:-1].residency().rss == (pages // 2 - 1) * PAGE
     assert a[1 : pages // 2 : 2][:10].residency().rss == 9 * PAGE
     assert a[1].residency().rss == 0
+    assert a[1, PAGE // 2 :].residency().rss == 0
+    assert a[2, PAGE // 2 :].residency().rss == PAGE
 
 
 def test_memory_without_a_file() -> None:

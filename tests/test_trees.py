@@ -45,6 +45,20 @@ def test_a_folder_gives_all_files_in_order(tree: Path) -> None:
     assert under(tree) == ([".hidden", "a", "1", "2", "3"], [])
 
 
+def test_the_order_is_not_that_of_the_file_system(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walk = os.walk
+
+    def backwards(*arguments: object, **options: object) -> object:
+        for place, below, names in walk(*arguments, **options):  # type: ignore[call-overload]
+            below.sort(reverse=True)
+            yield place, below, sorted(names, reverse=True)
+
+    monkeypatch.setattr(os, "walk", backwards)
+    assert under(tree) == ([".hidden", "a", "1", "2", "3"], [])
+
+
 def test_files_come_as_they_are_named(tree: Path) -> None:
     assert under(tree / "c", tree / "a", tree / "b" / "2")[0] == ["3", "a", "2"]
 
