@@ -24,6 +24,7 @@ def session(page: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+@pytest.mark.timeout(600)  # the page of the kernels compiles many
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_the_code_of_a_page_runs(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
