@@ -5,8 +5,6 @@ Files are of rows of 4 KiB. A cold one has no page in the page cache, which is m
 
 from __future__ import annotations
 
-import os
-import tempfile
 from typing import Any
 
 import numpy as np
@@ -14,17 +12,25 @@ import numpy as np
 from . import common
 from .common import InTemporaryDirectory, evict
 from .floor import CPUS
-from .peers import BLOCK_ROWS, PEERS, ROW_BYTES, Peer, evict_tree, some_rows, that_can
+from .peers import (
+    BLOCK_ROWS,
+    PEERS,
+    ROW_BYTES,
+    ZARR_CHUNK_ROWS,
+    Peer,
+    evict_tree,
+    some_rows,
+    that_can,
+)
 
-TMPFS = "/dev/shm"
 SIZES = (1 << 20, min(32 << 20, common.LARGE_BYTES))
 PLACES = ("disk", "tmpfs")
 # On tmpfs all is in memory.
 STORAGE = ("disk, cold", "disk, warm", "tmpfs")
 REPEATS = range(100)
 GATHERED = 1024
-APPENDED = 64
-BLOCK_BYTES = BLOCK_ROWS * ROW_BYTES
+APPENDED = 16
+CHUNK_BYTES = ZARR_CHUNK_ROWS * ROW_BYTES
 
 
 class OfPeer(InTemporaryDirectory):
@@ -34,11 +40,8 @@ class OfPeer(InTemporaryDirectory):
 
     def prepare(self, implementation: str, place: str = "disk", nbytes: int = 0) -> None:
         """Make the directory, do the work with little, and make the file to do it with."""
-        if place == "tmpfs" and not os.path.isdir(TMPFS):
-            raise NotImplementedError(f"there is no {TMPFS}")
-        directory = TMPFS if place == "tmpfs" else None
-        self.directory = tempfile.TemporaryDirectory(prefix="mmapio-benchmark-", dir=directory)
-        small = self.peer_over(implementation, "small", 4 * BLOCK_BYTES if nbytes else 0)
+        self.directory = common.directory_in(place)
+        small = self.peer_over(implementation, "small", min(nbytes, CHUNK_BYTES))
         self.work(small)  # imports, compiles
         self.peer = self.peer_over(implementation, "rows", nbytes)
         if place == "disk, cold":
@@ -142,18 +145,18 @@ class Sum(OfPeer):
 
 
 class Write(OfPeer):
-    """Store over all rows of a file that is in the page cache, by 64 KiB."""
+    """Store over all rows of a file that is in the page cache, by 1 MiB."""
 
     params = (that_can("write"), PLACES)
     param_names = ("implementation", "place")
 
     def setup(self, implementation: str, place: str) -> None:
-        self.block = some_rows(BLOCK_BYTES)
+        self.block = some_rows(CHUNK_BYTES)
         self.prepare(implementation, place, SIZES[-1])
 
     def work(self, peer: Peer) -> None:
         with peer.open("r+") as opened:
-            for at in range(0, opened.shape[0], BLOCK_ROWS):
+            for at in range(0, opened.shape[0], ZARR_CHUNK_ROWS):
                 peer.write(opened, at, self.block)
 
     def time_write(self, *_: Any) -> None:
@@ -161,13 +164,13 @@ class Write(OfPeer):
 
 
 class Append(OfPeer):
-    """Append 64 blocks of 64 KiB to a new file, which others can read then."""
+    """Append 16 blocks of 1 MiB to a new file, which others can read then."""
 
     params = (that_can("append"), PLACES)
     param_names = ("implementation", "place")
 
     def setup(self, implementation: str, place: str) -> None:
-        self.blocks = [some_rows(BLOCK_BYTES)] * APPENDED
+        self.blocks = [some_rows(CHUNK_BYTES)] * APPENDED
         self.prepare(implementation, place)
 
     def work(self, peer: Peer) -> None:

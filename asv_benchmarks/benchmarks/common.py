@@ -20,16 +20,18 @@ from mmapio import _os
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 # How many samples of each side a median is of; fewer of those that take an interpreter each, and of
-# work so long that so many would take more than the budget.
+# work so long that so many would take more than the budget. With these, all of asv's figures take
+# minutes; `thorough` is for a table that is printed once.
 ROUNDS = 301
-FEWEST_ROUNDS = 7
-BUDGET_S = 2.0
-FRESH_ROUNDS = 21
+FEWEST_ROUNDS = 3
+BUDGET_S = 0.2
+FRESH_ROUNDS = 3
 # Of files that are to be larger than any cache of the processor.
 LARGE_BYTES = int(os.environ.get("MMAPIO_BENCHMARK_BYTES", 1 << 30))
 # Long against the clock's resolution, short against the turns that a busy machine gives to
 # processes: so that most samples are not interrupted, and the median is of one that is not.
 SAMPLE_S = 2e-4
+TMPFS = "/dev/shm"
 # So often a short statement is repeated in a row: the loop around it costs next to nothing then.
 UNROLLED = 10
 
@@ -54,11 +56,29 @@ def target(row: int, at_most: float, unit: str = "x") -> Callable[[Method], Meth
     return mark
 
 
+def directory_in(place: str) -> tempfile.TemporaryDirectory[str]:
+    """Make a directory on tmpfs, or where `TMPDIR` says."""
+    parent = TMPFS if place == "tmpfs" else None
+    if parent and not os.path.isdir(parent):
+        raise NotImplementedError(f"there is no {parent}")
+    return tempfile.TemporaryDirectory(prefix="mmapio-benchmark-", dir=parent)
+
+
+def thorough() -> None:
+    """Let the figures that are measured from now on be medians of more samples."""
+    globals().update(FEWEST_ROUNDS=7, BUDGET_S=2.0, FRESH_ROUNDS=21)
+
+
 class InTemporaryDirectory:
     """A benchmark with a directory of its own, made by `setup` and gone after `teardown`."""
 
+    # asv does `setup` again before each sample, and some make files of a GiB.
+    rounds = 1
+    repeat = (1, 5, 1.0)
+    warmup_time = 0.0
+
     def setup(self, *_: Any) -> None:
-        self.directory = tempfile.TemporaryDirectory(prefix="mmapio-benchmark-")
+        self.directory = directory_in("disk")
 
     def teardown(self, *_: Any) -> None:
         directory = self.directory
