@@ -18,18 +18,10 @@ from .common import InTemporaryDirectory, run_fresh
 
 PEAK = """
 import threading
-import numba, numpy as np
+import numpy as np
 import mmapio
 from mmapio import kernels
 large, small, mappings = sys.argv[1], sys.argv[2], int(sys.argv[3])
-
-@numba.njit
-def total(chunk):
-    return chunk.sum()
-
-@numba.njit
-def add(x, y):
-    return x + y
 
 def anonymous():
     with open("/proc/self/status") as status:
@@ -95,7 +87,18 @@ WORK = {
         "return [memmap(small) for _ in range(count)]",
     ),
     "reduce_chunks": (
-        "kernels.reduce_chunks(ours(path), total, add, 0)",
+        """
+    kernels.reduce_chunks(ours(path), total, add, 0)
+
+import numba
+
+@numba.njit
+def total(chunk):
+    return chunk.sum()
+
+@numba.njit
+def add(x, y):
+    return x + y""",
         "sum(int(chunk.sum()) for chunk in memmap(path))",
     ),
     "sum": ("kernels.sum(ours(path))", "np.sum(memmap(path))"),
@@ -105,7 +108,7 @@ MAPPINGS = 10_000
 
 
 class Anonymous(InTemporaryDirectory):
-    """The most anonymous memory that work takes, of a file of a quarter of a GiB.
+    """The most anonymous memory that work takes, of a file of an eighth of a GiB.
 
     ``append`` copies the file, ``gather`` returns 32 MiB, ``open`` has 10,000 arrays at once.
     """
@@ -118,7 +121,7 @@ class Anonymous(InTemporaryDirectory):
             raise NotImplementedError("this system does not tell what memory is anonymous")
         super().setup()
         self.small = self.noise("small.bin", 64 << 10)
-        self.large = self.noise("large.bin", common.LARGE_BYTES >> 2)
+        self.large = self.noise("large.bin", common.LARGE_BYTES >> 3)
         ours, theirs = WORK[work]
         self.code = PEAK.format(work=ours if implementation == "mmapio" else theirs)
 
@@ -134,7 +137,7 @@ class WithFilePages(InTemporaryDirectory):
 
     def setup(self) -> None:
         super().setup()
-        self.file = self.noise("rows.bin", common.LARGE_BYTES >> 2)
+        self.file = self.noise("rows.bin", common.LARGE_BYTES >> 3)
         with mmapio.open(self.file, dtype="i4") as a:
             kernels.sum(a[:1])
 

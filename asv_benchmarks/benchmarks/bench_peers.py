@@ -196,3 +196,17 @@ class Count(OfPeer):
 
     def time_add_1000_times(self, *_: Any) -> None:
         self.work(self.peer)
+
+
+# What the page of figures shows: the parameters besides the implementation.
+TABLE: list[tuple[str, type[OfPeer], tuple[Any, ...]]] = [
+    ("open, one element", Open, (SIZES[-1], "disk")),
+    *((f"100 slices of 64 KiB, {storage}", Read, (storage,)) for storage in STORAGE),
+    *((f"blocks of 64 KiB, {storage}", Chunks, (storage,)) for storage in STORAGE),
+    *((f"1,024 random rows, {storage}", Gather, (storage,)) for storage in STORAGE),
+    *((f"sum, 1 thread, {storage}", Sum, (SIZES[-1], 1, storage)) for storage in STORAGE),
+    *((f"sum, 2 threads, {storage}", Sum, (SIZES[-1], 2, storage)) for storage in STORAGE),
+    *((f"overwrite by 1 MiB, {place}", Write, (place,)) for place in PLACES),
+    *((f"append 16 MiB by 1 MiB, {place}", Append, (place,)) for place in PLACES),
+    ("1,000 additions to a shared number", Count, ()),
+]

@@ -44,13 +44,19 @@ class Target(NamedTuple):
 
     row: int
     at_most: float
+    reason: str = ""
 
 
-def target(row: int, at_most: float, unit: str = "x") -> Callable[[Method], Method]:
-    """Set the target of a ``track_`` method; `asv_benchmarks/ratios.py` holds it to that."""
+def target(
+    row: int, at_most: float, unit: str = "x", reason: str = ""
+) -> Callable[[Method], Method]:
+    """Set the target of a ``track_`` method; `asv_benchmarks/ratios.py` holds it to that.
+
+    The page of figures gives the reason where the target is missed.
+    """
 
     def mark(method: Method) -> Method:
-        vars(method).update(target=Target(row, at_most), unit=unit)
+        vars(method).update(target=Target(row, at_most, reason), unit=unit)
         return method
 
     return mark
@@ -110,7 +116,7 @@ def medians_s(statements: list[str], names: dict[str, Any]) -> list[float]:
     What slows the machine down for a while, slows all of them alike. The names are local
     variables of the statements, as they are where speed matters.
     """
-    return medians([_sampler(code, names) for code in statements])
+    return medians([sampler(code, names) for code in statements])
 
 
 def medians(
@@ -171,7 +177,7 @@ def run_fresh(code: str, *arguments: str) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env).stdout
 
 
-def _sampler(code: str, names: dict[str, Any]) -> Callable[[], float]:
+def sampler(code: str, names: dict[str, Any]) -> Callable[[], float]:
     """Return a function that takes a sample of a statement's time; making it warms the caches."""
     local, scope = f"({', '.join(names)},) = names.values()", {"names": names}
     once_s = timeit.timeit(code, local, number=1, globals=scope)
