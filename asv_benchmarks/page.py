@@ -52,7 +52,8 @@ MEMORY = """
 ## Memory
 
 The most anonymous memory that work takes, beyond the pages of its file, in MiB. The file has
-{nbytes}; `append` copies it, `gather` returns 8,192 rows of 4 KiB, `open` has 10,000 arrays at once.
+{nbytes}; `append` copies it, `gather` returns 8,192 rows of 4 KiB, `open` has 10,000 arrays at
+once.
 
 | work | mmapio | numpy.memmap |
 |---|---|---|

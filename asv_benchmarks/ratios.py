@@ -80,9 +80,9 @@ class Found(NamedTuple):
 def prepared(kind: type, parameters: tuple[Any, ...]) -> Iterator[Any]:
     """Yield a benchmark between its `setup` and its `teardown`, if it has them, as asv does."""
     benchmark = kind()
-    if hasattr(benchmark, "setup"):
-        benchmark.setup(*parameters)
     try:
+        if hasattr(benchmark, "setup"):
+            benchmark.setup(*parameters)
         yield benchmark
     finally:
         if hasattr(benchmark, "teardown"):

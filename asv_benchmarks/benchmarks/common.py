@@ -87,9 +87,10 @@ class InTemporaryDirectory:
         self.directory = directory_in("disk")
 
     def teardown(self, *_: Any) -> None:
-        directory = self.directory
+        directory = vars(self).get("directory")  # None: setup gave up
         vars(self).clear()  # Windows deletes no file while arrays over it are alive
-        directory.cleanup()
+        if directory is not None:
+            directory.cleanup()
 
     def path(self, name: str) -> str:
         """Return the path of a file of that name in the directory."""
