@@ -6,74 +6,21 @@ The crate is mmap-io 1.0.0, for Rust; the figures are those of its page, from an
 from __future__ import annotations
 
 import contextlib
-import itertools
 import mmap
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from benchmarks import bench_atomics, bench_chunks, bench_cost, common, floor
 from benchmarks.bench_flush import sync_data
-from benchmarks.common import InTemporaryDirectory
+from table import PAGE, Row, Table, Work, size
 
 import mmapio
 from mmapio import FlushPolicy, MappedFile, _os, kernels
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-PAGE = 4096
-
-Work = str | Callable[[], float]  # a statement, or a sampler
-
-
-class Row(NamedTuple):
-    """The same work by mmapio, which is the first of `ways`, and by its peers."""
-
-    what: str
-    crate: str
-    names: dict[str, Any]
-    ways: dict[str, Work]
-
-    def measure(self) -> dict[str, Any]:
-        """Return the row with a time for each way, in seconds."""
-        samplers = [
-            common.sampler(way, self.names) if isinstance(way, str) else way
-            for way in self.ways.values()
-        ]
-        seconds = dict(zip(self.ways, common.medians(samplers), strict=True))
-        return {"what": self.what, "crate": self.crate, "seconds": seconds}
-
-
-class Table(InTemporaryDirectory):
-    """A table: rows are measured one by one, each while its files are there."""
-
-    title = ""
-    note = ""
-    numbers = itertools.count()  # no file is made anew under what maps it
-
-    def rows(self) -> Iterator[Row]:
-        raise NotImplementedError
-
-    def measure(self) -> dict[str, Any]:
-        """Return the table with all that its rows take."""
-        self.setup()
-        try:
-            rows = [row.measure() for row in self.rows()]
-        finally:
-            self.teardown()
-        return {"title": self.title, "note": self.note, "rows": rows}
-
-    def three(self, nbytes: int, mode: str = "r+") -> dict[str, Any]:
-        """Map a file of noise by mmapio, numpy and the standard library."""
-        path = self.noise(f"three{next(self.numbers)}.bin", nbytes)
-        with open(path, "r+b") as file:
-            plain = mmap.mmap(file.fileno(), 0)
-        names = {"m": MappedFile.open(path, mode), "memmap": np.memmap(path, "u1", mode)}
-        names |= {"plain": plain, "n": nbytes, "copyto": np.copyto}
-        kernels.touch_pages(names["m"].view())
-        names["memmap"][::PAGE].max(), plain[::PAGE]
-        return names
 
 
 class Iterate(Table):
@@ -373,22 +320,20 @@ class Operations(Table):
             )
 
     def creating(self) -> Iterator[Row]:
-        paths = (self.path(f"new{number}") for number in itertools.count())
+        path = self.path("new.bin")
         for nbytes, figure in {4 * KIB: "399 µs", 64 * KIB: "237 µs", MIB: "246 µs"}.items():
-            yield Row(
-                f"create {size(nbytes)}",
-                figure,
-                {"create": self.create, "memmap": self.create_memmap, "p": paths, "n": nbytes},
-                {"mmapio": "create(next(p), n)", "numpy.memmap": "memmap(next(p), n)"},
-            )
 
-    def create(self, path: str, nbytes: int) -> None:
-        mmapio.create(path, nbytes, "u1", raw=True).close()
-        os.unlink(path)
+            def ours(nbytes: int = nbytes) -> None:
+                mmapio.create(path, nbytes, "u1", raw=True).close()
 
-    def create_memmap(self, path: str, nbytes: int) -> None:
-        np.memmap(path, "u1", "w+", shape=nbytes)
-        os.unlink(path)
+            def theirs(nbytes: int = nbytes) -> None:
+                np.memmap(path, "u1", "w+", shape=nbytes)
+
+            ways: dict[str, Work] = {
+                "mmapio": lambda create=ours: _then_gone(create, path),  # type: ignore[misc]
+                "numpy.memmap": lambda create=theirs: _then_gone(create, path),  # type: ignore[misc]
+            }
+            yield Row(f"create {size(nbytes)}", figure, {}, ways)
 
     def resizing(self) -> Row:
         path = self.noise("resized.bin", MIB)
@@ -457,15 +402,14 @@ def _prepared(kind: Any) -> Iterator[Any]:
         benchmark.teardown()
 
 
+def _then_gone(create: Callable[[], None], path: str) -> float:
+    """Return how long it takes to make a file, and delete it, which takes longer."""
+    taken_s = common.elapsed_s(create)
+    os.unlink(path)
+    return taken_s
+
+
 def _count_shared(shared: Any, count: int, *_: Any) -> None:
     for _ in range(count):
         with shared.get_lock():
             shared.value += 1
-
-
-def size(nbytes: int) -> str:
-    """Return a number of bytes in the largest unit that divides it."""
-    for shift, unit in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
-        if nbytes >> shift and not nbytes & ((1 << shift) - 1):
-            return f"{nbytes >> shift} {unit}"
-    return f"{nbytes} B"

@@ -24,10 +24,10 @@ class Bar(NamedTuple):
 BARS = [
     Bar("bench_slices.Slice.track_ratio_memmap", "slice an array", "numpy.memmap"),
     Bar("bench_slices.Chunks.track_ratio_memmap", "iterate by 4 KiB", "numpy.memmap"),
-    Bar("bench_scan.SumOfBytes.track_ratio_numpy", "sum 1 GiB of bytes", "np.sum"),
+    Bar("bench_scan.SumOfBytes.track_ratio_numpy", "sum of bytes", "np.sum"),
     Bar("bench_gather.GatherCold.track_ratio_memmap", "random rows from disk", "numpy.memmap"),
     Bar("bench_gather.GatherWarm.track_ratio_numpy", "random rows in memory", "np.take"),
-    Bar("bench_touch.TouchFirst.track_ratio_better", "map a cached GiB", "loop or madvise"),
+    Bar("bench_touch.TouchFirst.track_ratio_better", "map a cached file", "loop or madvise"),
     Bar("bench_atomics.FromPython.track_ratio_value", "shared counter", "multiprocessing.Value"),
     Bar("bench_growth.Append.track_ratio_npy_append_array", "append rows", "npy-append-array"),
     Bar("bench_open.OpenNpy.track_ratio_load", "open a .npy file", "np.load(mmap_mode=)"),
