@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
 
 def measured(quick: bool) -> page.Figures:
     """Return all figures of the page."""
-    begin = time.perf_counter()
+    begin, found = time.perf_counter(), facts()
     if quick:
         common.LARGE_BYTES = min(common.LARGE_BYTES, QUICK_BYTES)
     else:
@@ -68,7 +68,8 @@ def measured(quick: bool) -> page.Figures:
         _told(f"row {figure.target.row}", lambda figure=figure: figure.found()._asdict())
         for figure in ratios.figures()
     ]
-    figures["facts"] = facts() | {"measured in": f"{time.perf_counter() - begin:.0f} s"}
+    found["largest file"] = tables.size(common.LARGE_BYTES)
+    figures["facts"] = found | {"measured in": f"{time.perf_counter() - begin:.0f} s"}
     return figures
 
 
@@ -84,7 +85,7 @@ def facts() -> dict[str, str]:
         "memory": f"{_memory_bytes() / (1 << 30):.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "file system": _file_system(),
-        "largest file": tables.size(common.LARGE_BYTES),
+        "load before": f"{os.getloadavg()[0]:.1f} processes",
     }
 
 
