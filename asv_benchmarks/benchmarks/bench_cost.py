@@ -23,12 +23,16 @@ MAPPINGS = 10_000
 DESCRIPTORS = 1024
 
 OPEN_MANY = """
-import resource, time
+import io, resource, time
+import numpy as np
 import mmapio
 directory, count, descriptors = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 paths = [f"{directory}/{number}.npy" for number in range(count)]
+content = io.BytesIO()
+np.save(content, np.zeros(512))
 for path in paths:
-    mmapio.create(path, 512, "f8", reserve=False).close()
+    with open(path, "wb") as file:
+        file.write(content.getbuffer())
 resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
 arrays, ends = [], [time.perf_counter()]
 for path in paths:
