@@ -49,6 +49,8 @@ def main() -> None:
     mpl.rcParams.update({"font.family": "DejaVu Sans", "font.size": 9, "svg.hashsalt": "mmapio"})
     figure, axes = plt.subplots(figsize=(7.2, 0.32 * len(bars) + 0.7), layout="constrained")
     draw(axes, bars)
+    if figures["quick"]:
+        axes.set_xlabel("of a quick run: few samples, small files", color=INK)
     figure.savefig(HERE / "ratios.svg", transparent=True, metadata={"Date": None})
 
 
