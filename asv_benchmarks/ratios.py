@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import benchmarks
 import numpy as np
+from benchmarks import common
 
 import mmapio
 
@@ -38,28 +39,50 @@ class Figure(NamedTuple):
         with prepared(self.kind, self.parameters) as benchmark:
             return float(getattr(benchmark, self.method)(*self.parameters))
 
-    def line(self) -> tuple[str, bool]:
-        """Measure, and return the line of the table, and whether the target was missed."""
-        method, missed = getattr(self.kind, self.method), False
+    def found(self) -> Found:
+        """Measure, and hold the figure to its target."""
+        method = getattr(self.kind, self.method)
+        name = f"{self.kind.__module__.rpartition('.')[2]}.{self.kind.__name__}.{self.method}"
         what, _, _ = method.__doc__.partition(" (target")
         what += "".join(f", {_of_bytes(value)}" for value in self.parameters)
         try:
-            found = self.measure()
-            missed = found > self.target.at_most
-            figure, verdict = f"{found:10.4g}", "FAIL" if missed else "pass"
+            figure = self.measure()
         except NotImplementedError as error:  # as asv understands it
-            figure, verdict, what = f"{'-':>10}", "skip", f"{what}: {error}"
-        limit = f"{self.target.at_most:10.4g} {method.unit:5}"
-        return f"{self.target.row:3} {figure} {limit} {verdict}  {what}", missed
+            return Found(*self.target, name, what, method.unit, None, str(error))
+        return Found(*self.target, name, what, method.unit, figure)
+
+
+class Found(NamedTuple):
+    """What a benchmark with a target found; it has a figure, or was skipped for a reason."""
+
+    row: int
+    at_most: float
+    reason: str
+    name: str
+    what: str
+    unit: str
+    figure: float | None
+    skipped: str = ""
+
+    @property
+    def missed(self) -> bool:
+        return self.figure is not None and self.figure > self.at_most
+
+    def line(self) -> str:
+        """Return the line of the table."""
+        figure = f"{'-':>10}" if self.figure is None else f"{self.figure:10.4g}"
+        verdict = "skip" if self.figure is None else "FAIL" if self.missed else "pass"
+        what = f"{self.what}: {self.skipped}" if self.skipped else self.what
+        return f"{self.row:3} {figure} {self.at_most:10.4g} {self.unit:5} {verdict}  {what}"
 
 
 @contextlib.contextmanager
 def prepared(kind: type, parameters: tuple[Any, ...]) -> Iterator[Any]:
     """Yield a benchmark between its `setup` and its `teardown`, if it has them, as asv does."""
     benchmark = kind()
-    if hasattr(benchmark, "setup"):
-        benchmark.setup(*parameters)
     try:
+        if hasattr(benchmark, "setup"):
+            benchmark.setup(*parameters)
         yield benchmark
     finally:
         if hasattr(benchmark, "teardown"):
@@ -110,12 +133,13 @@ def main(arguments: list[str]) -> int:
         "ratios are of times, ours by the peer's"
     )
     _print("row     figure    at most unit")
+    common.thorough()
     missed = 0
     for figure in found:
         if figure.target.row in rows:
-            line, failed = figure.line()
-            _print(line)
-            missed += failed
+            result = figure.found()
+            _print(result.line())
+            missed += result.missed
     return 1 if missed else 0
 
 

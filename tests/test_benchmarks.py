@@ -9,13 +9,18 @@ import importlib
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "asv_benchmarks"))
 ratios = importlib.import_module("ratios")
-common = importlib.import_module("benchmarks.common")
+common, bench_cost, bench_memory, bench_peers = (
+    importlib.import_module(f"benchmarks.{name}")
+    for name in ("common", "bench_cost", "bench_memory", "bench_peers")
+)
 
 KINDS = list(ratios.classes())
 
@@ -27,19 +32,37 @@ def _quick_and_in_sight(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setattr(common, "LARGE_BYTES", 32 << 20)
     monkeypatch.setattr(common, "FRESH_ROUNDS", 1)
     monkeypatch.setattr(common, "SAMPLE_S", 0)
+    monkeypatch.setattr(bench_cost, "MAPPINGS", 100)
+    monkeypatch.setattr(bench_cost, "DESCRIPTORS", 50)
+    monkeypatch.setattr(bench_memory, "MAPPINGS", 100)
+    monkeypatch.setattr(bench_peers, "SIZES", (1 << 20, 1 << 20))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.chdir(tmp_path)
 
 
 def benchmarks_of(kind: type) -> list[str]:
-    return [name for name in dir(kind) if name.startswith(("time_", "timeraw_", "track_"))]
+    return [
+        name for name in dir(kind) if name.startswith(("time_", "timeraw_", "track_", "peakmem_"))
+    ]
+
+
+def smallest_of(kind: type) -> list[tuple[Any, ...]]:
+    """Return the first parameters, of each implementation if it is one of them."""
+    combinations = ratios.combinations(kind)
+    names = getattr(kind, "param_names", ())
+    if "implementation" not in names:
+        return combinations[:1]
+    at = names.index("implementation")
+    return list({found[at]: found for found in reversed(combinations)}.values())
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for kind in KINDS for name in benchmarks_of(kind)]
+    ("kind", "name", "smallest"),
+    [(k, name, found) for k in KINDS for name in benchmarks_of(k) for found in smallest_of(k)],
 )
-def test_benchmark_runs_and_leaves_nothing(kind: type, name: str, tmp_path: Path) -> None:
-    smallest = ratios.combinations(kind)[0]
+def test_benchmark_runs_and_leaves_nothing(
+    kind: type, name: str, smallest: tuple[Any, ...], tmp_path: Path
+) -> None:
     try:
         with ratios.prepared(kind, smallest) as benchmark:
             found = getattr(benchmark, name)(*smallest)
@@ -51,6 +74,73 @@ def test_benchmark_runs_and_leaves_nothing(kind: type, name: str, tmp_path: Path
     elif name.startswith("track_"):
         assert found > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def available(name: str, path: Path) -> Any:
+    """Return an implementation over a file, or skip the test."""
+    try:
+        return bench_peers.PEERS[name](str(path))
+    except NotImplementedError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("name", bench_peers.that_can("open"))
+def test_all_implementations_give_the_same_answers(name: str, tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).integers(0, 256, (300, 4096), "u1")
+    indices = np.array([7, 299, 7, 0])
+    peer = available(name, tmp_path / "rows")
+    peer.save(rows)
+    with peer.open() as opened:
+        assert opened[299, 5] == rows[299, 5]
+        assert np.array_equal(peer.read(opened, 3, 19), rows[3:19])
+        assert np.array_equal(np.concatenate([*peer.chunks(opened)]), rows)
+        assert peer.sum(opened, 1) == peer.sum(opened, 2) == rows.sum(dtype="i8")
+        assert np.array_equal(peer.gather(opened, indices), rows[indices])
+        del opened
+    if name in bench_peers.that_can("write"):
+        with peer.open("r+") as opened:
+            peer.write(opened, 16, rows[:2])
+            del opened
+        with peer.open() as opened:
+            assert np.array_equal(peer.read(opened, 15, 19), rows[[15, 0, 1, 18]])
+            del opened
+
+
+@pytest.mark.parametrize("name", bench_peers.that_can("counter"))
+def test_all_counters_count(name: str, tmp_path: Path) -> None:
+    with available(name, tmp_path / "word").counter() as add:
+        for _ in range(3):
+            add()
+    word = tmp_path / "word"
+    assert not word.exists() or np.fromfile(word, "i8") == 3
+
+
+@pytest.mark.parametrize("name", bench_peers.that_can("append"))
+def test_all_that_append_keep_what_they_got(name: str, tmp_path: Path) -> None:
+    blocks = [np.full((16, 4096), number, "u1") for number in range(3)]
+    path = tmp_path / "rows"
+    peer = available(name, path)
+    peer.append(blocks)
+    if name in ("h5py", "zarr"):
+        with peer.open() as opened:
+            found = opened[:]
+    elif path.read_bytes()[:6] == b"\x93NUMPY":
+        found = np.load(path)
+    else:
+        found = np.fromfile(path, "u1").reshape(-1, 4096)
+    assert np.array_equal(found, np.concatenate(blocks))
+
+
+@pytest.mark.parametrize("implementation", [0, 1])
+@pytest.mark.parametrize("work", bench_memory.WORK)
+def test_work_whose_memory_is_measured_runs(
+    work: str, implementation: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rows.bin"
+    np.arange(64 << 10, dtype="i4").tofile(path)
+    code = bench_memory.PEAK.format(work=bench_memory.WORK[work][implementation])
+    exec(code, {"sys": SimpleNamespace(argv=["", str(path), str(path), "10"])})
+    assert int(capsys.readouterr().out) > 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -66,7 +156,7 @@ def test_every_figure_has_a_unit(kind: type) -> None:
 
 
 def test_all_rows_that_are_built_have_a_target() -> None:
-    rows = {*range(1, 9), *range(12, 27)}
+    rows = {*range(1, 9), *range(12, 29)}
     assert rows <= {figure.target.row for figure in ratios.figures()}
 
 

@@ -77,6 +77,8 @@ class ReduceChunks(InTemporaryDirectory):
         super().setup()
         self.ours = mmapio.open(self.noise("chunks.bin", 16 << 20), dtype="u1")
         self.ndarray = self.ours.ndarray
+        for compiled in (self.time_reduce_chunks, self.time_floor):
+            compiled()
 
     def time_reduce_chunks(self) -> None:
         kernels.reduce_chunks(self.ours, first, add, 0, chunk=CHUNK_BYTES)
@@ -109,6 +111,7 @@ class DropBehind(InTemporaryDirectory):
         super().setup()
         self.file = self.noise("large.bin", common.LARGE_BYTES)
         self.ours = mmapio.open(self.file, dtype="i8")
+        kernels.reduce_chunks(self.ours[:1], total, add, 0)  # compiles
 
     def scan(self, drop_behind: bool) -> None:
         kernels.reduce_chunks(self.ours, total, add, 0, drop_behind=drop_behind)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +13,6 @@ from mmapio import _os, kernels
 
 from . import common, floor
 from .common import InTemporaryDirectory, elapsed_s, target
-
-TMPFS = "/dev/shm"
 
 
 class TouchWarm(InTemporaryDirectory):
@@ -64,10 +60,7 @@ class TouchFirst(InTemporaryDirectory):
     param_names = ("place",)
 
     def setup(self, place: str) -> None:
-        if place == "tmpfs" and not os.path.isdir(TMPFS):
-            raise NotImplementedError(f"there is no {TMPFS}")
-        directory = TMPFS if place == "tmpfs" else None
-        self.directory = tempfile.TemporaryDirectory(prefix="mmapio-benchmark-", dir=directory)
+        self.directory = common.directory_in(place)
         self.file = self.noise("cached.bin", common.LARGE_BYTES)
 
     def first_touch_s(self, touch: Callable[[NDArray[np.uint8]], object]) -> float:

@@ -15,7 +15,7 @@ __all__ = ["first_bytes", "read_all", "touch"]
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@numba.njit(nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _add_words(words: NDArray[np.uint64]) -> Any:
     total = np.uint64(0)
     for i in range(words.size):
@@ -36,7 +36,7 @@ def read_all(data: NDArray[Any]) -> None:
         thread.join()
 
 
-@numba.njit(nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def touch(data: NDArray[np.uint8], page: int) -> int:
     """Read a byte of every page, in one thread, as the crate's `touch_pages` does."""
     total = 0
@@ -45,7 +45,7 @@ def touch(data: NDArray[np.uint8], page: int) -> int:
     return total
 
 
-@numba.njit(nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def first_bytes(data: NDArray[np.uint8], chunk: int) -> int:
     """Add up the first byte of each chunk."""
     total = 0

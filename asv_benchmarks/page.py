@@ -1,0 +1,162 @@
+"""The page of figures: from what `compare.py` measured to Markdown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Figures = dict[str, Any]
+
+HEAD = """# Performance
+
+Made by `python asv_benchmarks/compare.py --output docs/performance.md`; not by hand. The same
+command makes this page for your machine, and `performance.json` beside it, which has every figure.
+
+| | |
+|---|---|
+{facts}
+
+Times are medians; all ways of one line are measured in turns inside one process, so that what slows
+the machine slows all of them. A ratio is the time of mmapio divided by that of the peer: **below 1,
+mmapio is faster**. In the last column of a table the peer is the fastest of the line.{quick}
+"""
+
+TARGETS = """
+## Targets
+
+{count} figures are held to targets, by the rows of the project's list: {met} are met, {missed} are
+missed, {skipped} could not be measured here. `python asv_benchmarks/ratios.py ROW` measures a row
+again. A ratio is marked x.
+
+| row | what | figure | at most | |
+|---|---|---|---|---|
+{lines}
+"""
+
+CRATE = """
+## The crate's tables
+
+The tables of the page of [mmap-io](https://crates.io/crates/mmap-io) {crate}, a crate for Rust.
+**Its figures are quoted from there and are of another machine** (Windows 11, NTFS on an SSD): they
+are for orientation, and no ratio is made of them.
+"""
+
+PEERS = """
+## Peers
+
+The same work by what is used today, each as its own documentation would have it: rows of 4 KiB,
+in a file of {nbytes}. Cold files have no page in the page cache, which is made sure of.
+Milliseconds, with what opening and closing take; a dash: nobody would do it with that.
+"""
+
+MEMORY = """
+## Memory
+
+The most anonymous memory that work takes, beyond the pages of its file, in MiB. The file has
+{nbytes}; `append` copies it, `gather` returns 8,192 rows of 4 KiB, `open` has 10,000 arrays at
+once.
+
+| work | mmapio | numpy.memmap |
+|---|---|---|
+{lines}
+"""
+
+
+def page(figures: Figures) -> str:
+    """Return the page."""
+    facts = "\n".join(f"| {name} | {value} |" for name, value in figures["facts"].items())
+    quick = " These are of a quick run: few samples, small files." if figures["quick"] else ""
+    parts = [HEAD.format(facts=facts, quick=quick), targets(figures["targets"])]
+    parts.append(CRATE.format(crate=figures["crate"]))
+    parts += [table(one) for one in figures["tables"]]
+    parts += [peers(figures["peers"]), memory(figures["memory"])]
+    return "".join(parts)
+
+
+def targets(found: list[Figures]) -> str:
+    """Return the table of all figures that have a target."""
+    verdicts = [verdict(one) for one in found]
+    lines = "\n".join(
+        f"| {one['row']} | {one['what']} | {_amount(one['figure'])} | "
+        f"{_amount(one['at_most'])} {one['unit']} | {told} |"
+        for one, told in zip(found, verdicts, strict=True)
+    )
+    met = verdicts.count("met")
+    skipped = sum(told.startswith("skipped") for told in verdicts)
+    missed = len(found) - met - skipped
+    return TARGETS.format(count=len(found), met=met, missed=missed, skipped=skipped, lines=lines)
+
+
+def verdict(found: Figures) -> str:
+    """Say whether a target was met, and why not."""
+    if found["figure"] is None:
+        return f"skipped: {found['skipped']}"
+    if found["figure"] <= found["at_most"]:
+        return "met"
+    return f"**missed**: {found['reason']}" if found["reason"] else "**missed**"
+
+
+def table(found: Figures) -> str:
+    """Return one of the crate's tables, with what each way took."""
+    rows = found["rows"]
+    ways = list(dict.fromkeys(way for row in rows for way in row["seconds"]))
+    quotes = any(row["crate"] for row in rows)
+    head = ["", *(["crate, elsewhere"] if quotes else []), *ways, "mmapio / fastest peer"]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for row in rows:
+        seconds = row["seconds"]
+        crate = [row["crate"] or "-"] if quotes else []
+        times = [duration(seconds[way]) if way in seconds else "-" for way in ways]
+        lines.append(_line([row["what"], *crate, *times, against_fastest(seconds)]))
+    note = f"{found['note']}\n\n" if found["note"] else ""
+    return f"\n### {found['title']}\n\n{note}" + "\n".join(lines) + "\n"
+
+
+def against_fastest(seconds: dict[str, float]) -> str:
+    """Return the time of mmapio as a multiple of that of the fastest other way."""
+    others = [taken for way, taken in seconds.items() if way != "mmapio"]
+    return _amount(seconds["mmapio"] / min(others)) if others and "mmapio" in seconds else "-"
+
+
+def peers(found: Figures) -> str:
+    """Return the table of all implementations."""
+    ways = [way for way in found["ways"] if way != "mmapio"]
+    head = ["", "mmapio", *ways, "mmapio / fastest peer"]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for row in found["rows"]:
+        seconds = row["seconds"]
+        times = [_milliseconds(seconds.get(way)) for way in ("mmapio", *ways)]
+        lines.append(_line([row["what"], *times, against_fastest(seconds)]))
+    told = "".join(f"\n{way}: {reason}.\n" for way, reason in found["skipped"].items())
+    return PEERS.format(nbytes=found["nbytes"]) + "\n" + "\n".join(lines) + "\n" + told
+
+
+def memory(found: Figures) -> str:
+    """Return the table of anonymous memory."""
+    lines = "\n".join(
+        _line([work, *(f"{peak:.1f}" for peak in peaks.values())])
+        for work, peaks in found["peaks"].items()
+    )
+    return MEMORY.format(nbytes=found["nbytes"], lines=lines)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it."""
+    for limit, scale, unit in ((1e-6, 1e9, "ns"), (1e-3, 1e6, "µs"), (1.0, 1e3, "ms")):
+        if seconds < limit:
+            return f"{_amount(seconds * scale)} {unit}"
+    return f"{_amount(seconds)} s"
+
+
+def _amount(value: float | None) -> str:
+    """Return a number with three digits, or as many as its whole part has."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "-" if seconds is None else _amount(seconds * 1e3)
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
