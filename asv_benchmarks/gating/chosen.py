@@ -32,7 +32,9 @@ def chosen(text: str) -> list[Benchmark]:
     [Benchmark(name='bench_a.A.time_b', reference='disk', parameters=(), instructions=False)]
     """
     entries = tomllib.loads(text)["benchmark"]
-    return [Benchmark(**entry | {"parameters": (*entry.get("parameters", ()),)}) for entry in entries]
+    return [
+        Benchmark(**entry | {"parameters": (*entry.get("parameters", ()),)}) for entry in entries
+    ]
 
 
 def suite_of(tree: Path) -> Path:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-MEMORY_BYTES = 8 << 20
+MEMORY_BYTES = 16 << 20  # more than a core's own caches hold
 PAGE = bytes(range(256)) * 16
 
 
@@ -34,7 +34,7 @@ def system(directory: str) -> Callable[[], object]:
     """Return some system calls: open a file, look at it, map it, touch it, let it go."""
     path = os.path.join(directory, "system.bin")
     with open(path, "wb") as file:
-        file.truncate(MEMORY_BYTES)
+        file.write(PAGE)  # a fault maps all pages that it finds in the cache: let there be one
 
     def work() -> None:
         fd = os.open(path, os.O_RDWR)

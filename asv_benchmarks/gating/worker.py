@@ -22,6 +22,8 @@ SAMPLE_S = 5e-4
 # A turn: so long samples are taken, of the benchmark and of the reference in turns.
 TURN_S = 15e-3
 FEWEST_SAMPLES = 3
+# Where Linux tells how long a thread had work to do and got no CPU: nanoseconds, the second number.
+WAITS = "/proc/thread-self/schedstat"
 
 
 class Prepared(NamedTuple):
@@ -41,6 +43,7 @@ class Worker:
         self.references: dict[str, tuple[Callable[[], object], int]] = {}
         directory = tempfile.TemporaryDirectory(prefix="mmapio-gate-")
         self.directory = open_until.enter_context(directory)
+        self.waits = Waits()
 
     def prepare(self, key: str, name: str, parameters: list[Any], reference: str) -> dict[str, Any]:
         """Set a benchmark up, and tell how many calls make a sample; or why there is none."""
@@ -80,12 +83,17 @@ class Worker:
         work()  # what ran in between has taken the caches
         reference()
         gc.disable()
-        end = time.perf_counter() + TURN_S
-        while len(work_s) < FEWEST_SAMPLES or time.perf_counter() < end:
-            reference_s.append(sample_s(reference, references))
-            work_s.append(sample_s(work, calls))
+        while len(work_s) < FEWEST_SAMPLES or sum(work_s) * calls < TURN_S / 2:
+            reference_s.append(self.sample_s(reference, references))
+            work_s.append(self.sample_s(work, calls))
         gc.enable()
         return {"s": undisturbed(work_s), "reference_s": undisturbed(reference_s)}
+
+    def sample_s(self, work: Callable[[], object], calls: int) -> float:
+        """Return the time of one call, of so many in a row, without the time in line for a CPU."""
+        before_s = self.waits.so_far_s()
+        taken_s = elapsed_s(work, calls)
+        return (taken_s - (self.waits.so_far_s() - before_s)) / calls
 
     def repeat(self, key: str, calls: int) -> dict[str, float]:
         """Call a benchmark so often, between two calls of `os.getppid`, which a counter sees."""
@@ -112,21 +120,31 @@ def keep_to_one_cpu() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
-def sample_s(work: Callable[[], object], calls: int) -> float:
-    """Return the time of one call, of so many in a row."""
+def elapsed_s(work: Callable[[], object], calls: int) -> float:
+    """Return the time of so many calls in a row."""
     turns = range(calls)
     begin = time.perf_counter()
     for _ in turns:
         work()
-    return (time.perf_counter() - begin) / calls
+    return time.perf_counter() - begin
 
 
 def calls_of(work: Callable[[], object]) -> int:
     """Return how many calls in a row make a sample."""
     calls = 1
-    while sample_s(work, calls) * calls < SAMPLE_S:
+    while elapsed_s(work, calls) < SAMPLE_S:
         calls *= 2
     return calls
+
+
+class Waits:
+    """How long this thread has waited for a CPU, while others had it; 0 where nobody knows."""
+
+    def __init__(self) -> None:
+        self.fd = os.open(WAITS, os.O_RDONLY) if os.path.exists(WAITS) else None
+
+    def so_far_s(self) -> float:
+        return int(os.pread(self.fd, 64, 0).split()[1]) / 1e9 if self.fd is not None else 0.0
 
 
 def main(tree: str, suite: str) -> None:
