@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 # A sample: long against the clock, short against the turns that a busy machine gives to processes.
 SAMPLE_S = 5e-4
-# A turn: so long samples are taken, of the benchmark and of the reference in turns.
-TURN_S = 15e-3
+# A turn: so long a benchmark is at work, with samples of the reference in between.
+TURN_S = 5e-3
 FEWEST_SAMPLES = 3
 # Where Linux tells how long a thread had work to do and got no CPU: nanoseconds, the second number.
 WAITS = "/proc/thread-self/schedstat"
@@ -83,7 +83,7 @@ class Worker:
         work()  # what ran in between has taken the caches
         reference()
         gc.disable()
-        while len(work_s) < FEWEST_SAMPLES or sum(work_s) * calls < TURN_S / 2:
+        while len(work_s) < FEWEST_SAMPLES or sum(work_s) * calls < TURN_S:
             reference_s.append(self.sample_s(reference, references))
             work_s.append(self.sample_s(work, calls))
         gc.enable()
