@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gating import instructions
-from gating.chosen import HERE, Benchmark, chosen_by, suite_of
+from gating.chosen import HERE, Benchmark, listed_in, suite_of
 from gating.decision import (
     MEASURED,
     Estimate,
@@ -102,7 +102,8 @@ class Comparison(NamedTuple):
         again = {}
         if suspects:
             _print(f"once more: {', '.join(map(str, suspects))}")
-            groups_again, _ = self.look(suspects, *self.again)
+            groups_again, absent_again = self.look(suspects, *self.again)
+            absent |= absent_again
             again = {name: estimate(_ratios(pairs)) for name, pairs in groups_again.items()}
             groups |= groups_again
         counted = self.count(list(groups)) if counting else {}
@@ -137,9 +138,12 @@ class Comparison(NamedTuple):
 
 def removed(base: Path, benchmarks: list[Benchmark]) -> list[Row]:
     """Return a row for each benchmark that the base names and the head does not."""
-    now = {benchmark.name for benchmark in benchmarks}
-    gone = [benchmark for benchmark in chosen_by(base) if benchmark.name not in now]
-    return [Row(benchmark, Verdict.REMOVED, reason="it is not in the list") for benchmark in gone]
+    now = set(map(str, benchmarks))
+    before = listed_in(base / HERE.name)
+    gone = [benchmark for benchmark in before if str(benchmark) not in now]
+    return [
+        Row(benchmark, Verdict.REMOVED, reason="the head does not list it") for benchmark in gone
+    ]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -163,9 +167,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _compare(trees: tuple[Path, Path], names: tuple[str, str], options: Any) -> int:
-    wanted = [b for b in chosen_by(trees[1]) if options.only is None or options.only in str(b)]
+    suite = suite_of(trees[1])
+    wanted = [b for b in listed_in(suite) if options.only is None or options.only in str(b)]
     looks = (QUICK, QUICK) if options.quick else (FIRST, AGAIN)
-    comparison = Comparison(trees, suite_of(trees[1]), wanted, options.threshold, *looks)
+    comparison = Comparison(trees, suite, wanted, options.threshold, *looks)
     counting = not options.no_instructions and instructions.can_count()
     try:
         rows = comparison.rows(counting)

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gating.chosen import HERE, chosen_by, suite_of
+from gating.chosen import HERE
 from gating.decision import FAILURES
 from gating.plants import PLANTS, Plant, code_of, plant
 
@@ -76,8 +76,7 @@ def false_alarms(trees: tuple[Path, Path], runs: int, under: Sequence[str]) -> i
 
 def is_found(what: Plant, clean: Path, directory: Path, under: Sequence[str]) -> bool:
     """Return whether the gate tells of a slow-down by the benchmark that it was made for."""
-    suite = suite_of(clean)
-    code = code_of(what, clean, suite, chosen_by(clean))
+    code = code_of(what, clean, HERE)
     run = gate(clean, plant(what, clean, directory, code), under)
     found = what.benchmark in run.failures()
     _print(f"{what.name} made slower, by {code!r}: {'found' if found else 'MISSED'}; {_told(run)}")
@@ -98,7 +97,7 @@ def main(arguments: Sequence[str]) -> int:
         trees = tuple(copy_of(HERE.parent, directory / side) for side in ("one", "other"))
         failed = false_alarms((trees[0], trees[1]), options.runs, under)
         found = sum(is_found(what, trees[0], directory / what.name, under) for what in wanted)
-    _print(f"{failed} of {options.runs} runs failed where nothing changed; ")
+    _print(f"{failed} of {options.runs} runs failed where nothing changed;")
     _print(f"{found} of {len(wanted)} slow-downs of a quarter were found")
     return 0 if failed <= FALSE_ALARMS and found == len(wanted) else 1
 

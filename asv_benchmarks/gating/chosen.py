@@ -43,6 +43,7 @@ def suite_of(tree: Path) -> Path:
     return suite if (suite / LIST).exists() else HERE
 
 
-def chosen_by(tree: Path) -> list[Benchmark]:
-    """Return what a tree names; what this directory names, if that tree has no list yet."""
-    return chosen((suite_of(tree) / LIST).read_text(encoding="utf-8"))
+def listed_in(suite: Path) -> list[Benchmark]:
+    """Return what a directory of benchmarks has in its list; nothing, if it has none."""
+    file = suite / LIST
+    return chosen(file.read_text(encoding="utf-8")) if file.exists() else []

@@ -64,11 +64,11 @@ def _counts(counters: list[_Counter], benchmark: Benchmark) -> tuple[int, int] |
             request(counter.side)
         return [counter.side.answer() for counter in counters]
 
-    if not all("calls" in answer for answer in ask(lambda side: side.prepare(benchmark))):
+    if any(ask(lambda side: side.prepare(benchmark))):
         return None
     totals = []
     for calls in (CALLS, 2 * CALLS):
-        ask(lambda side, calls=calls: side.send("repeat", key=str(benchmark), calls=calls))  # type: ignore[misc]
+        ask(lambda side, calls=calls: side.send("repeat", key=str(benchmark), calls=calls))
         totals.append([counter.newest() for counter in counters])
     base, head = ((twice - once) // CALLS for once, twice in zip(*totals, strict=True))
     return base, head

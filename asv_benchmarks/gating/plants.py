@@ -10,13 +10,11 @@ import timeit
 from pathlib import Path
 from typing import NamedTuple
 
-from .chosen import Benchmark
+from .chosen import Benchmark, listed_in
 from .sides import Side
 
 SHARE = 0.25
 TURNS = 9
-# Iterations of the longest loop that is planted.
-MOST = 1 << 20
 
 
 class Plant(NamedTuple):
@@ -79,11 +77,11 @@ def planted(source: str, function: str, code: str) -> str:
     return "\n".join(lines) + "\n" * source.endswith("\n")
 
 
-def code_of(what: Plant, tree: Path, suite: Path, benchmarks: list[Benchmark]) -> str:
+def code_of(what: Plant, tree: Path, suite: Path) -> str:
     """Return the code to plant; where it is a loop, as long as this machine takes right now."""
     if what.code:
         return what.code
-    (benchmark,) = (benchmark for benchmark in benchmarks if str(benchmark) == what.benchmark)
+    (benchmark,) = (benchmark for benchmark in listed_in(suite) if str(benchmark) == what.benchmark)
     return loop_of(_time_s(benchmark, tree, suite) * SHARE / what.calls)
 
 
@@ -95,7 +93,11 @@ def loop_of(wanted_s: float) -> str:
         number = max(1, int(1e-3 / wanted_s))
         return min(loop.repeat(9, number)) / number
 
-    return _loop(bisect.bisect_left(range(MOST), wanted_s, key=taken_s))
+    turns = 1
+    while taken_s(turns) < wanted_s:
+        turns *= 2
+    fewest = turns // 2
+    return _loop(fewest + bisect.bisect_left(range(fewest, turns), wanted_s, key=taken_s))
 
 
 def _loop(turns: int) -> str:
@@ -105,5 +107,6 @@ def _loop(turns: int) -> str:
 def _time_s(benchmark: Benchmark, tree: Path, suite: Path) -> float:
     with Side(tree, suite) as side:
         side.prepare(benchmark)
-        calls = side.answer()["calls"]
+        side.answer()
+        calls = side.calls(benchmark)
         return statistics.median(side.turn(benchmark, calls).s for _ in range(TURNS))

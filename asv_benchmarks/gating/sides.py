@@ -71,10 +71,15 @@ class Side:
 
     def prepare(self, benchmark: Benchmark) -> None:
         given = {"name": benchmark.name, "parameters": benchmark.parameters}
-        self.send("prepare", key=str(benchmark), reference=benchmark.reference, **given)
+        self.send("prepare", key=str(benchmark), **given)
+
+    def calls(self, benchmark: Benchmark) -> int:
+        self.send("calls", key=str(benchmark))
+        calls: int = self.answer()["calls"]
+        return calls
 
     def turn(self, benchmark: Benchmark, calls: int) -> Sample:
-        self.send("turn", key=str(benchmark), calls=calls)
+        self.send("turn", key=str(benchmark), calls=calls, reference=benchmark.reference)
         return Sample(**self.answer())
 
     def close(self) -> None:
@@ -107,11 +112,11 @@ def measure(
             for side in (base, head):  # both at once: the first time, they compile
                 side.prepare(benchmark)
             answers = base.answer(), head.answer()
-            if all("calls" in answer for answer in answers):
-                calls[benchmark] = answers[0]["calls"]
-                found.pairs[benchmark] = []
-            else:
+            if any(answers):
                 found.absent[benchmark] = answers
+            else:
+                calls[benchmark] = base.calls(benchmark)
+                found.pairs[benchmark] = []
         for number in range(rounds):
             for benchmark in calls:
                 pair = _pair(base, head, benchmark, calls[benchmark], number % 2 == 1)

@@ -26,12 +26,11 @@ FEWEST_SAMPLES = 3
 WAITS = "/proc/thread-self/schedstat"
 
 
-class Prepared(NamedTuple):
-    """A benchmark that can be called, and its reference."""
+class Reference(NamedTuple):
+    """Work to time beside a benchmark, and how many calls of it make a sample."""
 
     work: Callable[[], object]
-    reference: Callable[[], object]
-    references: int
+    calls: int
 
 
 class Worker:
@@ -39,14 +38,14 @@ class Worker:
 
     def __init__(self, open_until: contextlib.ExitStack) -> None:
         self.open_until = open_until
-        self.prepared: dict[str, Prepared] = {}
-        self.references: dict[str, tuple[Callable[[], object], int]] = {}
+        self.prepared: dict[str, Callable[[], object]] = {}
+        self.references: dict[str, Reference] = {}
         directory = tempfile.TemporaryDirectory(prefix="mmapio-gate-")
         self.directory = open_until.enter_context(directory)
         self.waits = Waits()
 
-    def prepare(self, key: str, name: str, parameters: list[Any], reference: str) -> dict[str, Any]:
-        """Set a benchmark up, and tell how many calls make a sample; or why there is none."""
+    def prepare(self, key: str, name: str, parameters: list[Any]) -> dict[str, Any]:
+        """Set a benchmark up; or tell why that cannot be done."""
         try:
             work = self.set_up(name, parameters)
             work()
@@ -54,8 +53,8 @@ class Worker:
             return {"skipped": str(error)}
         except Exception as error:
             return {"failed": f"{type(error).__name__}: {error}"}
-        self.prepared[key] = Prepared(work, *self.reference(reference))
-        return {"calls": calls_of(work)}
+        self.prepared[key] = work
+        return {}
 
     def set_up(self, name: str, parameters: list[Any]) -> Callable[[], object]:
         module, kind, method = name.split(".")
@@ -67,24 +66,28 @@ class Worker:
         timed = getattr(benchmark, method)
         return lambda: timed(*parameters)
 
-    def reference(self, kind: str) -> tuple[Callable[[], object], int]:
+    def calls(self, key: str) -> dict[str, int]:
+        """Return how many calls of a benchmark make a sample."""
+        return {"calls": calls_of(self.prepared[key])}
+
+    def reference(self, kind: str) -> Reference:
         if kind not in self.references:
-            from gating.references import KINDS
+            from gating.references import KINDS  # numpy: where it is counted, nobody wants to wait
 
             work = KINDS[kind](self.directory)
             work()
-            self.references[kind] = work, calls_of(work)
+            self.references[kind] = Reference(work, calls_of(work))
         return self.references[kind]
 
-    def turn(self, key: str, calls: int) -> dict[str, float]:
+    def turn(self, key: str, calls: int, reference: str) -> dict[str, float]:
         """Return the times of one call of the benchmark, and of its reference."""
-        work, reference, references = self.prepared[key]
+        work, beside = self.prepared[key], self.reference(reference)
         work_s, reference_s = [], []
         work()  # what ran in between has taken the caches
-        reference()
+        beside.work()
         gc.disable()
         while len(work_s) < FEWEST_SAMPLES or sum(work_s) * calls < TURN_S:
-            reference_s.append(self.sample_s(reference, references))
+            reference_s.append(self.sample_s(*beside))
             work_s.append(self.sample_s(work, calls))
         gc.enable()
         return {"s": undisturbed(work_s), "reference_s": undisturbed(reference_s)}
@@ -97,7 +100,7 @@ class Worker:
 
     def repeat(self, key: str, calls: int) -> dict[str, float]:
         """Call a benchmark so often, between two calls of `os.getppid`, which a counter sees."""
-        work = self.prepared[key].work
+        work = self.prepared[key]
         turns = range(calls)
         os.getppid()
         for _ in turns:
