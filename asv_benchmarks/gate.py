@@ -38,7 +38,7 @@ from gating.trees import TreeError, merge_base, tree_of
 REPOSITORY = HERE.parent
 THRESHOLD = 0.15  # the most that may be lost
 # Pairs of processes, one after the other, and the rounds of each: at first, and for suspects.
-FIRST = (3, 8)
+FIRST = (3, 6)
 AGAIN = (5, 12)
 QUICK = (1, 2)
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from gating.chosen import HERE
 from gating.decision import FAILURES
-from gating.plants import PLANTS, Plant, code_of, plant
+from gating.plants import PLANTS, Plant, grown
 
 RUNS = 20
 FALSE_ALARMS = 1
@@ -76,10 +76,12 @@ def false_alarms(trees: tuple[Path, Path], runs: int, under: Sequence[str]) -> i
 
 def is_found(what: Plant, clean: Path, directory: Path, under: Sequence[str]) -> bool:
     """Return whether the gate tells of a slow-down by the benchmark that it was made for."""
-    code = code_of(what, clean, HERE)
-    run = gate(clean, plant(what, clean, directory, code), under)
+    tree, share = grown(what, clean, directory, HERE)
+    run = gate(clean, tree, under)
     found = what.benchmark in run.failures()
-    _print(f"{what.name} made slower, by {code!r}: {'found' if found else 'MISSED'}; {_told(run)}")
+    _print(
+        f"{what.name} made slower by {share:.0%}: {'found' if found else 'MISSED'}; {_told(run)}"
+    )
     return found
 
 

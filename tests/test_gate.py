@@ -298,7 +298,8 @@ def test_every_plant_takes_root(tmp_path: Path) -> None:
         assert what.benchmark in set(map(str, chosen.listed_in(chosen.HERE)))
 
 
-def test_a_planted_loop_takes_as_long_as_is_wanted() -> None:
-    short, long = plants.loop_of(1e-6), plants.loop_of(1e-4)
-    assert [text.startswith("for _ in range(") for text in (short, long)] == [True, True]
-    assert len(long) > len(short)
+def test_what_is_planted_fills_the_time() -> None:
+    (unit, few), (_, many) = plants._filling(1e-7), plants._filling(1e-6)
+    assert unit == "_ = 0"
+    assert 1 <= few < many
+    assert plants._filling(1e-3)[0] == "pass"

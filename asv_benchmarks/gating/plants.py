@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import bisect
 import shutil
 import statistics
 import timeit
@@ -11,10 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .chosen import Benchmark, listed_in
-from .sides import Side
+from .sides import Side, generations
 
 SHARE = 0.25
-TURNS = 9
+TOLERANCE = 0.03
+ATTEMPTS = 6
+PROCESSES, TURNS = 3, 9
+LONG_S = 2e-6
 
 
 class Plant(NamedTuple):
@@ -77,31 +79,43 @@ def planted(source: str, function: str, code: str) -> str:
     return "\n".join(lines) + "\n" * source.endswith("\n")
 
 
-def code_of(what: Plant, tree: Path, suite: Path) -> str:
-    """Return the code to plant; where it is a loop, as long as this machine takes right now."""
-    if what.code:
-        return what.code
-    (benchmark,) = (benchmark for benchmark in listed_in(suite) if str(benchmark) == what.benchmark)
-    return loop_of(_time_s(benchmark, tree, suite) * SHARE / what.calls)
+def grown(what: Plant, clean: Path, directory: Path, suite: Path) -> tuple[Path, float]:
+    """Return a tree that is slower by the share, and by how much it really is.
+
+    A loop is made longer or shorter until that is true, by the very processes that the gate uses.
+    """
+    (benchmark,) = (one for one in listed_in(suite) if str(one) == what.benchmark)
+    unit, units = "", 0
+    if not what.code:
+        unit, units = _filling(_time_s(benchmark, clean, suite) * SHARE / what.calls)
+    for attempt in range(ATTEMPTS):
+        code = what.code or filled(unit, units)
+        tree = plant(what, clean, directory / str(attempt), code)
+        share = _share(benchmark, (clean, tree), suite)
+        if what.code or abs(share - SHARE) < TOLERANCE:
+            break
+        units = max(1, round(units * min(4, SHARE / max(share, 0.05))))
+    return tree, share
 
 
-def loop_of(wanted_s: float) -> str:
-    """Return a loop that takes so long."""
+def filled(unit: str, units: int) -> str:
+    """Return a line of code that does nothing, so many times.
 
-    def taken_s(turns: int) -> float:
-        loop = timeit.Timer(_loop(turns))
-        number = max(1, int(1e-3 / wanted_s))
-        return min(loop.repeat(9, number)) / number
-
-    turns = 1
-    while taken_s(turns) < wanted_s:
-        turns *= 2
-    fewest = turns // 2
-    return _loop(fewest + bisect.bisect_left(range(fewest, turns), wanted_s, key=taken_s))
+    Examples
+    --------
+    >>> filled("_ = 0", 3)
+    '_ = 0; _ = 0; _ = 0'
+    >>> filled("pass", 3)
+    'for _ in range(3): pass'
+    """
+    return f"for _ in range({units}): pass" if unit == "pass" else "; ".join([unit] * units)
 
 
-def _loop(turns: int) -> str:
-    return f"for _ in range({turns}): pass"
+def _filling(wanted_s: float) -> tuple[str, int]:
+    """Return what to repeat how often, for about so long; the head of a loop takes long itself."""
+    unit = "pass" if wanted_s > LONG_S else "_ = 0"
+    each_s = min(timeit.repeat(filled(unit, 1000), number=1000)) / 1000 / 1000
+    return unit, max(1, round(wanted_s / each_s))
 
 
 def _time_s(benchmark: Benchmark, tree: Path, suite: Path) -> float:
@@ -110,3 +124,11 @@ def _time_s(benchmark: Benchmark, tree: Path, suite: Path) -> float:
         side.answer()
         calls = side.calls(benchmark)
         return statistics.median(side.turn(benchmark, calls).s for _ in range(TURNS))
+
+
+def _share(benchmark: Benchmark, trees: tuple[Path, Path], suite: Path) -> float:
+    found = [
+        statistics.median(pair.head.s / pair.base.s for pair in measured.pairs[benchmark])
+        for measured in generations(trees, suite, [benchmark], PROCESSES, TURNS)
+    ]
+    return statistics.median(found) - 1
