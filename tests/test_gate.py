@@ -16,6 +16,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "asv_benchmarks"))
 gate = importlib.import_module("gate")
+honesty = importlib.import_module("honesty")
 chosen = importlib.import_module("gating.chosen")
 decision = importlib.import_module("gating.decision")
 instructions = importlib.import_module("gating.instructions")
@@ -303,3 +304,41 @@ def test_what_is_planted_fills_the_time() -> None:
     assert unit == "_ = 0"
     assert 1 <= few < many
     assert plants._filling(1e-3)[0] == "pass"
+
+
+# Whether it can be trusted ------------------------------------------------------------------------
+
+
+def run(verdict: Any, *benchmarks: str) -> Any:
+    """Return a run in which these benchmarks got this verdict."""
+    row = {"verdict": verdict, "first": {"ratio": 1.2}, "again": {"ratio": 1.3}}
+    return honesty.Run(dict.fromkeys(benchmarks, row), verdict not in decision.FAILURES, 1.0)
+
+
+QUIET, ALARM = run("same", "x"), run("SLOWER", "x")
+FOUND = run("SLOWER", *(what.benchmark for what in plants.PLANTS))
+
+
+@pytest.mark.parametrize(
+    ("runs", "status", "line"),
+    [
+        ([QUIET] * 3 + [FOUND] * 5, 0, "0 of 3 runs failed where nothing changed"),
+        ([QUIET, ALARM, QUIET] + [FOUND] * 5, 0, "1 of 3 runs failed where nothing changed"),
+        ([ALARM, ALARM, QUIET] + [FOUND] * 5, 1, "2 of 3 runs failed where nothing changed"),
+        ([QUIET] * 3 + [FOUND] * 4 + [ALARM], 1, "4 of 5 slow-downs of a quarter were found"),
+        ([QUIET] * 4 + [FOUND] * 4, 1, "open made slower by 25%: found"),
+    ],
+)
+def test_what_is_trusted(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    runs: list[Any],
+    status: int,
+    line: str,
+) -> None:
+    left = iter(runs)
+    monkeypatch.setattr(honesty, "copy_of", lambda tree, directory: directory)
+    monkeypatch.setattr(honesty, "grown", lambda what, clean, directory, suite: (clean, 0.25))
+    monkeypatch.setattr(honesty, "gate", lambda base, head, under: next(left))
+    assert honesty.main(["--runs", "3"]) == status
+    assert line in capsys.readouterr().out
