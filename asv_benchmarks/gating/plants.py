@@ -14,6 +14,26 @@ from .sides import Side, generations
 
 SHARE = 0.25
 TOLERANCE = 0.03
+# A module for planted trees, with a decorator.
+LONGER = "_longer"
+DECORATOR = """
+from time import perf_counter
+
+
+def longer(share):
+    def decorate(function):
+        def slower(*arguments, **keywords):
+            begin = perf_counter()
+            result = function(*arguments, **keywords)
+            end = perf_counter()
+            while perf_counter() - end < (end - begin) * share:
+                pass
+            return result
+
+        return slower
+
+    return decorate
+"""
 ATTEMPTS = 6
 PROCESSES, TURNS = 3, 9
 LONG_S = 2e-6
@@ -22,8 +42,8 @@ LONG_S = 2e-6
 class Plant(NamedTuple):
     """A function of mmapio to slow down, and what is to find out.
 
-    The benchmark calls it `calls` times. What is planted is `code`, or a loop that takes the share
-    of the benchmark's time.
+    The benchmark calls it `calls` times. What is planted is `code`; where there is none, so many
+    statements without effect that they take the share of the benchmark's time.
     """
 
     name: str
@@ -37,7 +57,14 @@ class Plant(NamedTuple):
 PLANTS = (
     Plant("view", "_content.py", "view", "views.View.time_view_1000_times", 1000),
     Plant("open", "opening.py", "open", "open.OpenRaw.time_open(8388608)"),
-    Plant("flush", "_durable.py", "flush", "flush.FlushOnePage.time_flush"),
+    Plant(
+        "flush",
+        "_durable.py",
+        "flush",
+        "flush.FlushOnePage.time_flush",
+        # A disk is fast one moment and slow the next: what is a quarter now would not be one then.
+        code=f"@__import__('mmapio.{LONGER}', fromlist='.').longer({SHARE})",
+    ),
     Plant("append", "growable.py", "append", "growth.Append.time_append(64)", 1000),
     Plant(
         "kernel",
@@ -51,8 +78,9 @@ PLANTS = (
 
 
 def plant(what: Plant, tree: Path, directory: Path, code: str) -> Path:
-    """Return a copy of a tree with code in the first line of a function."""
+    """Return a copy of a tree with code in the first line of a function, or as a decorator."""
     shutil.copytree(tree / "mmapio", directory / "mmapio")  # with its compiled kernels
+    (directory / "mmapio" / f"{LONGER}.py").write_text(DECORATOR, encoding="utf-8")
     file = directory / "mmapio" / what.file
     file.write_text(
         planted(file.read_text(encoding="utf-8"), what.function, code), encoding="utf-8"
@@ -61,7 +89,9 @@ def plant(what: Plant, tree: Path, directory: Path, code: str) -> Path:
 
 
 def planted(source: str, function: str, code: str) -> str:
-    """Return a source with a line of code before the body of the one function of that name.
+    """Return a source with a line before the body of the one function of that name.
+
+    A decorator goes before the function.
 
     Examples
     --------
@@ -72,10 +102,11 @@ def planted(source: str, function: str, code: str) -> str:
         return 1
     """
     nodes = ast.walk(ast.parse(source))
-    (body,) = (n.body for n in nodes if isinstance(n, ast.FunctionDef) and n.name == function)
-    first = body[1] if isinstance(body[0], ast.Expr) else body[0]
+    (place,) = (n for n in nodes if isinstance(n, ast.FunctionDef) and n.name == function)
+    body = place.body[1] if isinstance(place.body[0], ast.Expr) else place.body[0]
+    before: ast.stmt = place if code.startswith("@") else body
     lines = source.splitlines()
-    lines.insert(first.lineno - 1, " " * first.col_offset + code)
+    lines.insert(before.lineno - 1, " " * before.col_offset + code)
     return "\n".join(lines) + "\n" * source.endswith("\n")
 
 

@@ -15,13 +15,13 @@ import mmapio
 from mmapio import kernels
 
 LIMIT = 0.5
-ROUNDS = 31
+ROUNDS = 11
 
 
 class Above:
     """Items above a limit, of files of two sizes."""
 
-    params = ([1 << 20, 64 << 20], [1, None])
+    params = ([1 << 20, 32 << 20], [1, None])
     param_names = ("nbytes", "threads")
 
     def setup(self, nbytes: int, threads: int | None) -> None:
