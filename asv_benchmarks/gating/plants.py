@@ -17,16 +17,25 @@ TOLERANCE = 0.03
 # A module for planted trees, with a decorator.
 LONGER = "_longer"
 DECORATOR = """
+import os
 from time import perf_counter
+
+WAITS = "/proc/thread-self/schedstat"
+FD = os.open(WAITS, os.O_RDONLY) if os.path.exists(WAITS) else None
+
+
+def now_s():
+    # Without the time in line for a CPU, as the gate has it.
+    return perf_counter() - (int(os.pread(FD, 64, 0).split()[1]) / 1e9 if FD else 0)
 
 
 def longer(share):
     def decorate(function):
         def slower(*arguments, **keywords):
-            begin = perf_counter()
+            begin = now_s()
             result = function(*arguments, **keywords)
-            end = perf_counter()
-            while perf_counter() - end < (end - begin) * share:
+            end = now_s()
+            while now_s() - end < (end - begin) * share:
                 pass
             return result
 
@@ -34,9 +43,6 @@ def longer(share):
 
     return decorate
 """
-ATTEMPTS = 6
-PROCESSES, TURNS = 3, 9
-LONG_S = 2e-6
 
 
 class Plant(NamedTuple):
