@@ -14,6 +14,9 @@ from .sides import Side, generations
 
 SHARE = 0.25
 TOLERANCE = 0.03
+ATTEMPTS = 6
+PROCESSES, TURNS = 3, 9
+LONG_S = 2e-6
 # A module for planted trees, with a decorator.
 LONGER = "_longer"
 DECORATOR = """
