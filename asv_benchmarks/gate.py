@@ -30,6 +30,7 @@ from gating.decision import (
     estimate,
     has_passed,
     is_suspect,
+    is_unsure,
     verdict,
 )
 from gating.sides import Pair, WorkerError, generations
@@ -40,6 +41,7 @@ THRESHOLD = 0.15  # the most that may be lost
 # Pairs of processes, one after the other, and the rounds of each: at first, and for suspects.
 FIRST = (3, 6)
 AGAIN = (5, 12)
+LOOKS = 3  # the most at a suspect, while it is unsure
 QUICK = (1, 2)
 
 
@@ -70,7 +72,7 @@ class Row(NamedTuple):
             counted = f"{(head / base - 1) * 100:+.1f} %"
         times = f"{_duration(self.base_s)} {_duration(self.head_s)}"
         interval = f"{found.low:5.2f} to {found.high:4.2f}"
-        looks = ", looked at twice" if self.again else ""
+        looks = ", after another look" if self.again else ""
         return (
             f"{self.benchmark!s:50} {times} {found.ratio:6.2f} {interval} {counted:>9} "
             f" {self.verdict}{looks}"
@@ -97,15 +99,21 @@ class Comparison(NamedTuple):
     def rows(self, counting: bool) -> list[Row]:
         """Measure all, then once more what seems to be slower."""
         groups, absent = self.look(self.benchmarks, *self.first)
-        first = {benchmark: estimate(_ratios(pairs)) for benchmark, pairs in groups.items()}
+        first = {benchmark: _estimate(pairs) for benchmark, pairs in groups.items()}
         suspects = [name for name, found in first.items() if is_suspect(found, self.threshold)]
-        again = {}
-        if suspects:
+        more: dict[Benchmark, list[list[Pair]]] = {}
+        again: dict[Benchmark, Estimate] = {}
+        for _ in range(LOOKS):
+            if not suspects:
+                break
             _print(f"once more: {', '.join(map(str, suspects))}")
-            groups_again, absent_again = self.look(suspects, *self.again)
+            found, absent_again = self.look(suspects, *self.again)
             absent |= absent_again
-            again = {name: estimate(_ratios(pairs)) for name, pairs in groups_again.items()}
-            groups |= groups_again
+            for benchmark, pairs in found.items():
+                more.setdefault(benchmark, []).extend(pairs)
+                again[benchmark] = _estimate(more[benchmark])
+            suspects = [name for name in found if is_unsure(again[name], self.threshold)]
+        groups |= more
         counted = self.count(list(groups)) if counting else {}
         rows = {
             benchmark: Row(
@@ -212,8 +220,8 @@ def _absent(benchmark: Benchmark, base: dict[str, str], head: dict[str, str]) ->
     return Row(benchmark, Verdict.NEW, reason=f"the base has none ({base['failed']})")
 
 
-def _ratios(groups: list[list[Pair]]) -> list[list[float]]:
-    return [[pair.ratio for pair in pairs] for pairs in groups]
+def _estimate(groups: list[list[Pair]]) -> Estimate:
+    return estimate([[pair.ratio for pair in pairs] for pairs in groups])
 
 
 def _times(groups: list[list[Pair]]) -> tuple[float, float]:

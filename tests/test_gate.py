@@ -95,6 +95,12 @@ def test_both_looks_have_to_find_a_slow_down() -> None:
     assert decision.verdict(slow, slow, THRESHOLD) == Verdict.SLOWER
     assert not decision.is_suspect(same, THRESHOLD)
     assert decision.is_suspect(decision.Estimate(1.08, 1.0, 1.2), THRESHOLD)
+    assert decision.is_suspect(decision.Estimate(1.0, 0.8, 1.2), THRESHOLD)
+    assert [decision.is_unsure(found, THRESHOLD) for found in (slow, same, unsure)] == [
+        False,
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(

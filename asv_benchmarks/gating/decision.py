@@ -62,8 +62,16 @@ def estimate(groups: Groups) -> Estimate:
 
 
 def is_suspect(first: Estimate, threshold: float) -> bool:
-    """Return whether a first look is reason for a second: half of what is forbidden is enough."""
-    return first.ratio > 1 + threshold / 2
+    """Return whether a first look is reason for a second.
+
+    Half of what is forbidden is enough, and so is noise that would hide what is forbidden.
+    """
+    return first.ratio > 1 + threshold / 2 or first.high > 1 + threshold
+
+
+def is_unsure(again: Estimate, threshold: float) -> bool:
+    """Return whether a second look leaves both possible, so that more samples are worth a third."""
+    return again.low < 1 + threshold < again.high
 
 
 def verdict(first: Estimate, again: Estimate | None, threshold: float) -> Verdict:
