@@ -1,0 +1,143 @@
+"""Two processes, one for each side of a comparison, and rounds in which they take turns."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .chosen import Benchmark
+
+WORKER = Path(__file__).with_name("worker.py")
+LARGE_BYTES = 32 << 20
+
+
+class Sample(NamedTuple):
+    """The times of a turn: of the benchmark, and of the reference beside it."""
+
+    s: float
+    reference_s: float
+
+    @property
+    def relative(self) -> float:
+        return self.s / self.reference_s
+
+
+class Pair(NamedTuple):
+    """Two turns, one after the other: one of each side."""
+
+    base: Sample
+    head: Sample
+
+    @property
+    def ratio(self) -> float:
+        """Return the time of the head as a multiple of the base's, both by their references."""
+        return self.head.relative / self.base.relative
+
+
+class WorkerError(RuntimeError):
+    """Raised when a process ends before it has answered."""
+
+
+class Side:
+    """A process that runs benchmarks over one tree."""
+
+    def __init__(self, tree: Path, suite: Path, *under: str) -> None:
+        self.tree = tree
+        # Everything that hashing decides is alike on both sides, and in all processes.
+        env = os.environ | {"PYTHONHASHSEED": "0", "MMAPIO_BENCHMARK_BYTES": str(LARGE_BYTES)}
+        env.pop("PYTHONPATH", None)
+        command = [*under, sys.executable, "-P", str(WORKER), str(tree), str(suite)]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=env)
+
+    def send(self, do: str, **request: Any) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # told when the answer is read
+            print(json.dumps({"do": do, **request}), file=self.process.stdin, flush=True)
+
+    def answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise WorkerError(f"the process over {self.tree} ended: status {self.process.wait()}")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def prepare(self, benchmark: Benchmark) -> None:
+        given = {"name": benchmark.name, "parameters": benchmark.parameters}
+        self.send("prepare", key=str(benchmark), **given)
+
+    def calls(self, benchmark: Benchmark) -> int:
+        self.send("calls", key=str(benchmark))
+        calls: int = self.answer()["calls"]
+        return calls
+
+    def turn(self, benchmark: Benchmark, calls: int) -> Sample:
+        self.send("turn", key=str(benchmark), calls=calls, reference=benchmark.reference)
+        return Sample(**self.answer())
+
+    def close(self) -> None:
+        """Let the process clear its directories away, and wait for its end."""
+        self.process.communicate()  # which does not mind a broken pipe
+
+    def __enter__(self) -> Side:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Measured(NamedTuple):
+    """What one pair of processes found: pairs of turns, and why others have none."""
+
+    pairs: dict[Benchmark, list[Pair]]
+    absent: dict[Benchmark, tuple[dict[str, str], dict[str, str]]]
+
+
+def measure(
+    trees: tuple[Path, Path], suite: Path, benchmarks: list[Benchmark], rounds: int
+) -> Measured:
+    """Start a process for each tree, and return their turns, which alternate: A B, B A, ..."""
+    found = Measured({}, {})
+    with Side(trees[0], suite) as base, Side(trees[1], suite) as head:
+        calls = {}
+        for benchmark in benchmarks:
+            for side in (base, head):  # both at once: the first time, they compile
+                side.prepare(benchmark)
+            answers = base.answer(), head.answer()
+            if any(answers):
+                found.absent[benchmark] = answers
+            else:
+                calls[benchmark] = base.calls(benchmark)
+                found.pairs[benchmark] = []
+        for number in range(rounds):
+            for benchmark in calls:
+                pair = _pair(base, head, benchmark, calls[benchmark], number % 2 == 1)
+                found.pairs[benchmark].append(pair)
+    return found
+
+
+def generations(
+    trees: tuple[Path, Path], suite: Path, benchmarks: list[Benchmark], times: int, rounds: int
+) -> Iterator[Measured]:
+    """Measure by so many pairs of processes, one after the other.
+
+    Where its code and data happen to lie makes a process faster or slower than its twin, for as
+    long as it lives.
+    """
+    for _ in range(times):
+        yield measure(trees, suite, benchmarks, rounds)
+
+
+def _pair(base: Side, head: Side, benchmark: Benchmark, calls: int, head_first: bool) -> Pair:
+    if head_first:
+        later = head.turn(benchmark, calls)
+        return Pair(base.turn(benchmark, calls), later)
+    first = base.turn(benchmark, calls)
+    return Pair(first, head.turn(benchmark, calls))
