@@ -114,7 +114,7 @@ class Comparison(NamedTuple):
                 again[benchmark] = _estimate(more[benchmark])
             suspects = [name for name in found if is_unsure(again[name], self.threshold)]
         groups |= more
-        counted = self.count(list(groups)) if counting else {}
+        counted = self.counted(list(groups)) if counting else {}
         rows = {
             benchmark: Row(
                 benchmark,
@@ -139,7 +139,7 @@ class Comparison(NamedTuple):
                 groups.setdefault(benchmark, []).append(pairs)
         return {name: pairs for name, pairs in groups.items() if name not in absent}, absent
 
-    def count(self, benchmarks: list[Benchmark]) -> dict[Benchmark, tuple[int, int]]:
+    def counted(self, benchmarks: list[Benchmark]) -> dict[Benchmark, tuple[int, int]]:
         wanted = [benchmark for benchmark in benchmarks if benchmark.instructions]
         return instructions.count(self.trees, self.suite, wanted)
 
