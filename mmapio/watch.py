@@ -7,6 +7,7 @@ from the system; and what no system tells of, a look once a second finds.
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import sys
 import threading
@@ -138,6 +139,10 @@ class Watch:
         if not callable(callback):
             kind = type(callback).__name__
             raise ArgumentTypeError(f"callback must be callable, got {kind!r}")
+        if inspect.iscoroutinefunction(callback):
+            raise ArgumentTypeError(
+                "callback is called in a thread and cannot be async; mmapio.aio.watch is for that"
+            )
         self._debounce_s = as_count(debounce_ms, "debounce_ms") / 1000
         self._path = path
         self._callback = callback

@@ -428,6 +428,10 @@ def test_a_forked_child_has_no_watch(path: Path, run_python: Callable[..., str])
 # What cannot be -----------------------------------------------------------------------------------
 
 
+async def nothing_async(change: object) -> None:
+    """Stand for a callback that nobody would await."""
+
+
 def test_what_cannot_be_watched_is_refused(m: MappedFile, path: Path) -> None:
     with pytest.raises(UnsupportedError, match="<anonymous> has no path to watch"):
         MappedFile.anonymous(10).watch(print)
@@ -439,6 +443,7 @@ def test_what_cannot_be_watched_is_refused(m: MappedFile, path: Path) -> None:
         other.watch(print)
     wrong: list[tuple[dict[str, Any], type[Exception], str]] = [
         ({"callback": None}, ArgumentTypeError, "callback must be callable, got 'NoneType'"),
+        ({"callback": nothing_async}, ArgumentTypeError, "mmapio.aio.watch is for that"),
         ({"debounce_ms": -1}, ArgumentError, "debounce_ms must be 0 or more, got -1"),
         ({"debounce_ms": 0.5}, ArgumentTypeError, "debounce_ms must be an integer"),
         ({"generation": 5}, ArgumentTypeError, "generation must be a Generation, got 'int'"),
