@@ -51,8 +51,9 @@ class Resize(InTemporaryDirectory):
     @target(
         row=18,
         at_most=1.0,
-        reason="arrays over the file live on: zero pages are mapped over what is cut off, and the file "
-        "again when it grows, which mmap.resize spares by refusing while there are any",
+        reason="arrays over the file live on: zero pages are mapped over what is cut off, "
+        "and the file again when it grows, which mmap.resize spares by refusing while "
+        "there are any",
     )
     def track_ratio_mmap(self) -> float:
         """Resize under a live view, against mmap.resize without any (target: at most 1.0)."""
@@ -119,8 +120,8 @@ class Append(InTemporaryDirectory):
     @target(
         row=19,
         at_most=1.5,
-        reason="os.write of a row takes a microsecond; checking the row, the lock and one method call "
-        "in Python take most of another",
+        reason="os.write of a row takes a microsecond; checking the row, the lock and one "
+        "method call in Python take most of another",
     )
     def track_ratio_write(self, block: int) -> float:
         """Append and commit 1,000 rows, against os.write of them (target: at most 1.5)."""
@@ -141,7 +142,8 @@ class Append(InTemporaryDirectory):
     @target(
         row=19,
         at_most=0.2,
-        reason="both copy the block into the page cache once, which is most of the time from 4 KiB on",
+        reason="both copy the block into the page cache once, which is most of the time from "
+        "4 KiB on",
     )
     def track_ratio_npy_append_array(self, block: int) -> float:
         """Append and commit 1,000 rows, against npy-append-array (target: at most 0.2)."""

@@ -36,9 +36,9 @@ class OpenRaw(InTemporaryDirectory):
     @target(
         row=15,
         at_most=1.0,
-        reason="`close` maps zeros over memory that an array still shows, and unmaps them later: two "
-        "system calls, where np.memmap has no way to close; the guard and the file's identity are "
-        "two more",
+        reason="`close` maps zeros over memory that an array still shows, and unmaps them "
+        "later: two system calls, where np.memmap has no way to close; the guard and "
+        "the file's identity are two more",
     )
     def track_ratio_memmap(self, nbytes: int) -> float:
         """Open a raw file, one element, close, against np.memmap (target: at most 1.0)."""

@@ -77,8 +77,8 @@ class TouchFirst(InTemporaryDirectory):
     @target(
         row=8,
         at_most=0.6,
-        reason="where the file lies in the largest folios, the peer is one system call that maps "
-        "them whole, and a second thread makes that slower",
+        reason="where the file lies in the largest folios, the peer is one system call that "
+        "maps them whole, and a second thread makes that slower",
     )
     def track_ratio_better(self, place: str) -> float:
         """First touch of a cached file, against the better way (target: at most 0.6)."""
