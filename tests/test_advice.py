@@ -453,6 +453,25 @@ def test_prefetch_of_much_ends_with_the_mapping(
         asked.clear(), going.clear(), go_on.clear()
 
 
+@pytest.mark.parametrize("what", ["os.dup", "threading.Thread.start"])
+def test_a_prefetch_that_gets_no_thread_begins_by_itself(
+    path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise (OSError(errno.EMFILE, "too many") if what == "os.dup" else RuntimeError("too many"))
+
+    asked: list[int] = []
+    monkeypatch.setattr(_os, "PREFETCH_BYTES", PAGE)
+    monkeypatch.setattr(_os, "prefetch", lambda fd, offset, length: asked.append(offset))
+    monkeypatch.setattr("mmapio._pages._AT_ONCE_BYTES", 2 * PAGE)
+    monkeypatch.setattr(f"mmapio._pages.{what}", refuse)
+    before = os.listdir("/proc/self/fd") if sys.platform == "linux" else []
+    MappedFile.open(path).prefetch()
+    monkeypatch.undo()
+    assert asked == [0, PAGE]
+    assert (os.listdir("/proc/self/fd") if sys.platform == "linux" else []) == before
+
+
 def test_a_prefetch_that_fails_is_of_no_concern(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -536,6 +555,10 @@ def test_where_no_hole_can_be(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(FileError, match="cannot punch 10 bytes at 0: No space"):
         m.punch_hole(0, 10)
     assert m.read() == CONTENT.tobytes()
+    os.truncate(path, PAGE)
+    os.truncate(path, SIZE)
+    with pytest.raises(MappingLostError, match="grew it again"):  # a hole that nobody here made
+        m.check()
 
 
 @linux
