@@ -62,9 +62,9 @@ def run_command(
 ) -> Callable[..., Result]:
     """Return a function that runs a command of `mmapio` within this process."""
 
-    def run(*arguments: str | Path) -> Result:
+    def run(*arguments: str | Path, columns: int = 80) -> Result:
         monkeypatch.setattr(sys, "argv", ["mmapio", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "80")
+        monkeypatch.setenv("COLUMNS", str(columns))
         with pytest.raises(SystemExit) as caught:
             main()
         return Result(int(caught.value.code or 0), *capsys.readouterr())
