@@ -25,9 +25,12 @@ SIZE = 1 << 20
 COMMAND = [sys.executable, "-W", "error", "-m", "mmapio"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(mmapio.__file__).parents[1])}
 
-pytestmark = pytest.mark.skipif(
-    sys.platform == "win32", reason="Windows does not tell what its cache holds of a file"
-)
+pytestmark = [
+    pytest.mark.page_cache,
+    pytest.mark.skipif(
+        sys.platform == "win32", reason="Windows does not tell what its cache holds of a file"
+    ),
+]
 needs_terminal = pytest.mark.skipif(
     not hasattr(pexpect, "spawn"), reason="this platform has no pseudo-terminals"
 )

@@ -21,6 +21,7 @@ from mmapio._polling import poll
 from mmapio.errors import ArgumentError
 from mmapio.residency import residency_of
 
+pytestmark = pytest.mark.page_cache
 SIZE = 3_000_000
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(mmapio.__file__).parents[1]), "COLUMNS": "80"}
 
