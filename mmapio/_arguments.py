@@ -1,15 +1,27 @@
-"""What several commands are told of raw items: their dtype, their shape, and where they lie."""
+"""What several commands are told: the files, what raw items in them are, and how to report."""
 
 from __future__ import annotations
 
 import ast
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-__all__ = ["Dtype", "Offset", "Order", "Ordering", "Shape"]
+__all__ = [
+    "Dtype",
+    "Files",
+    "Json",
+    "Offset",
+    "Order",
+    "Ordering",
+    "Paths",
+    "Quiet",
+    "Shape",
+    "Threads",
+]
 
 
 class Order(StrEnum):
@@ -43,3 +55,12 @@ Shape = Annotated[
 ]
 Offset = Annotated[int | None, typer.Option(min=0, help="Byte at which they begin.")]
 Ordering = Annotated[Order, typer.Option(help="Whether the last or the first index runs fastest.")]
+
+Files = Annotated[list[Path], typer.Argument(metavar="FILE", show_default=False)]
+Paths = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE", show_default=False, help="Files; of folders, all in them."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="By default, one for every CPU.")]

@@ -12,27 +12,14 @@ import typer
 from numpy.lib import format as numpy_format
 from rich.console import Console
 
-from ._arguments import Dtype, Offset, Order, Ordering, Shape
-from ._cache_commands import Paths
-from ._terminal import (
-    BYTES,
-    LABEL,
-    TITLE,
-    Json,
-    Quiet,
-    console,
-    progress_bar,
-    report_tree,
-    show,
-)
-from ._words import dtype_text, duration, printable, size
+from ._arguments import Dtype, Json, Offset, Order, Ordering, Paths, Quiet, Shape
+from ._terminal import BYTES, LABEL, TITLE, progress_bar, report_tree, show
+from ._words import dtype_text, duration, printable, size, throughput
 from .conversion import to_npy, to_raw
 from .errors import ArgumentError
 from .npy import NpyHeader
 
 __all__ = ["COMMANDS", "Converted", "convert"]
-
-_TELLING: Final = 1 << 20  # bytes below which a throughput tells nothing
 
 To = Annotated[
     Path | None,
@@ -127,11 +114,7 @@ def convert(
         seconds = time.perf_counter() - begin
         return Converted(path, target, header, dtype is None, seconds)
 
-    def finish(reports: list[Converted]) -> None:
-        if not as_json:
-            _show_all(reports)
-
-    report_tree(files, convert_one, _show_converted, finish, as_json, quiet)
+    report_tree(files, convert_one, _show_converted, as_json, quiet, sum_up=_in_all)
 
 
 COMMANDS: Final = (convert,)
@@ -172,15 +155,11 @@ def _arguments(header: NpyHeader) -> str:
     return f"dtype={description!r}, shape={header.shape}{order}"
 
 
-def _show_all(reports: list[Converted]) -> None:
-    if len(reports) > 1:
-        total = sum(report.nbytes for report in reports)
-        seconds = sum(report.seconds for report in reports)
-        screen = console()
-        show(screen, (f"{len(reports):,} files", TITLE))
-        show(screen, (f"  {_speed(total, seconds)}", LABEL))
+def _in_all(reports: list[Converted]) -> str:
+    seconds = sum(report.seconds for report in reports)
+    return _speed(sum(report.nbytes for report in reports), seconds)
 
 
 def _speed(nbytes: int, seconds: float) -> str:
-    speed = f", {nbytes / seconds / 2**30:.2f} GiB/s" if nbytes >= _TELLING else ""
-    return f"{size(nbytes)} in {duration(seconds)}{speed}"
+    speed = throughput(nbytes, seconds)
+    return f"{size(nbytes)} in {duration(seconds)}" + (f", {speed}" if speed else "")

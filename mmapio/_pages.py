@@ -140,18 +140,8 @@ def prefetch_pages(region: Region, start: int, length: int) -> None:
         return
     low, high = _in_file(region, start, length)
     with _open(region), source.opened() as fd:
-        if high - low <= _AT_ONCE_BYTES:
-            _read_ahead(fd, low, high)
-            return
-        own = os.dup(fd)
-    reading = threading.Thread(
-        target=_read_behind, args=(own, low, high, weakref.ref(source)), daemon=True
-    )
-    try:
-        reading.start()
-    except BaseException:
-        os.close(own)
-        raise
+        if high - low <= _AT_ONCE_BYTES or not _start_reading(fd, low, high, source):
+            _read_ahead(fd, low, min(high, low + _AT_ONCE_BYTES))
 
 
 def _in_file(region: Region, start: int, length: int) -> tuple[int, int]:
@@ -165,6 +155,20 @@ def _read_ahead(fd: int, low: int, high: int) -> None:
     with contextlib.suppress(OSError):
         for at in range(low, high, _os.PREFETCH_BYTES):
             _os.prefetch(fd, at, min(_os.PREFETCH_BYTES, high - at))
+
+
+def _start_reading(fd: int, low: int, high: int, source: Source) -> bool:
+    """Let a thread read a range ahead; tell whether this process can have one."""
+    own = None
+    try:
+        own = os.dup(fd)
+        what = own, low, high, weakref.ref(source)
+        threading.Thread(target=_read_behind, args=what, daemon=True).start()
+    except (OSError, RuntimeError):  # so many descriptors or threads are there already
+        if own is not None:
+            os.close(own)
+        return False
+    return True
 
 
 def _read_behind(fd: int, low: int, high: int, of: weakref.ref[Source]) -> None:
@@ -233,7 +237,6 @@ def punch_pages(region: Region, start: int, length: int) -> None:
         _punch_memory(region, start, length)
         return
     with _open(region), source.opened() as fd:
-        source.cut_to = 0  # holes are no surprise from here on
         try:
             _os.punch_hole(fd, source.offset + start, length)
         except OSError as error:
@@ -243,6 +246,7 @@ def punch_pages(region: Region, start: int, length: int) -> None:
                     "not; store zeros"
                 ) from error
             raise file_error(error, f"punch {length} bytes at {start}", source.path) from error
+        source.cut_to = 0  # holes are no surprise from here on
     note_write(region, start, length)
 
 

@@ -1,15 +1,16 @@
-"""What the commands share: options, lines and bars for a terminal, and a report for each file."""
+"""What the commands print: lines and bars for a terminal, and a report for each file."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import Annotated, Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import typer
 from rich.console import Console
@@ -25,10 +26,7 @@ __all__ = [
     "BYTES",
     "LABEL",
     "TITLE",
-    "Files",
-    "Json",
     "Progress",
-    "Quiet",
     "bar_of",
     "console",
     "error_text",
@@ -38,6 +36,7 @@ __all__ = [
     "report_tree",
     "show",
     "show_text",
+    "sum_of",
 ]
 
 WIDEST: Final = 100  # columns; bars longer than that are no easier to compare
@@ -46,10 +45,7 @@ LABEL: Final = "dim"
 BAR: Final = "cyan"
 BYTES: Final[dict[str, Any]] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
-
-Files = Annotated[list[Path], typer.Argument(metavar="FILE", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")]
+_FLAT_LIST: Final = re.compile(r"\[\n([^][{}\"]*)\]")  # no line ends within a text
 
 Progress = Callable[[int, int], None]
 
@@ -90,7 +86,7 @@ class _Tally:
 
     def end(self, as_json: bool) -> None:
         if as_json:
-            print(json.dumps(self.entries, indent=2, allow_nan=False), flush=True)
+            print(_json_text(self.entries), flush=True)
         raise typer.Exit(1 if self.failed else 0)
 
 
@@ -108,13 +104,16 @@ def report_tree(
     paths: Sequence[Path],
     look_at: LookAt[R],
     show: Show[R],
-    finish: Callable[[list[R]], None],
     as_json: bool,
     quiet: bool,
+    *,
+    sum_up: Callable[[list[R]], str] | None = None,
+    finish: Callable[[list[R]], None] | None = None,
 ) -> None:
     """Look at each file, and at all in folders, whatever is wrong with the others, and exit.
 
-    `finish` is called with all reports in the end.
+    With all reports `sum_up` returns what is printed of several files together, and `finish` is
+    called in the end.
     """
     tally, screen, reports = _Tally(), console(), []
     files = list(files_under(paths, tally.fail))
@@ -132,8 +131,11 @@ def report_tree(
                     show(screen, report)
     if not files and not tally.failed:
         print(f"mmapio: no files in {', '.join(map(_quoted, paths))}", file=sys.stderr)
+    if sum_up is not None and len(reports) > 1 and not as_json:
+        show_text(screen, sum_of(len(reports), sum_up(reports)))
     try:
-        finish(reports)
+        if finish is not None:
+            finish(reports)
     except MmapioError as error:
         tally.failed = True
         print_error(str(error))
@@ -180,6 +182,11 @@ def show_text(screen: Console, text: Text) -> None:
     screen.print(text, soft_wrap=True, end="")
 
 
+def sum_of(count: int, text: str) -> Text:
+    """Return lines about several files together."""
+    return Text.assemble((f"{count:,} files", TITLE), "\n", (f"  {text}", LABEL), "\n")
+
+
 def error_text(path: Path, error: MmapioError) -> str:
     """Return what is wrong with a file, its name in it."""
     text = str(error)
@@ -201,3 +208,9 @@ def bar_of(share: float, room: int, in_ascii: bool) -> str:
 
 def _quoted(path: Path) -> str:
     return printable(str(path))
+
+
+def _json_text(entries: list[dict[str, Any]]) -> str:
+    """Return JSON with a line for each thing, and one for a list of numbers, however long."""
+    text = json.dumps(entries, indent=2, allow_nan=False)
+    return _FLAT_LIST.sub(lambda found: f"[{' '.join(found[1].split())}]", text)

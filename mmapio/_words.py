@@ -1,15 +1,30 @@
-"""Numbers, sizes, times and names as text for people."""
+"""Numbers, sizes, times, names and shares as text for people."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-__all__ = ["bin_labels", "dtype_text", "duration", "nbytes", "number", "printable", "size"]
+__all__ = [
+    "bin_labels",
+    "dtype_text",
+    "duration",
+    "nbytes",
+    "number",
+    "printable",
+    "resampled",
+    "shades",
+    "size",
+    "throughput",
+]
 
 _LARGE = 10_000_000  # integers from here on are too long to stand on both sides of a bar
+_TELLING: Final = 1 << 20  # bytes below which a throughput tells nothing
+_SHADES: Final = "·░▒▓█"
+_ASCII_SHADES: Final = ".-+*#"
+_ROUNDING: Final = 1e-9
 
 
 def printable(text: str) -> str:
@@ -55,6 +70,11 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e6:.3g} us"
 
 
+def throughput(count: int, seconds: float) -> str:
+    """Return how many bytes a second these are; empty if they are too few to tell."""
+    return f"{count / seconds / 2**30:.2f} GiB/s" if count >= _TELLING else ""
+
+
 def bin_labels(edges: list[float], integers: bool) -> list[str]:
     """Return the range of each bin; of integers, the first and the last that it holds."""
     lows, highs = edges[:-1], edges[1:]
@@ -78,3 +98,27 @@ def _distinct(values: list[float]) -> list[str]:
         if len(set(texts)) == len(texts):
             break
     return texts
+
+
+def resampled(shares: np.ndarray[Any, np.dtype[np.float32]], width: int) -> list[float]:
+    """Return the mean of each of `width` even parts of a row of shares; of none, zeros."""
+    if not shares.size:
+        return [0.0] * width
+    sums = np.concatenate(([0.0], np.cumsum(shares, dtype=np.float64)))
+    at = np.interp(np.linspace(0, shares.size, width + 1), np.arange(shares.size + 1), sums)
+    found: list[float] = (np.diff(at) * width / shares.size).tolist()
+    return found
+
+
+def shades(shares: list[float], *, ascii_only: bool) -> str:
+    """Return a character for each share: the first is for nothing only, the last for all."""
+    drawn = _ASCII_SHADES if ascii_only else _SHADES
+    return "".join(_shade(share, drawn) for share in shares)
+
+
+def _shade(share: float, drawn: str) -> str:
+    if share < _ROUNDING:
+        return drawn[0]
+    if share > 1 - _ROUNDING:
+        return drawn[-1]
+    return drawn[1 + int(share * (len(drawn) - 2))]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from ._array_pages import AdvisedArray
+from ._advised_array import AdvisedArray
 from ._losses import Guarding
 from ._ranges import as_count
 from .errors import ArgumentError, ClosedError, UnsupportedError

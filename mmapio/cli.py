@@ -14,17 +14,14 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
-from . import _cache_commands, _conversion_commands, _page_commands
+from . import _cache_commands, _conversion_commands, _residency_command
 from . import demo as demonstration
-from ._arguments import Dtype, Offset, Order, Ordering, Shape
+from ._arguments import Dtype, Files, Json, Offset, Order, Ordering, Quiet, Shape, Threads
 from ._terminal import (
     BAR,
     BYTES,
     LABEL,
     TITLE,
-    Files,
-    Json,
-    Quiet,
     bar_of,
     console,
     print_error,
@@ -32,7 +29,7 @@ from ._terminal import (
     report_each,
     show,
 )
-from ._words import bin_labels, dtype_text, duration, nbytes, number, printable, size
+from ._words import bin_labels, dtype_text, duration, nbytes, number, printable, size, throughput
 from .errors import MmapioError
 from .inspection import FileInfo, inspect
 from .reports import ArrayScan, BytesScan, FieldScan
@@ -48,7 +45,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_TELLING: Final = 1 << 20  # bytes below which a throughput tells nothing
 _SHORTEST: Final = 4
 
 
@@ -68,12 +64,11 @@ Version = Annotated[
     bool,
     typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
 ]
-Threads = Annotated[int | None, typer.Option(min=1, help="By default, one for every CPU.")]
 
 
 # Commands -----------------------------------------------------------------------------------------
 
-for _commands in (_cache_commands, _page_commands, _conversion_commands):
+for _commands in (_residency_command, _cache_commands, _conversion_commands):
     for _command in _commands.COMMANDS:
         app.command()(_command)
 
@@ -286,6 +281,5 @@ def _shape(shape: tuple[int, ...], order: str = "C") -> str:
 
 
 def _speed(report: ArrayScan | BytesScan) -> str:
-    if report.nbytes < _TELLING:
-        return ""
-    return f"read in {duration(report.seconds)}, {report.gib_per_second:.2f} GiB/s"
+    speed = throughput(report.nbytes, report.seconds)
+    return f"read in {duration(report.seconds)}, {speed}" if speed else ""

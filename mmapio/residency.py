@@ -13,8 +13,7 @@ import numpy as np
 from . import _heatstrip, _os
 from ._cachemap import CacheMap, edges_of, map_of_file, map_of_memory
 from ._ranges import as_count, bounded
-from ._shades import resampled, shades
-from ._words import printable, size
+from ._words import printable, resampled, shades, size
 from .errors import ArgumentError, UnsupportedError
 from .flags import Mode
 from .region import Region
@@ -404,5 +403,4 @@ def _as_buckets(buckets: object) -> int:
 
 
 def _rounded(shares: npt.NDArray[np.float32]) -> list[float]:
-    found: list[float] = shares.astype(np.float64).round(6).tolist()
-    return found
+    return [float(f"{share:.6g}") for share in shares.tolist()]  # what is not nothing stays so

@@ -177,6 +177,7 @@ def test_no_advice_costs_a_byte(path: Path, mode: str, advice: str) -> None:
         assert path.read_bytes() == CONTENT.tobytes()
 
 
+@pytest.mark.page_cache
 @linux
 def test_populating_maps_every_page(path: Path) -> None:
     m = MappedFile.anonymous(SIZE)
@@ -278,6 +279,7 @@ def test_populating_from_a_drive_that_fails(path: Path, monkeypatch: pytest.Monk
 # Release ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.page_cache
 @linux
 @pytest.mark.parametrize("mode", ["r", "r+", "anonymous"])
 @pytest.mark.parametrize("how", ["release", "dontneed"])
@@ -307,6 +309,7 @@ def test_release_keeps_what_was_stored_in_a_private_copy(path: Path, evict: bool
     assert path.read_bytes() == CONTENT.tobytes()
 
 
+@pytest.mark.page_cache
 @linux
 @pytest.mark.parametrize("mode", ["r", "r+", "c"])
 def test_evict_takes_a_file_out_of_the_cache(path: Path, mode: str) -> None:
@@ -320,6 +323,7 @@ def test_evict_takes_a_file_out_of_the_cache(path: Path, mode: str) -> None:
     assert m.read() == before
 
 
+@pytest.mark.page_cache
 @linux
 def test_evict_of_a_part_leaves_the_rest(path: Path) -> None:
     evicted(path)
@@ -366,6 +370,7 @@ def test_nothing_is_evicted_that_could_not_be_written(
     monkeypatch.undo()
 
 
+@pytest.mark.page_cache
 @linux
 def test_what_another_mapping_holds_stays_in_the_cache(path: Path) -> None:
     m, other = MappedFile.open(path), MappedFile.open(path)
@@ -404,6 +409,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.page_cache
 @linux
 @pytest.mark.parametrize("at_once_bytes", [0, 1 << 20])  # in a thread, or not
 def test_prefetch_reads_in_and_maps_nothing(
@@ -451,6 +457,25 @@ def test_prefetch_of_much_ends_with_the_mapping(
         assert set(os.listdir("/proc/self/fd")) <= before
         assert asked == [0], source
         asked.clear(), going.clear(), go_on.clear()
+
+
+@pytest.mark.parametrize("what", ["os.dup", "threading.Thread.start"])
+def test_a_prefetch_that_gets_no_thread_begins_by_itself(
+    path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise (OSError(errno.EMFILE, "too many") if what == "os.dup" else RuntimeError("too many"))
+
+    asked: list[int] = []
+    monkeypatch.setattr(_os, "PREFETCH_BYTES", PAGE)
+    monkeypatch.setattr(_os, "prefetch", lambda fd, offset, length: asked.append(offset))
+    monkeypatch.setattr("mmapio._pages._AT_ONCE_BYTES", 2 * PAGE)
+    monkeypatch.setattr(f"mmapio._pages.{what}", refuse)
+    before = os.listdir("/proc/self/fd") if sys.platform == "linux" else []
+    MappedFile.open(path).prefetch()
+    monkeypatch.undo()
+    assert asked == [0, PAGE]
+    assert (os.listdir("/proc/self/fd") if sys.platform == "linux" else []) == before
 
 
 def test_a_prefetch_that_fails_is_of_no_concern(
@@ -536,6 +561,10 @@ def test_where_no_hole_can_be(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(FileError, match="cannot punch 10 bytes at 0: No space"):
         m.punch_hole(0, 10)
     assert m.read() == CONTENT.tobytes()
+    os.truncate(path, PAGE)
+    os.truncate(path, SIZE)
+    with pytest.raises(MappingLostError, match="grew it again"):  # a hole that nobody here made
+        m.check()
 
 
 @linux

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 # A module imports from lower whole numbers; decimals order the members of one package.
 LAYERS = {
     0: "errors",
-    1: "_extras _faults _polling _ranges _shades _trees _words flags",
+    1: "_extras _faults _polling _ranges _trees _words flags",
     2.0: "npy _os._buffer311 _os._facts _os._memory",
     2.1: "_os._posix _os._stub _os._windows",
     2.2: "_os._linux_cache _os._linux_cachestat _os._linux_huge _os._linux_proc _os._linux_smaps",
@@ -56,7 +56,7 @@ LAYERS = {
     6.22: "_options",
     6.25: "_atomic",
     6.3: "_safety",
-    6.35: "_advised _array_pages",
+    6.35: "_advised _advised_array",
     6.4: "_extent",
     6.5: "_durable",
     6.6: "_resident",
@@ -64,11 +64,9 @@ LAYERS = {
     7: "mapping",
     8.0: "_part _waiting array conversion files growable inspection",
     8.1: "generation opening ring seqlock sharded",
-    8.2: "_cachework reports",
-    8.3: "_pagework",
+    8.2: "_filecache reports",
     9.0: "_arguments _terminal aio dask demo",
-    9.05: "_cache_commands",
-    9.06: "_conversion_commands _page_commands",
+    9.05: "_cache_commands _conversion_commands _residency_command",
     9.1: "cli",
     10: "__init__ __main__",
 }

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pexpect
@@ -18,8 +17,7 @@ import pytest
 
 import mmapio
 from mmapio import _os
-from mmapio.__main__ import main
-from mmapio._cachework import evict as evict_file
+from mmapio._filecache import evict as evict_file
 from mmapio.residency import residency_of
 
 PAGE = _os.PAGE_SIZE
@@ -27,38 +25,15 @@ SIZE = 1 << 20
 COMMAND = [sys.executable, "-W", "error", "-m", "mmapio"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(mmapio.__file__).parents[1])}
 
-pytestmark = pytest.mark.skipif(
-    sys.platform == "win32", reason="Windows does not tell what its cache holds of a file"
-)
+pytestmark = [
+    pytest.mark.page_cache,
+    pytest.mark.skipif(
+        sys.platform == "win32", reason="Windows does not tell what its cache holds of a file"
+    ),
+]
 needs_terminal = pytest.mark.skipif(
     not hasattr(pexpect, "spawn"), reason="this platform has no pseudo-terminals"
 )
-
-
-class Result(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out, parse_constant=pytest.fail)
-
-
-@pytest.fixture
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Result]:
-    """Return a function that runs a command within this process."""
-
-    def invoke(*arguments: str | Path, columns: int = 80) -> Result:
-        monkeypatch.setattr(sys, "argv", ["mmapio", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", str(columns))
-        with pytest.raises(SystemExit) as caught:
-            main()
-        return Result(int(caught.value.code or 0), *capsys.readouterr())
-
-    return invoke
 
 
 @pytest.fixture
@@ -114,8 +89,8 @@ def in_terminal(*arguments: str | Path, columns: int = 80, **environment: str) -
 # Residency ----------------------------------------------------------------------------------------
 
 
-def test_residency_draws_a_bar(run: Callable[..., Result], path: Path) -> None:
-    found = run("residency", path)
+def test_residency_draws_a_bar(run_command: Callable[..., Any], path: Path) -> None:
+    found = run_command("residency", path)
     assert (found.status, found.err) == (0, "")
     name, bar, figures = found.out.splitlines()
     assert name == str(path)
@@ -124,19 +99,19 @@ def test_residency_draws_a_bar(run: Callable[..., Result], path: Path) -> None:
 
 
 @pytest.mark.parametrize("columns", [5, 20, 40, 100, 300])
-def test_bars_fit_the_terminal(run: Callable[..., Result], columns: int, path: Path) -> None:
-    bar = run("residency", path, columns=columns).out.splitlines()[1]
+def test_bars_fit_the_terminal(run_command: Callable[..., Any], columns: int, path: Path) -> None:
+    bar = run_command("residency", path, columns=columns).out.splitlines()[1]
     assert len(bar) == min(max(columns, 14), 100)
 
 
-def test_residency_of_what_was_evicted(run: Callable[..., Result], cold: Path) -> None:
-    bar, figures = run("residency", cold).out.splitlines()[1:]
+def test_residency_of_what_was_evicted(run_command: Callable[..., Any], cold: Path) -> None:
+    bar, figures = run_command("residency", cold).out.splitlines()[1:]
     assert bar == "  " + "·" * 70 + "    0.0%"
     assert figures == "  0 bytes of 1.00 MiB in memory"
 
 
-def test_residency_of_a_tree(run: Callable[..., Result], tree: Path) -> None:
-    found = run("residency", tree)
+def test_residency_of_a_tree(run_command: Callable[..., Any], tree: Path) -> None:
+    found = run_command("residency", tree)
     assert (found.status, found.err) == (0, "")
     names = [line for line in found.out.splitlines() if line.startswith(str(tree))]
     assert names == [str(tree / name) for name in ("b", "empty", "holes", "deep/a")]
@@ -144,21 +119,32 @@ def test_residency_of_a_tree(run: Callable[..., Result], tree: Path) -> None:
     assert found.out.count("%") == 4  # none of the empty file, one of all
 
 
-def test_residency_as_json(run: Callable[..., Result], path: Path, tree: Path) -> None:
-    found = run("residency", "--json", path, tree / "empty", tree / "none")
+def test_residency_as_json(run_command: Callable[..., Any], path: Path, tree: Path) -> None:
+    found = run_command("residency", "--json", path, tree / "empty", tree / "none")
     whole, empty, broken = found.json
     assert found.status == 1
     assert (whole["path"], whole["length"], whole["resident"]) == (str(path), SIZE, SIZE)
     assert len(whole["map"]) == 128
     assert (empty["fraction"], empty["map"]) == (1, [])
     assert set(broken) == {"path", "error"}
+    assert len(found.out.splitlines()) < 40  # a line for a map, not one for each of its numbers
 
 
-def test_residency_draws_a_picture(run: Callable[..., Result], tree: Path, tmp_path: Path) -> None:
+def test_json_keeps_texts_as_they_are(run_command: Callable[..., Any], tmp_path: Path) -> None:
+    names = ["a [1,  2]", "b [  ]", 'c "[']
+    for name in names:
+        (tmp_path / name).touch()
+    entries = run_command("residency", "--json", tmp_path).json
+    assert [Path(entry["path"]).name for entry in entries] == names
+
+
+def test_residency_draws_a_picture(
+    run_command: Callable[..., Any], tree: Path, tmp_path: Path
+) -> None:
     from PIL import Image
 
     picture = tmp_path / "picture.png"
-    found = run("residency", tree, "--png", picture)
+    found = run_command("residency", tree, "--png", picture)
     assert (found.status, found.err) == (0, "")
     with Image.open(picture) as image:
         assert image.width > 1000
@@ -174,27 +160,27 @@ def test_residency_draws_a_picture(run: Callable[..., Result], tree: Path, tmp_p
     ],
 )
 def test_a_picture_that_cannot_be_written(
-    run: Callable[..., Result], target: str, complaint: str, path: Path, tmp_path: Path
+    run_command: Callable[..., Any], target: str, complaint: str, path: Path, tmp_path: Path
 ) -> None:
-    found = run("residency", path, "--png", tmp_path / target)
+    found = run_command("residency", path, "--png", tmp_path / target)
     assert found.status == 1
     assert complaint in found.err
     assert "in memory" in found.out
 
 
-def test_a_picture_of_nothing(run: Callable[..., Result], tmp_path: Path) -> None:
-    found = run("residency", tmp_path / "none", "--png", tmp_path / "picture.png")
+def test_a_picture_of_nothing(run_command: Callable[..., Any], tmp_path: Path) -> None:
+    found = run_command("residency", tmp_path / "none", "--png", tmp_path / "picture.png")
     assert found.status == 1
     assert "there is nothing to draw" in found.err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_picture_without_matplotlib(
-    run: Callable[..., Result], path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run_command: Callable[..., Any], path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("matplotlib", "matplotlib.figure"):
         monkeypatch.setitem(sys.modules, name, None)
-    found = run("residency", path, "--png", tmp_path / "picture.png")
+    found = run_command("residency", path, "--png", tmp_path / "picture.png")
     assert found.status == 1
     assert "pip install 'mmapio[plot]'" in found.err
 
@@ -202,54 +188,54 @@ def test_a_picture_without_matplotlib(
 # Touch and evict ----------------------------------------------------------------------------------
 
 
-def test_touch_brings_a_file_in(run: Callable[..., Result], cold: Path) -> None:
-    found = run("touch", cold)
+def test_touch_brings_a_file_in(run_command: Callable[..., Any], cold: Path) -> None:
+    found = run_command("touch", cold)
     assert (found.status, found.err) == (0, "")
     assert found.out.startswith(f"{cold}\n  1.00 MiB of 1.00 MiB in memory, 1.00 MiB read in ")
     assert residency_of(cold).fraction == 1
 
 
-def test_touch_leaves_holes_out(run: Callable[..., Result], tree: Path, cold: Path) -> None:
+def test_touch_leaves_holes_out(run_command: Callable[..., Any], tree: Path, cold: Path) -> None:
     evict_file(tree / "holes")
-    (found,) = run("touch", "--json", tree / "holes").json
+    (found,) = run_command("touch", "--json", tree / "holes").json
     assert found["bytes"] == 64 << 20
     assert PAGE <= found["resident"] < 16 << 20
     assert residency_of(tree / "holes", 32 << 20, PAGE).fraction == 1
 
 
-def test_touch_and_evict_a_tree(run: Callable[..., Result], tree: Path, cold: Path) -> None:
-    found = run("evict", tree)
+def test_touch_and_evict_a_tree(run_command: Callable[..., Any], tree: Path, cold: Path) -> None:
+    found = run_command("evict", tree)
     assert (found.status, found.err) == (0, "")
     assert "\n4 files\n  " in found.out
     assert found.out.rstrip().endswith("0 bytes stays")
     assert residency_of(tree / "deep" / "a").resident == 0
-    found = run("touch", tree, "--threads", "2")
+    found = run_command("touch", tree, "--threads", "2")
     assert (found.status, found.err) == (0, "")
     assert residency_of(tree / "deep" / "a").fraction == 1
     assert residency_of(tree / "b").fraction == 1
 
 
-def test_evict_loses_nothing_that_was_stored(run: Callable[..., Result], cold: Path) -> None:
+def test_evict_loses_nothing_that_was_stored(run_command: Callable[..., Any], cold: Path) -> None:
     path = cold
     a = mmapio.open(path, "r+", dtype="<u4")
     a[:] = np.arange(a.size)
     del a
-    (found,) = run("evict", "--json", path).json
+    (found,) = run_command("evict", "--json", path).json
     assert found["reasons"] == []
     assert found["resident"] == 0
     assert np.array_equal(np.fromfile(path, "<u4"), np.arange(SIZE // 4))
 
 
-def test_evict_tells_who_keeps_a_file(run: Callable[..., Result], cold: Path) -> None:
+def test_evict_tells_who_keeps_a_file(run_command: Callable[..., Any], cold: Path) -> None:
     path = cold
     if sys.platform != "linux":
         pytest.skip("only Linux tells who maps a file")
     with mmapio.MappedFile.open(path) as mapping:
         mapping.touch_pages()
-        found = run("evict", path)
+        found = run_command("evict", path)
         assert found.status == 0
         assert f"  1.00 MiB stays: mapped by process {os.getpid()}\n" in found.out
-    assert run("evict", path).out == f"{path}\n  1.00 MiB evicted\n"
+    assert run_command("evict", path).out == f"{path}\n  1.00 MiB evicted\n"
 
 
 @pytest.fixture
@@ -262,8 +248,10 @@ def on_tmpfs() -> Iterator[Path]:
     path.unlink()
 
 
-def test_evict_tells_what_lies_in_memory_only(run: Callable[..., Result], on_tmpfs: Path) -> None:
-    found = run("evict", on_tmpfs)
+def test_evict_tells_what_lies_in_memory_only(
+    run_command: Callable[..., Any], on_tmpfs: Path
+) -> None:
+    found = run_command("evict", on_tmpfs)
     assert "stays: tmpfs has no other place for it\n" in found.out
     assert on_tmpfs.read_bytes() == b"x" * PAGE
 
@@ -272,7 +260,7 @@ def test_evict_tells_what_lies_in_memory_only(run: Callable[..., Result], on_tmp
     ("command", "told"), [("touch", "touched in"), ("evict", "evicted as far")]
 )
 def test_who_is_not_told_can_do_it_all_the_same(
-    run: Callable[..., Result],
+    run_command: Callable[..., Any],
     command: str,
     told: str,
     cold: Path,
@@ -282,8 +270,8 @@ def test_who_is_not_told_can_do_it_all_the_same(
     with monkeypatch.context() as patch:
         patch.setattr(_os, "cache_facts", refusing(errno.EPERM))
         patch.setattr(_os, "sees_cache", lambda fd: False)
-        found = run(command, cold, cold.parent / "none")
-        refused = run("residency", cold)
+        found = run_command(command, cold, cold.parent / "none")
+        refused = run_command("residency", cold)
     assert found.status == 1
     assert f"  {told}" in found.out
     assert "the system does not tell you" in found.out
@@ -294,19 +282,19 @@ def test_who_is_not_told_can_do_it_all_the_same(
 
 
 def test_a_platform_that_cannot_evict(
-    run: Callable[..., Result], path: Path, monkeypatch: pytest.MonkeyPatch
+    run_command: Callable[..., Any], path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_os, "drop_cached", refusing(errno.ENOTSUP))
-    found = run("evict", path)
+    found = run_command("evict", path)
     assert (found.status, found.out) == (1, "")
     assert f"not supported: {str(path)!r}" in found.err
 
 
 def test_an_error_of_the_drive(
-    run: Callable[..., Result], path: Path, monkeypatch: pytest.MonkeyPatch
+    run_command: Callable[..., Any], path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_os, "sync_data", refusing(errno.EIO))
-    found = run("evict", path)
+    found = run_command("evict", path)
     assert found.status == 1
     assert "cannot evict: Input/output error" in found.err
     assert residency_of(path).fraction == 1
@@ -317,10 +305,10 @@ def test_an_error_of_the_drive(
 
 @pytest.mark.parametrize("command", ["residency", "touch", "evict"])
 def test_one_file_does_not_stop_the_others(
-    run: Callable[..., Result], command: str, path: Path, tree: Path
+    run_command: Callable[..., Any], command: str, path: Path, tree: Path
 ) -> None:
     (tree / "broken").symlink_to("nowhere")
-    found = run(command, tree / "none", tree / "pipe", tree, path)
+    found = run_command(command, tree / "none", tree / "pipe", tree, path)
     assert found.status == 1
     lines = found.err.splitlines()
     assert [line.partition(": '")[0] for line in lines] == [
@@ -333,18 +321,20 @@ def test_one_file_does_not_stop_the_others(
 
 
 @pytest.mark.parametrize("command", ["residency", "touch", "evict"])
-def test_a_pseudo_file(run: Callable[..., Result], command: str) -> None:
+def test_a_pseudo_file(run_command: Callable[..., Any], command: str) -> None:
     if not os.path.exists("/proc/self/status"):
         pytest.skip("there is no /proc")
-    found = run(command, "/proc/self/status")
+    found = run_command(command, "/proc/self/status")
     assert (found.status, found.out) == (1, "")
     assert "a pseudo-file, which tells no size" in found.err
 
 
 @pytest.mark.parametrize("command", ["residency", "touch", "evict"])
-def test_a_folder_without_files(run: Callable[..., Result], command: str, tmp_path: Path) -> None:
-    assert run(command, tmp_path) == (0, "", f"mmapio: no files in {tmp_path}\n")
-    found = run(command, tmp_path, "--json")
+def test_a_folder_without_files(
+    run_command: Callable[..., Any], command: str, tmp_path: Path
+) -> None:
+    assert run_command(command, tmp_path) == (0, "", f"mmapio: no files in {tmp_path}\n")
+    found = run_command(command, tmp_path, "--json")
     assert (found.status, found.json) == (0, [])
 
 
@@ -360,13 +350,15 @@ def test_a_folder_without_files(run: Callable[..., Result], command: str, tmp_pa
         ["residency", "--interval", "0", "x"],
     ],
 )
-def test_wrong_usage_has_its_own_status(run: Callable[..., Result], arguments: list[str]) -> None:
-    assert run(*arguments).status == 2
+def test_wrong_usage_has_its_own_status(
+    run_command: Callable[..., Any], arguments: list[str]
+) -> None:
+    assert run_command(*arguments).status == 2
 
 
 @pytest.mark.parametrize("command", ["residency", "touch", "evict"])
-def test_help_fits_into_a_terminal(run: Callable[..., Result], command: str) -> None:
-    found = run(command, "--help")
+def test_help_fits_into_a_terminal(run_command: Callable[..., Any], command: str) -> None:
+    found = run_command(command, "--help")
     assert found.status == 0
     assert max(map(len, found.out.splitlines())) <= 80
 

@@ -110,6 +110,7 @@ def test_without_options_nothing_is_done(path: Path, make: Maker) -> None:
     assert not any(flag in area.flags for area in areas_of(region) for flag in ("lo", "rr", "hg"))
 
 
+@pytest.mark.page_cache
 @every_maker
 def test_each_option_has_its_effect(path: Path, make: Maker) -> None:
     region = region_of(make(path, touch="eager", advise="random", hugepages=True, lock=True))
@@ -118,6 +119,7 @@ def test_each_option_has_its_effect(path: Path, make: Maker) -> None:
     assert is_mapped(region)
 
 
+@pytest.mark.page_cache
 @every_maker
 def test_eager_touch_maps_every_page(path: Path, make: Maker) -> None:
     made = make(path, touch="eager")
@@ -146,6 +148,7 @@ def test_asyncio_hands_them_on(path: Path) -> None:
     assert flagged(region_of(a), "rr")
 
 
+@pytest.mark.page_cache
 def test_advice_for_once_is_given_once(path: Path) -> None:
     m = MappedFile.open(path, advise="populate_read")
     assert is_mapped(m.region)

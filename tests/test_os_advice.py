@@ -82,6 +82,7 @@ def error_of(call: Callable[[], Any]) -> int | None:
     return caught.value.errno
 
 
+@pytest.mark.page_cache
 @tells
 def test_resident_tells_what_is_in_memory(
     map_file: Callable[[Access], int], evict: Callable[[], None]
@@ -111,6 +112,7 @@ def test_resident_refuses_what_is_not_mapped() -> None:
     assert error_of(lambda: _os.resident(address, PAGE)) == errno.ENOMEM
 
 
+@pytest.mark.page_cache
 @linux
 def test_willneed_reads_in_without_mapping(
     map_file: Callable[[Access], int], evict: Callable[[], None]
@@ -125,6 +127,7 @@ def test_willneed_reads_in_without_mapping(
     assert not any(is_mapped(address))
 
 
+@pytest.mark.page_cache
 @linux
 @pytest.mark.parametrize("access", [Access.READ, Access.WRITE])
 def test_dontneed_unmaps_and_keeps_what_is_in_the_file(
@@ -152,6 +155,7 @@ def test_dontneed_loses_what_is_private(map_file: Callable[[Access], int]) -> No
     assert ctypes.string_at(address, PAGE) == before
 
 
+@pytest.mark.page_cache
 @linux
 @pytest.mark.parametrize("access", [Access.READ, Access.WRITE, Access.COPY])
 def test_pageout_gives_memory_back_and_loses_nothing(
@@ -170,6 +174,7 @@ def test_pageout_gives_memory_back_and_loses_nothing(
     assert ctypes.string_at(address, LENGTH) == before
 
 
+@pytest.mark.page_cache
 @linux
 @pytest.mark.parametrize("advice", [Advice.POPULATE_READ, Advice.POPULATE_WRITE])
 def test_populate_maps_and_changes_nothing(
@@ -306,6 +311,7 @@ def test_the_limit_of_locks_is_that_of_the_process(monkeypatch: pytest.MonkeyPat
     assert _os.lock_limit().nbytes is None
 
 
+@pytest.mark.page_cache
 @linux
 def test_the_cache_is_filled_and_emptied_by_whole_pages(
     map_file: Callable[[Access], int], path: Path, evict: Callable[[], None]

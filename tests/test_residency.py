@@ -131,6 +131,7 @@ def by_fincore(path: Path) -> int:
 PEERS = [by_vmtouch, by_fincore]
 
 
+@pytest.mark.page_cache
 @pytest.mark.parametrize("peer", PEERS)
 @pytest.mark.parametrize("length", [1, PAGE - 1, SIZE, SIZE + 1])
 def test_a_file_on_disk_is_as_peers_see_it(
@@ -142,6 +143,7 @@ def test_a_file_on_disk_is_as_peers_see_it(
     assert residency_of(path).resident == peer(path) == 0
 
 
+@pytest.mark.page_cache
 @pytest.mark.parametrize("peer", PEERS)
 def test_a_file_that_is_in_memory_in_part_is_as_peers_see_it(
     peer: Callable[[Path], int], way: str, cold: Path
@@ -152,6 +154,7 @@ def test_a_file_that_is_in_memory_in_part_is_as_peers_see_it(
     assert found.fraction == found.resident / SIZE
 
 
+@pytest.mark.page_cache
 @pytest.mark.parametrize("peer", PEERS)
 def test_a_file_on_tmpfs_is_as_peers_see_it(
     peer: Callable[[Path], int], way: str, on_tmpfs: Path
@@ -162,6 +165,7 @@ def test_a_file_on_tmpfs_is_as_peers_see_it(
     assert residency_of(path).resident == peer(path) == SIZE
 
 
+@pytest.mark.page_cache
 @pytest.mark.parametrize("peer", PEERS)
 def test_a_sparse_file_is_as_peers_see_it(
     peer: Callable[[Path], int], way: str, tmp_path: Path
@@ -174,6 +178,7 @@ def test_a_sparse_file_is_as_peers_see_it(
     assert residency_of(path).resident == peer(path) == 10 * PAGE
 
 
+@pytest.mark.page_cache
 def test_pages_are_those_that_were_read(way: str, cold: Path) -> None:
     wanted = [0, 3, 4, 100, 255]
     read_pages(cold, *wanted)
@@ -184,6 +189,7 @@ def test_pages_are_those_that_were_read(way: str, cold: Path) -> None:
     assert found.map.dtype == np.float32
 
 
+@pytest.mark.page_cache
 @pytest.mark.parametrize("window", [PAGE, 3 * PAGE, SIZE])
 @pytest.mark.parametrize("buckets", [1, 7, 128, 255, 256, 1000])
 def test_both_ways_draw_the_same_map(
@@ -211,6 +217,7 @@ def dirtied(a: mmapio.MappedArray, part: slice) -> mmapio.Residency:
     return found
 
 
+@pytest.mark.page_cache
 @needs_cachestat
 def test_dirty_is_what_is_yet_to_be_written(cold: Path) -> None:
     a = mmapio.open(cold, "r+", dtype="u1")
@@ -223,6 +230,7 @@ def test_dirty_is_what_is_yet_to_be_written(cold: Path) -> None:
     assert (found.dirty, found.writeback) == (0, 0)
 
 
+@pytest.mark.page_cache
 @needs_cachestat
 def test_evicted_is_what_was_in_memory_before(cold: Path) -> None:
     a = mmapio.open(cold, dtype="u1")
@@ -245,6 +253,7 @@ a[:] = 2
 """
 
 
+@pytest.mark.page_cache
 def test_what_another_process_brings_in_counts(
     way: str, cold: Path, run_python: Callable[..., str]
 ) -> None:
@@ -260,6 +269,7 @@ def test_what_another_process_brings_in_counts(
 # Ranges -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.page_cache
 @linux
 def test_a_slice_tells_of_its_own_pages(way: str, cold: Path) -> None:
     a = mmapio.open(cold, dtype="<i4", shape=(PAGES, -1))
@@ -275,6 +285,7 @@ def test_a_slice_tells_of_its_own_pages(way: str, cold: Path) -> None:
     assert (found.resident, found.span) == (PAGE, 2 * PAGE)
 
 
+@pytest.mark.page_cache
 @pytest.mark.parametrize(("offset", "length", "pages"), [(0, 1, 1), (1, PAGE, 2), (PAGE - 1, 2, 2)])
 def test_figures_are_of_whole_pages(
     offset: int, length: int, pages: int, way: str, path: Path
@@ -286,6 +297,7 @@ def test_figures_are_of_whole_pages(
     assert found.map.tolist() == [1] * pages
 
 
+@pytest.mark.page_cache
 def test_an_offset_of_the_mapping_counts(way: str, cold: Path) -> None:
     read_pages(cold, 7)
     with mmapio.MappedFile.open(cold, offset=5 * PAGE + 123) as mapping:
@@ -296,6 +308,7 @@ def test_an_offset_of_the_mapping_counts(way: str, cold: Path) -> None:
         assert mapping.residency(0, 10).resident == 0
 
 
+@pytest.mark.page_cache
 def test_sixteen_tebibytes_take_no_time_and_no_memory(tmp_path: Path) -> None:
     path, length = tmp_path / "huge", (16 << 40) - PAGE
     with path.open("wb") as file:
@@ -342,6 +355,7 @@ def test_an_empty_file(mode: str, way: str, tmp_path: Path) -> None:
 # Mappings -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.page_cache
 @linux
 def test_what_is_mapped_here_and_private_copies(path: Path) -> None:
     mapping = mmapio.MappedFile.open(path, "c")
@@ -355,6 +369,7 @@ def test_what_is_mapped_here_and_private_copies(path: Path) -> None:
     assert residency_of(path).rss is None
 
 
+@pytest.mark.page_cache
 @linux
 @pytest.mark.parametrize("way_of_pages", ["scanning", "reading"])
 def test_pages_of_a_part_are_counted_one_by_one(
@@ -375,6 +390,7 @@ def test_pages_of_a_part_are_counted_one_by_one(
     assert a[2, PAGE // 2 :].residency().rss == PAGE
 
 
+@pytest.mark.page_cache
 def test_memory_without_a_file() -> None:
     a = mmapio.anonymous(10 * PAGE, "u1")
     assert a.residency().resident == 0
@@ -385,6 +401,7 @@ def test_memory_without_a_file() -> None:
     assert repr(found).startswith("<Residency <anonymous> 10.0% of")
 
 
+@pytest.mark.page_cache
 def test_a_descriptor_without_a_path(way: str, path: Path) -> None:
     with path.open("rb") as file:
         mapping = mmapio.MappedFile.from_fd(file.fileno())
@@ -399,6 +416,7 @@ def test_a_grown_mapping_tells_of_all_of_it(way: str, path: Path) -> None:
         assert (found.length, found.map[0]) == (2 * SIZE, 1)
 
 
+@pytest.mark.page_cache
 def test_asking_changes_nothing(cold: Path, tmp_path: Path) -> None:
     sparse = tmp_path / "sparse"
     sparse.touch()
@@ -489,6 +507,7 @@ with mmapio.MappedFile.open(sys.argv[1]) as mapping:
 """
 
 
+@pytest.mark.page_cache
 @linux
 @pytest.mark.parametrize("way_here", ["cachestat", "mincore"])
 def test_who_may_not_know_is_told_so_rather_than_wrong(
@@ -567,6 +586,7 @@ def test_text_of_ascii(path: Path) -> None:
     assert str(half(path)) == half(path).text()
 
 
+@pytest.mark.page_cache
 def test_shades_keep_nothing_and_all_apart(path: Path) -> None:
     evict(path)
     read_pages(path, 0, *range(64, 127), *range(128, 192))
@@ -582,6 +602,7 @@ def test_dirty_cells_are_told(cold: Path) -> None:
     assert repr(found).endswith(f", {size(PAGE)} dirty>")
 
 
+@pytest.mark.page_cache
 def test_json(path: Path) -> None:
     with mmapio.MappedFile.open(path) as mapping:
         found = mapping.residency(buckets=3)

@@ -16,11 +16,12 @@ import pexpect
 import pytest
 
 import mmapio
-from mmapio import _os, _pagework
+from mmapio import _filecache, _os
 from mmapio._polling import poll
 from mmapio.errors import ArgumentError
 from mmapio.residency import residency_of
 
+pytestmark = pytest.mark.page_cache
 SIZE = 3_000_000
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(mmapio.__file__).parents[1]), "COLUMNS": "80"}
 
@@ -90,6 +91,7 @@ def test_cold_pages_stay_and_what_is_not_there_is_not_read(
     (found,) = run_command("advise", "cold", "--json", evictable).json
     assert found == {
         "path": str(evictable),
+        "bytes": SIZE,
         "advice": "cold",
         "before": before,
         "resident": before,
@@ -98,15 +100,15 @@ def test_cold_pages_stay_and_what_is_not_there_is_not_read(
 
 
 def test_ranges_in_memory_are_found(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pages = _pagework.np.array([0, 1, 1, 0, 1], "u1")
+    pages = _filecache.np.array([0, 1, 1, 0, 1], "u1")
     monkeypatch.setattr(_os, "resident", lambda *_: pages)
     page = _os.PAGE_SIZE
     with mmapio.MappedFile.open(path) as m:
-        found = list(_pagework._cached(m, 100 * page, 5 * page - 7))
+        found = list(_filecache._cached(m, 100 * page, 5 * page - 7))
     assert found == [(101 * page, 103 * page), (104 * page, 105 * page - 7)]
 
 
-@pytest.mark.parametrize("advice", [*_pagework._PASSING, "nonsense"])
+@pytest.mark.parametrize("advice", [*_filecache._PASSING, "nonsense"])
 def test_advice_that_would_not_last_is_refused(
     run_command: Callable[..., Any], path: Path, advice: str
 ) -> None:
@@ -115,12 +117,12 @@ def test_advice_that_would_not_last_is_refused(
     why = "got 'nonsense'" if advice == "nonsense" else "would end with this command"
     assert why in " ".join(re.sub("[│]", " ", found.err).split())
     with pytest.raises(ArgumentError, match=why):
-        _pagework.advise(path, advice)
+        _filecache.advise(path, advice)
 
 
 def test_all_advice_of_mappings_is_known(path: Path) -> None:
     known = {advice.name.lower() for advice in _os.Advice} - {"remove"}
-    assert known == {*_pagework.ADVICE, *_pagework._PASSING}
+    assert known == {*_filecache.ADVICE, *_filecache._PASSING}
 
 
 # Flush --------------------------------------------------------------------------------------------
