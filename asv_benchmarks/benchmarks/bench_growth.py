@@ -60,7 +60,7 @@ class Append(InTemporaryDirectory):
     """Row 19, rows of 64 bytes by one, by 4 KiB, by 1 MiB; told of every 1,000 rows."""
 
     params = (ROW_BYTES, 4 << 10, 1 << 20)
-    param_names = ("block",)
+    param_names = ("block_bytes",)
 
     def setup(self, block: int) -> None:
         super().setup()
