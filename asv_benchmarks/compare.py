@@ -39,6 +39,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--output", type=Path, help="the page; its figures go beside it")
     parser.add_argument("--figures", type=Path, help="figures of a run before, to be shown anew")
     given = parser.parse_args(arguments)
+    if given.output and not given.output.parent.is_dir():
+        parser.error(f"there is no directory {given.output.parent} to write the page to")
     clear_up_when_ended()
     if given.figures:
         figures = json.loads(given.figures.read_text(encoding="utf-8"))

@@ -327,6 +327,30 @@ def test_what_is_planted_fills_the_time() -> None:
     assert plants._filling(1e-3)[0] == "pass"
 
 
+UNTIL_ENDED = """
+import tempfile, time
+from ending import clear_up_when_ended
+clear_up_when_ended()
+with tempfile.TemporaryDirectory(dir="."):
+    print(flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is told to end there")
+def test_who_is_told_to_end_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "ending.py").write_text((chosen.HERE / "ending.py").read_text())
+    script = tmp_path / "until.py"
+    script.write_text(UNTIL_ENDED)
+    command = [sys.executable, str(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.terminate()
+    assert process.returncode == 128 + 15
+    assert [path for path in tmp_path.iterdir() if path.name.startswith("tmp")] == []
+
+
 # Whether it can be trusted ------------------------------------------------------------------------
 
 

@@ -140,6 +140,9 @@ def test_page_of_figures_that_were_kept(tmp_path: Path, capsys: pytest.CaptureFi
     assert compare.main(["--figures", str(kept), "--output", str(tmp_path / "page.md")]) == 0
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == text
     assert not (tmp_path / "page.json").exists()
+    with pytest.raises(SystemExit):
+        compare.main(["--output", str(tmp_path / "nowhere" / "page.md")])
+    assert "there is no directory" in capsys.readouterr().err
 
 
 def test_a_quick_run_is_called_one() -> None:
