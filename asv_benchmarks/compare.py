@@ -23,6 +23,7 @@ import page
 import ratios
 import tables
 from benchmarks import bench_memory, bench_peers, common
+from ending import clear_up_when_ended
 
 import mmapio
 
@@ -38,6 +39,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--output", type=Path, help="the page; its figures go beside it")
     parser.add_argument("--figures", type=Path, help="figures of a run before, to be shown anew")
     given = parser.parse_args(arguments)
+    if given.output and not given.output.parent.is_dir():
+        parser.error(f"there is no directory {given.output.parent} to write the page to")
+    clear_up_when_ended()
     if given.figures:
         figures = json.loads(given.figures.read_text(encoding="utf-8"))
     else:
@@ -68,7 +72,7 @@ def measured(quick: bool) -> page.Figures:
         _told(f"row {figure.target.row}", lambda figure=figure: figure.found()._asdict())
         for figure in ratios.figures()
     ]
-    found["largest file"] = tables.size(common.LARGE_BYTES)
+    found["large files"] = common.size(common.LARGE_BYTES)
     figures["facts"] = found | {"measured in": f"{time.perf_counter() - begin:.0f} s"}
     return figures
 
@@ -91,24 +95,24 @@ def facts() -> dict[str, str]:
 
 def peers(rounds: int) -> page.Figures:
     """Return the time that each implementation takes for each piece of work."""
-    rows, skipped = [], {}
+    rows: list[dict[str, Any]] = []
+    reasons: dict[str, dict[str, None]] = {}
     for what, kind, parameters in bench_peers.TABLE:
         names = dict.fromkeys(combination[0] for combination in ratios.combinations(kind))
         samples: dict[str, list[float]] = {}
         for name in list(names) * rounds:
-            if name in skipped:
-                continue
             try:
                 with ratios.prepared(kind, (name, *parameters)) as benchmark:
                     taken_s = common.elapsed_s(lambda b=benchmark: b.work(b.peer))
             except NotImplementedError as error:
-                skipped[name] = str(error)
+                reasons.setdefault(name, {})[str(error)] = None
             else:
                 samples.setdefault(name, []).append(taken_s)
         seconds = {name: statistics.median(taken) for name, taken in samples.items()}
         rows.append({"what": what, "seconds": seconds})
         _tell(f"peers: {what}")
-    nbytes = tables.size(bench_peers.SIZES[-1])
+    nbytes = common.size(bench_peers.SIZES[-1])
+    skipped = {name: "; ".join(told) for name, told in reasons.items()}
     return {"ways": list(bench_peers.PEERS), "rows": rows, "skipped": skipped, "nbytes": nbytes}
 
 
@@ -120,7 +124,7 @@ def memory() -> page.Figures:
         with ratios.prepared(kind, (work, name)) as benchmark:
             peaks.setdefault(work, {})[name] = benchmark.track_peak_anonymous(work, name)
         _tell(f"memory: {work}, {name}")
-    return {"peaks": peaks, "nbytes": tables.size(common.LARGE_BYTES >> 3)}
+    return {"peaks": peaks, "nbytes": common.size(common.LARGE_BYTES >> 3)}
 
 
 def _told(what: str, work: Any) -> Any:

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ending import clear_up_when_ended
 from gating import instructions
 from gating.chosen import HERE, Benchmark, listed_in, suite_of
 from gating.decision import (
@@ -54,7 +55,7 @@ class Row(NamedTuple):
     again: Estimate | None = None
     base_s: float | None = None
     head_s: float | None = None
-    instructions: tuple[int, int] | None = None
+    instructions: tuple[int, ...] | None = None
     reason: str = ""
 
     @property
@@ -139,7 +140,7 @@ class Comparison(NamedTuple):
                 groups.setdefault(benchmark, []).append(pairs)
         return {name: pairs for name, pairs in groups.items() if name not in absent}, absent
 
-    def counted(self, benchmarks: list[Benchmark]) -> dict[Benchmark, tuple[int, int]]:
+    def counted(self, benchmarks: list[Benchmark]) -> dict[Benchmark, tuple[int, ...]]:
         wanted = [benchmark for benchmark in benchmarks if benchmark.instructions]
         return instructions.count(self.trees, self.suite, wanted)
 
@@ -157,6 +158,7 @@ def removed(base: Path, benchmarks: list[Benchmark]) -> list[Row]:
 def main(arguments: Sequence[str]) -> int:
     """Print the table."""
     options = _parser().parse_args(arguments)
+    clear_up_when_ended()
     with tempfile.TemporaryDirectory(prefix="mmapio-gate-") as directory:
         try:
             base = options.base or merge_base(REPOSITORY, options.head)
@@ -211,13 +213,16 @@ def _summary(rows: list[Row], threshold: float) -> str:
 
 
 def _absent(benchmark: Benchmark, base: dict[str, str], head: dict[str, str]) -> Row:
-    """Return the row of a benchmark that did not run on both sides."""
-    for side, answer in (("base", base), ("head", head)):
-        if "skipped" in answer:
-            return Row(benchmark, Verdict.SKIPPED, reason=f"{side}: {answer['skipped']}")
+    """Return the row of a benchmark that did not run on both sides.
+
+    Both have the same benchmarks on the same machine: what one side alone skips, its code skips.
+    """
     if "failed" in head:
         return Row(benchmark, Verdict.BROKEN, reason=head["failed"])
-    return Row(benchmark, Verdict.NEW, reason=f"the base has none ({base['failed']})")
+    if "skipped" in head:
+        told = Verdict.BROKEN if not base else Verdict.SKIPPED
+        return Row(benchmark, told, reason=f"head: {head['skipped']}")
+    return Row(benchmark, Verdict.NEW, reason=f"the base has none ({', '.join(base.values())})")
 
 
 def _estimate(groups: list[list[Pair]]) -> Estimate:

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ending import clear_up_when_ended
 from gating.chosen import HERE
 from gating.decision import FAILURES
 from gating.plants import PLANTS, Plant, grown
@@ -50,11 +51,11 @@ def gate(base: Path, head: Path, under: Sequence[str]) -> Run:
         options = ["--no-instructions", "--json", file.name]
         command = [*under, sys.executable, str(HERE / "gate.py"), str(base), str(head), *options]
         begin = time.perf_counter()
-        done = subprocess.run(command, stdout=subprocess.DEVNULL)
+        status = _status_of(command)
         taken_s = time.perf_counter() - begin
-        facts = json.load(file)
-    if done.returncode != (0 if facts["passed"] else 1):
-        raise RuntimeError(f"the gate ended with status {done.returncode}")
+        facts = json.loads(file.read() or '{"passed": null}')
+    if facts["passed"] is None or status != (0 if facts["passed"] else 1):
+        raise RuntimeError(f"the gate ended with status {status}")
     return Run({row["benchmark"]: row for row in facts["rows"]}, facts["passed"], taken_s)
 
 
@@ -92,6 +93,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--plants", nargs="*", default=[p.name for p in PLANTS], metavar="NAME")
     parser.add_argument("--under", default="", help="what runs each run: 'nice -n -5'")
     options = parser.parse_args(arguments)
+    clear_up_when_ended()
     under = shlex.split(options.under)
     wanted = [what for what in PLANTS if what.name in options.plants]
     with tempfile.TemporaryDirectory(prefix="mmapio-honesty-") as name:
@@ -102,6 +104,16 @@ def main(arguments: Sequence[str]) -> int:
     _print(f"{failed} of {options.runs} runs failed where nothing changed;")
     _print(f"{found} of {len(wanted)} slow-downs of a quarter were found")
     return 0 if failed <= FALSE_ALARMS and found == len(wanted) else 1
+
+
+def _status_of(command: Sequence[str]) -> int:
+    """Run a command; whoever ends this process ends that as well, which then clears up."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            raise
 
 
 def _told(run: Run) -> str:

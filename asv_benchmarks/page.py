@@ -20,12 +20,17 @@ the machine slows all of them. A ratio is the time of mmapio divided by that of 
 mmapio is faster**. In the last column of a table the peer is the fastest of the line.{quick}
 """
 
+QUICK = """
+
+**These are of a quick run**: few samples, and large files that are small. They show that all of it
+runs, and decide nothing."""
+
 TARGETS = """
 ## Targets
 
 {count} figures are held to targets, by the rows of the project's list: {met} are met, {missed} are
 missed, {skipped} could not be measured here. `python asv_benchmarks/ratios.py ROW` measures a row
-again. A ratio is marked x.
+again. A figure with an x is a ratio; the size of `large files` is in the table above.
 
 | row | what | figure | at most | |
 |---|---|---|---|---|
@@ -45,7 +50,8 @@ PEERS = """
 
 The same work by what is used today, each as its own documentation would have it: rows of 4 KiB,
 in a file of {nbytes}. Cold files have no page in the page cache, which is made sure of.
-Milliseconds, with what opening and closing take; a dash: nobody would do it with that.
+Milliseconds, with what opening and closing take. A dash: nobody would do it with that, or it could
+not be done here; then the reason is below.
 """
 
 MEMORY = """
@@ -64,7 +70,7 @@ once.
 def page(figures: Figures) -> str:
     """Return the page."""
     facts = "\n".join(f"| {name} | {value} |" for name, value in figures["facts"].items())
-    quick = " These are of a quick run: few samples, small files." if figures["quick"] else ""
+    quick = QUICK if figures["quick"] else ""
     parts = [HEAD.format(facts=facts, quick=quick), targets(figures["targets"])]
     parts.append(CRATE.format(crate=figures["crate"]))
     parts += [table(one) for one in figures["tables"]]

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import benchmarks
 import numpy as np
 from benchmarks import common
+from ending import clear_up_when_ended
 
 import mmapio
 
@@ -44,7 +45,8 @@ class Figure(NamedTuple):
         method = getattr(self.kind, self.method)
         name = f"{self.kind.__module__.rpartition('.')[2]}.{self.kind.__name__}.{self.method}"
         what, _, _ = method.__doc__.partition(" (target")
-        what += "".join(f", {_of_bytes(value)}" for value in self.parameters)
+        names = getattr(self.kind, "param_names", ())
+        what += "".join(map(_told, names, self.parameters))
         try:
             figure = self.measure()
         except NotImplementedError as error:  # as asv understands it
@@ -77,7 +79,7 @@ class Found(NamedTuple):
 
 
 @contextlib.contextmanager
-def prepared(kind: type, parameters: tuple[Any, ...]) -> Iterator[Any]:
+def prepared(kind: type, parameters: tuple[Any, ...] = ()) -> Iterator[Any]:
     """Yield a benchmark between its `setup` and its `teardown`, if it has them, as asv does."""
     benchmark = kind()
     try:
@@ -122,6 +124,7 @@ def figures() -> list[Figure]:
 
 def main(arguments: list[str]) -> int:
     """Print the table."""
+    clear_up_when_ended()
     found = figures()
     known = {figure.target.row for figure in found}
     rows = {int(argument) for argument in arguments} or known
@@ -143,8 +146,17 @@ def main(arguments: list[str]) -> int:
     return 1 if missed else 0
 
 
-def _of_bytes(value: Any) -> str:
-    return f"{value >> 20} MiB" if isinstance(value, int) and value >> 20 else str(value)
+def _told(name: str, value: Any) -> str:
+    """Return a parameter as the end of a line: sizes with their unit, other numbers with names.
+
+    Examples
+    --------
+    >>> _told("nbytes", 1 << 30), _told("threads", 2), _told("place", "disk")
+    (', 1 GiB', ', threads: 2', ', disk')
+    """
+    if name.endswith("bytes"):
+        return f", {common.size(value)}"
+    return f", {name}: {value}" if isinstance(value, int) else f", {value}"
 
 
 def _print(line: str) -> None:

@@ -5,7 +5,6 @@ The crate is mmap-io 1.0.0, for Rust; the figures are those of its page, from an
 
 from __future__ import annotations
 
-import contextlib
 import mmap
 import multiprocessing
 import os
@@ -15,7 +14,9 @@ from typing import Any
 import numpy as np
 from benchmarks import bench_atomics, bench_chunks, bench_cost, common, floor
 from benchmarks.bench_flush import sync_data
-from table import PAGE, Row, Table, Work, size
+from benchmarks.common import size
+from ratios import prepared
+from table import PAGE, Row, Table, Work
 
 import mmapio
 from mmapio import FlushPolicy, MappedFile, kernels
@@ -356,43 +357,38 @@ class Growth(Table):
     title = "Growth of cost with work"
     note = (
         "Scans, appended rows, and files: each line beside the one before it. "
-        "`MMAPIO_BENCHMARK_BYTES` sets the largest file."
+        "`MMAPIO_BENCHMARK_BYTES` sets the size of large files."
     )
 
     def rows(self) -> Iterator[Row]:
-        with _prepared(bench_cost.Scan) as scan:
+        with prepared(bench_cost.Scan) as scan:
             for halvings in (4, 3, 2, 1, 0):
                 part = scan.ours.ndarray[: scan.ours.size >> halvings]
                 names = {"a": part, "scan": kernels.sum, "np": np}
                 ways = {"mmapio": "scan(a)", "ndarray": "np.sum(a)"}
                 yield Row(f"sum of {size(part.size)}", "", names, ways)
-        with _prepared(bench_cost.AppendMany) as appended:
+        with prepared(bench_cost.AppendMany) as appended:
             for array in (appended.few, appended.many):
                 ways = {"mmapio": "for i in thousand: g.append(1.0)\ng.commit(False)"}
                 names = {"g": array, "thousand": range(1000)}
                 yield Row(f"append 1,000 rows to {len(array):,}", "", names, ways)
-        with _prepared(bench_cost.OpenSparse) as sparse:
+        with prepared(bench_cost.OpenSparse) as sparse:
             for path in (sparse.small, sparse.large):
                 names = {"open": mmapio.open, "memmap": np.memmap, "path": path}
                 ways = {
                     "mmapio": "a = open(path, dtype='u1'); a[-4096:][0]; a.close()",
                     "numpy.memmap": "a = memmap(path, 'u1', 'r'); a[-4096:][0]; del a",
                 }
-                what = f"open {size(os.path.getsize(path))}, slice its end"
-                yield Row(what, "", names, ways)
+                of = size(os.path.getsize(path))
+                yield Row(f"open {of}, slice its end", "", names, ways)
+                with MappedFile.open(path) as mapping:
+                    names = {"residency": mapping.residency, "at": mapping.size - MIB, "n": MIB}
+                    ways = {"mmapio": "residency(at, n)"}
+                    yield Row(f"residency of the last MiB of {of}", "", names, ways)
+                    del names["residency"]
 
 
 TABLES = [Iterate, Sequential, Random, Touch, Flush, Contention, Policies, Operations, Growth]
-
-
-@contextlib.contextmanager
-def _prepared(kind: Any) -> Iterator[Any]:
-    benchmark = kind()
-    benchmark.setup()
-    try:
-        yield benchmark
-    finally:
-        benchmark.teardown()
 
 
 def _then_gone(create: Callable[[], None], path: str) -> float:

@@ -164,6 +164,7 @@ class Measured:
     """Stands for benchmarks whose figures are known."""
 
     params = ([1 << 20, 3], ["C"])
+    param_names = ("nbytes", "order")
 
     @common.target(row=98, at_most=2.0)  # type: ignore[untyped-decorator]
     def track_ratio_met(self, *_: Any) -> float:
@@ -183,9 +184,9 @@ def test_table_tells_what_was_met_and_what_was_missed(
     assert ratios.main([]) == 1
     assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()[2:]] == [
         "97 10.5 10 ns FAIL Too slow, 1 MiB, C",
-        "97 10.5 10 ns FAIL Too slow, 3, C",
+        "97 10.5 10 ns FAIL Too slow, 3 B, C",
         "98 2 2 x pass Good enough, 1 MiB, C",
-        "98 2 2 x pass Good enough, 3, C",
+        "98 2 2 x pass Good enough, 3 B, C",
     ]
 
 

@@ -91,7 +91,7 @@ def test_both_looks_have_to_find_a_slow_down() -> None:
         decision.Estimate(*numbers) for numbers in ((1.3, 1.2, 1.4), (1.0, 0.9, 1.1), (1.3, 0.9, 2))
     )
     assert decision.verdict(slow, same, THRESHOLD) == Verdict.SAME
-    assert decision.verdict(slow, unsure, THRESHOLD) == Verdict.SAME
+    assert decision.verdict(slow, unsure, THRESHOLD) == Verdict.UNSURE
     assert decision.verdict(slow, slow, THRESHOLD) == Verdict.SLOWER
     assert not decision.is_suspect(same, THRESHOLD)
     assert decision.is_suspect(decision.Estimate(1.08, 1.0, 1.2), THRESHOLD)
@@ -110,6 +110,7 @@ def test_both_looks_have_to_find_a_slow_down() -> None:
         ([Verdict.SKIPPED, Verdict.NEW, Verdict.REMOVED], False),
         ([Verdict.SAME, Verdict.NEW, Verdict.REMOVED, Verdict.SKIPPED], True),
         ([Verdict.FASTER], True),
+        ([Verdict.UNSURE], True),
         ([Verdict.SAME, Verdict.SLOWER], False),
         ([Verdict.SAME, Verdict.BROKEN], False),
     ],
@@ -171,7 +172,8 @@ def test_a_branch_that_is_slower_fails(
     repository: Callable[..., None], capsys: pytest.CaptureFixture[str], reference: str
 ) -> None:
     repository("main", MMAPIO.format(turns=3000), "time_work", "time_sum", reference=reference)
-    repository("slow", MMAPIO.format(turns=9000), "time_work", "time_sum", reference=reference)
+    source = MMAPIO.format(turns=90_000)  # by so much that no busy disk can hide it
+    repository("slow", source, "time_work", "time_sum", reference=reference)
     assert gate.main(QUICK) == 1
     assert "SLOWER" in told(capsys, "tiny.Tiny.time_work")
 
@@ -193,7 +195,7 @@ def test_a_branch_that_changes_nothing_passes(
         "tiny.Tiny.time_sum": "removed",
     }
     reasons = [row["reason"] for row in facts["rows"][1:]]
-    assert reasons[0] == "base: no such disk"
+    assert reasons[0] == "head: no such disk"
     assert "has no attribute 'novelty'" in reasons[1]
     assert [name.split(" ", 1)[1] for name in (facts["base"], facts["head"])] == [
         "On main",
@@ -212,6 +214,15 @@ def test_what_does_not_run_any_more_fails(
     out = capsys.readouterr().out
     assert "BROKEN: AttributeError" in out
     assert out.endswith("FAIL: 0 measured, 0 slower by more than 15%, 1 broken\n")
+
+
+def test_what_only_the_head_skips_fails(
+    repository: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository("main", MMAPIO.format(turns=3000), "time_work")
+    repository("branch", "def work():\n    raise NotImplementedError('later')\n", "time_work")
+    assert gate.main(QUICK) == 1
+    assert "BROKEN: head: later" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("names", [(), ("time_skipped",)])
@@ -282,19 +293,23 @@ def test_samples_leave_out_the_wait_for_a_cpu(monkeypatch: pytest.MonkeyPatch) -
         assert one.sample_s(lambda: None, 10) == pytest.approx(0.025)
 
 
-def test_instructions_are_counted_for_each_side(repository: Callable[..., None]) -> None:
+def test_one_interruption_makes_no_short_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = iter([1.0, 1e-7, 1e-7, 2e-7, 1.0, 2e-7])
+    monkeypatch.setattr(worker, "elapsed_s", lambda work, calls: next(taken, 1e-7 * calls))
+    assert worker.calls_of(lambda: None) == 8192
+
+
+def test_instructions_of_a_call_are_counted(repository: Callable[..., None]) -> None:
     if not instructions.can_count():
         pytest.skip("valgrind is not installed")
-    repository("main", MMAPIO.format(turns=1000), "time_work")
+    repository("main", MMAPIO.format(turns=6000), "time_sum", "time_work")
     tree = gate.REPOSITORY
     suite = tree / "asv_benchmarks"
-    (benchmark,) = chosen.listed_in(suite)
-    slower = tree / "slower"
-    (slower / "mmapio").mkdir(parents=True)
-    (slower / "mmapio" / "__init__.py").write_text(MMAPIO.format(turns=2000))
-    base, head = instructions.count((tree, slower), suite, [benchmark])[benchmark]
-    assert base > 1000
-    assert head == pytest.approx(2 * base, rel=0.1)
+    listed = chosen.listed_in(suite)
+    found = instructions.count((tree,), suite, listed)  # a process takes seconds to start
+    (once,), (twice,) = (found[benchmark] for benchmark in listed)
+    assert once > 3000
+    assert twice == pytest.approx(2 * once, rel=0.1)
 
 
 def test_every_plant_takes_root(tmp_path: Path) -> None:
@@ -310,6 +325,30 @@ def test_what_is_planted_fills_the_time() -> None:
     assert unit == "_ = 0"
     assert 1 <= few < many
     assert plants._filling(1e-3)[0] == "pass"
+
+
+UNTIL_ENDED = """
+import tempfile, time
+from ending import clear_up_when_ended
+clear_up_when_ended()
+with tempfile.TemporaryDirectory(dir="."):
+    print(flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is told to end there")
+def test_who_is_told_to_end_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "ending.py").write_text((chosen.HERE / "ending.py").read_text())
+    script = tmp_path / "until.py"
+    script.write_text(UNTIL_ENDED)
+    command = [sys.executable, str(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.terminate()
+    assert process.returncode == 128 + 15
+    assert [path for path in tmp_path.iterdir() if path.name.startswith("tmp")] == []
 
 
 # Whether it can be trusted ------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,9 @@ def test_page_of_figures_that_were_kept(tmp_path: Path, capsys: pytest.CaptureFi
     assert compare.main(["--figures", str(kept), "--output", str(tmp_path / "page.md")]) == 0
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == text
     assert not (tmp_path / "page.json").exists()
+    with pytest.raises(SystemExit):
+        compare.main(["--output", str(tmp_path / "nowhere" / "page.md")])
+    assert "there is no directory" in capsys.readouterr().err
 
 
 def test_a_quick_run_is_called_one() -> None:
@@ -174,6 +178,41 @@ def test_tables_can_be_measured(kind: type, monkeypatch: pytest.MonkeyPatch) -> 
     assert all(taken > 0 for row in rows for taken in row["seconds"].values())
     assert all(next(iter(row["seconds"])) == "mmapio" for row in rows)
     assert len({row["what"] for row in rows}) == len(rows)
+
+
+def test_a_table_that_cannot_go_on_keeps_what_it_has() -> None:
+    class Half(tables.Table):  # type: ignore[misc, name-defined]
+        note = "By one thread."
+
+        def rows(self) -> Iterator[Any]:
+            yield tables.Row("first", "", {}, {"mmapio": lambda: 1.0})
+            raise NotImplementedError("there is no /dev/shm")
+
+    found = Half().measure()
+    assert [row["what"] for row in found["rows"]] == ["first"]
+    assert found["note"] == "By one thread. The rest was skipped: there is no /dev/shm."
+
+
+def test_who_cannot_do_one_thing_is_asked_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Work:
+        params = ("h5py", "mmapio")
+
+        def setup(self, name: str, refusal: str) -> None:
+            self.peer = name
+            if refusal and name == "h5py":
+                raise NotImplementedError(refusal)
+
+        def work(self, peer: str) -> None: ...
+
+    asked = [("a", Work, ("no disk",)), ("b", Work, ("",)), ("c", Work, ("1 CPU",))]
+    monkeypatch.setattr(compare.bench_peers, "TABLE", asked)
+    found = compare.peers(2)
+    assert [{*row["seconds"]} for row in found["rows"]] == [
+        {"mmapio"},
+        {"h5py", "mmapio"},
+        {"mmapio"},
+    ]
+    assert found["skipped"] == {"h5py": "no disk; 1 CPU"}
 
 
 def test_what_the_figures_depend_on_is_told() -> None:

@@ -115,7 +115,7 @@ class InKernel(InTemporaryDirectory):
 
     @target(row=9, at_most=1.05)
     def track_ratio_floor(self, _threads: int) -> float:
-        """fetch_add in a kernel, against the bare instruction, threads (target: at most 1.05)."""
+        """fetch_add in a kernel, against the bare instruction (target: at most 1.05)."""
         return ratio_of(
             lambda: in_threads(add, self.words, *self.additions),
             lambda: in_threads(add_barely, self.words, *self.additions),
@@ -145,7 +145,7 @@ class Sharded(InTemporaryDirectory):
 
     @target(row=10, at_most=2 / 1.9)
     def track_ratio_one_thread(self) -> float:
-        """ShardedCounter by 2 threads, against half of it by 1 (target: at most 2 / 1.9)."""
+        """ShardedCounter: 2 threads at once, against 1 of them alone (target: at most 2 / 1.9)."""
         # The other one is there, too, and adds nothing. Of the fastest of both: whatever else runs
         # takes one of two CPUs from two threads, and nothing from one.
         return ratio_of(

@@ -69,7 +69,10 @@ class Scan(InTemporaryDirectory):
 
 
 class AppendMany(InTemporaryDirectory):
-    """Append of 1,000 rows of 8 bytes to 10^4, and to 10^8 that are there: the same time."""
+    """Append of 1,000 rows of 8 bytes to 10^4 that are there, and to 10^8: the same time.
+
+    If a large file has less than 10^8, as many as it has.
+    """
 
     def setup(self) -> None:
         super().setup()
@@ -87,7 +90,7 @@ class AppendMany(InTemporaryDirectory):
 
     @target(row=28, at_most=1.1)
     def track_ratio_rows(self) -> float:
-        """Append 1,000 rows to 10^8, against to 10^4 (target: at most 1.1)."""
+        """Append 1,000 rows of 8 bytes to a large file, against to 10^4 (target: at most 1.1)."""
         names: dict[str, Any] = {"few": self.few, "many": self.many, "thousand": range(1000)}
         code = "for i in thousand: {0}.append(1.0)\n{0}.commit(False)"
         many, few = medians_s([code.format("many"), code.format("few")], names)

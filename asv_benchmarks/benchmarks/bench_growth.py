@@ -66,7 +66,7 @@ class Append(InTemporaryDirectory):
     """Row 19, rows of 64 bytes by one, by 4 KiB, by 1 MiB; told of every 1,000 rows."""
 
     params = (ROW_BYTES, 4 << 10, 1 << 20)
-    param_names = ("block",)
+    param_names = ("block_bytes",)
 
     def setup(self, block: int) -> None:
         super().setup()
@@ -124,12 +124,12 @@ class Append(InTemporaryDirectory):
         "method call in Python take most of another",
     )
     def track_ratio_write(self, block: int) -> float:
-        """Append and commit 1,000 rows, against os.write of them (target: at most 1.5)."""
+        """Append by blocks, commit, against os.write (target: at most 1.5)."""
         return ratio_of(self.ours_s, lambda: self.cut_off(self.write))
 
     @target(row=19, at_most=1.5)
     def track_ratio_write_durable(self, block: int) -> float:
-        """The same, durable, against os.write and two fdatasyncs (target: at most 1.5)."""
+        """Append by blocks, durably, against os.write and two fdatasyncs (target: at most 1.5)."""
 
         def durable() -> None:
             self.write()
@@ -146,7 +146,7 @@ class Append(InTemporaryDirectory):
         "4 KiB on",
     )
     def track_ratio_npy_append_array(self, block: int) -> float:
-        """Append and commit 1,000 rows, against npy-append-array (target: at most 0.2)."""
+        """Append by blocks, commit, against npy-append-array (target: at most 0.2)."""
         try:
             peer = importlib.import_module("npy_append_array").NpyAppendArray
         except ModuleNotFoundError:

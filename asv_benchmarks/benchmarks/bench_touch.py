@@ -42,7 +42,7 @@ class TouchWarm(InTemporaryDirectory):
 
     @target(row=7, at_most=0.6)
     def track_ratio_all(self) -> float:
-        """touch_pages of 1 GiB that is mapped, against a loop (target: at most 0.6)."""
+        """touch_pages of a large file that is mapped, against a loop (target: at most 0.6)."""
         return self.ratio(self.ours.ndarray)
 
     def ratio(self, ours: NDArray[np.uint8]) -> float:

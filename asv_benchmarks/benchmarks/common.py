@@ -156,6 +156,14 @@ def elapsed_s(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
+def size(nbytes: int) -> str:
+    """Return a number of bytes in the largest unit that divides it."""
+    for shift, unit in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if nbytes >> shift and not nbytes & ((1 << shift) - 1):
+            return f"{nbytes >> shift} {unit}"
+    return f"{nbytes} B"
+
+
 def evict(path: str) -> None:
     """Take a file out of the page cache, or skip the benchmark where that cannot be done."""
     if not hasattr(os, "posix_fadvise"):

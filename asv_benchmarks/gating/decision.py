@@ -27,13 +27,14 @@ class Verdict(StrEnum):
     BROKEN = "BROKEN"
     FASTER = "faster"
     SAME = "same"
+    UNSURE = "unsure"  # by the median it is slower, and the samples vary too much to say so
     NEW = "new"
     REMOVED = "removed"
     SKIPPED = "skipped"
 
 
 FAILURES = frozenset({Verdict.SLOWER, Verdict.BROKEN})
-MEASURED = frozenset({Verdict.SLOWER, Verdict.FASTER, Verdict.SAME})
+MEASURED = frozenset({Verdict.SLOWER, Verdict.FASTER, Verdict.SAME, Verdict.UNSURE})
 
 
 class Estimate(NamedTuple):
@@ -82,8 +83,9 @@ def verdict(first: Estimate, again: Estimate | None, threshold: float) -> Verdic
     """
     if again is None:
         return Verdict.FASTER if first.high < 1 / (1 + threshold) else Verdict.SAME
-    slower = again.ratio > 1 + threshold and again.low > 1 + threshold / 3
-    return Verdict.SLOWER if slower else Verdict.SAME
+    if again.ratio <= 1 + threshold:
+        return Verdict.SAME
+    return Verdict.SLOWER if again.low > 1 + threshold / 3 else Verdict.UNSURE
 
 
 def has_passed(verdicts: Sequence[Verdict]) -> bool:

@@ -20,17 +20,17 @@ def can_count() -> bool:
 
 
 def count(
-    trees: tuple[Path, Path], suite: Path, benchmarks: list[Benchmark]
-) -> dict[Benchmark, tuple[int, int]]:
-    """Return the instructions of one call on each side, of the benchmarks that both could count."""
+    trees: tuple[Path, ...], suite: Path, benchmarks: list[Benchmark]
+) -> dict[Benchmark, tuple[int, ...]]:
+    """Return the instructions of one call over each tree, of the benchmarks that run over all."""
     with tempfile.TemporaryDirectory(prefix="mmapio-gate-") as directory:
         counters = [_Counter(tree, suite, Path(directory, str(n))) for n, tree in enumerate(trees)]
         found = {}
         try:
             for benchmark in benchmarks:
-                both = _counts(counters, benchmark)
-                if both is not None:
-                    found[benchmark] = both
+                counts = _counts(counters, benchmark)
+                if counts is not None:
+                    found[benchmark] = counts
         except WorkerError:
             pass  # valgrind does not know all that a kernel of an operating system does
         finally:
@@ -56,8 +56,8 @@ class _Counter:
         return int(summary.split()[1])
 
 
-def _counts(counters: list[_Counter], benchmark: Benchmark) -> tuple[int, int] | None:
-    """Return the instructions of a call on each side; the sides work at the same time."""
+def _counts(counters: list[_Counter], benchmark: Benchmark) -> tuple[int, ...] | None:
+    """Return the instructions of a call over each tree; the processes work at the same time."""
 
     def ask(request: Callable[[Side], None]) -> list[dict[str, object]]:
         for counter in counters:
@@ -70,5 +70,4 @@ def _counts(counters: list[_Counter], benchmark: Benchmark) -> tuple[int, int] |
     for calls in (CALLS, 2 * CALLS):
         ask(lambda side, calls=calls: side.send("repeat", key=str(benchmark), calls=calls))
         totals.append([counter.newest() for counter in counters])
-    base, head = ((twice - once) // CALLS for once, twice in zip(*totals, strict=True))
-    return base, head
+    return tuple((twice - once) // CALLS for once, twice in zip(*totals, strict=True))
