@@ -74,6 +74,38 @@ def test_many_go_into_a_folder(run_command: Run, raw: Path, tmp_path: Path) -> N
     assert made == {"one.npy": 1, "two.npy": 1, "raw.npy": 6}
 
 
+def test_folders_are_converted_again_and_back(run_command: Run, tmp_path: Path) -> None:
+    """What a first run has made is no raw file of the second one."""
+    (tmp_path / "a.raw").write_bytes(bytes(8))
+    for nbytes in (8, 16):
+        (tmp_path / "a.raw").write_bytes(bytes(nbytes))
+        found = run_command("convert", tmp_path, "--dtype", "f4", "--overwrite")
+        assert (found.status, found.err) == (0, "")
+        assert np.load(tmp_path / "a.npy").size == nbytes // 4
+    for _ in range(2):
+        found = run_command("convert", tmp_path, "--overwrite")
+        assert (found.status, found.err) == (0, "")
+        assert (tmp_path / "a.bin").read_bytes() == bytes(16)
+    (tmp_path / "empty").mkdir()
+    np.save(tmp_path / "empty" / "b.npy", [1])
+    found = run_command("convert", tmp_path / "empty", "--dtype", "f4")
+    assert (found.status, found.out) == (0, "")
+    assert found.err == f"mmapio: no such files in {tmp_path / 'empty'}\n"
+
+
+def test_what_could_not_be_converted_has_no_claim_to_its_target(
+    run_command: Run, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "a.npy", [1])
+    (tmp_path / "a.raw").write_bytes(bytes(8))
+    files = (tmp_path / "a.npy", tmp_path / "a.raw")
+    found = run_command("convert", *files, "--dtype", "f4", "--overwrite")
+    assert found.status == 1
+    (error,) = found.err.splitlines()
+    assert "a.npy' is a .npy file: leave out the dtype" in error
+    assert np.load(tmp_path / "a.npy").tolist() == [0, 0]
+
+
 def test_nothing_is_overwritten_unasked(run_command: Run, raw: Path) -> None:
     made = raw.with_suffix(".npy")
     made.write_bytes(b"old")
