@@ -11,7 +11,7 @@ import typer
 from numpy.lib import format as numpy_format
 from rich.console import Console
 
-from ._arguments import Dtype, Json, Offset, Order, Ordering, Paths, Quiet, Shape
+from ._arguments import Dtype, Json, Offset, Order, Ordering, Paths, Quiet, Shape, parse_path
 from ._terminal import BYTES, LABEL, TITLE, progress_bar, report_tree, show
 from ._words import dtype_text, duration, printable, size, throughput
 from .conversion import to_npy, to_raw
@@ -24,6 +24,7 @@ To = Annotated[
     Path | None,
     typer.Option(
         "--to",
+        parser=parse_path,
         metavar="PATH",
         help="A file, or a folder that is there; by default, beside each file.",
     ),

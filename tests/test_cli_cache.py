@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -320,6 +321,30 @@ def test_one_file_does_not_stop_the_others(
     assert "\n5 files\n" in found.out
 
 
+@pytest.mark.skipif(
+    not hasattr(os, "setresuid") or os.geteuid() != 0, reason="only root can become somebody else"
+)
+@pytest.mark.parametrize("command", ["residency", "info"])
+def test_a_file_that_may_not_be_read_does_not_stop_the_others(
+    run_command: Callable[..., Any], command: str
+) -> None:
+    with tempfile.TemporaryDirectory() as name:  # the folders of pytest are closed to others
+        closed, open_to_all = Path(name, "closed"), Path(name, "open")
+        for path, permissions in ((closed, 0o000), (open_to_all, 0o666)):
+            path.write_bytes(bytes(PAGE))
+            path.chmod(permissions)
+        Path(name).chmod(0o755)
+        run_command(command, open_to_all)  # all that is imported, which others may not read
+        os.setresuid(65534, 65534, 0)
+        try:
+            found = run_command(command, closed, open_to_all)
+        finally:
+            os.setresuid(0, 0, 0)
+    assert found.status == 1
+    assert re.fullmatch(rf"mmapio: error: .*Permission denied: '{closed}'\n", found.err)
+    assert found.out.startswith(f"{open_to_all}\n")
+
+
 @pytest.mark.parametrize("command", ["residency", "touch", "evict"])
 def test_a_pseudo_file(run_command: Callable[..., Any], command: str) -> None:
     if not os.path.exists("/proc/self/status"):
@@ -348,6 +373,8 @@ def test_a_folder_without_files(
         ["residency", "--watch", "--json", "x"],
         ["residency", "--watch", "--png", "x.png", "x"],
         ["residency", "--interval", "0", "x"],
+        ["evict", ""],
+        ["info", ""],
     ],
 )
 def test_wrong_usage_has_its_own_status(

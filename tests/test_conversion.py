@@ -126,6 +126,12 @@ def test_by_hand_where_the_kernel_does_not_copy(
     assert np.array_equal(np.load(tmp_path / "a.npy"), values)
 
 
+def test_offset_0_is_for_who_wants_the_first_items_alone(tmp_path: Path) -> None:
+    (tmp_path / "raw").write_bytes(bytes(range(96)))
+    to_npy(tmp_path / "raw", tmp_path / "a.npy", ">i4", (3, 6), offset=0)
+    assert np.load(tmp_path / "a.npy").tobytes() == bytes(range(72))
+
+
 def test_what_is_there_is_kept_unless_it_is_to_be_replaced(tmp_path: Path) -> None:
     (tmp_path / "raw").write_bytes(b"123456")
     (tmp_path / "a.npy").write_bytes(b"old")
@@ -155,6 +161,8 @@ def test_what_is_wrong_is_said_and_nothing_is_left(tmp_path: Path) -> None:
     wrong: list[tuple[Any, type[Exception], str]] = [
         (lambda: to_npy(raw, new, "u2"), FormatError, "7 bytes are not a multiple of the 2"),
         (lambda: to_npy(raw, new, "u1", (2, 4)), FormatError, "needs 8 bytes"),
+        (lambda: to_npy(raw, new, "u2", (1, 3)), FormatError, "has 7 bytes, .* takes 6: give the"),
+        (lambda: to_npy(raw, new, "u1", 0), FormatError, r"shape \(0,\) of 1-byte items takes 0"),
         (lambda: to_npy(raw, new, "u1", offset=8), FormatError, "offset 8 lies past the end"),
         (lambda: to_npy(raw, new, "u1", offset=-1), ArgumentError, "offset must be 0 or more"),
         (lambda: to_npy(raw, new, "O"), ArgumentError, "Python objects"),

@@ -106,6 +106,14 @@ def test_what_could_not_be_converted_has_no_claim_to_its_target(
     assert np.load(tmp_path / "a.npy").tolist() == [0, 0]
 
 
+def test_no_items_are_left_out_unasked(run_command: Run, raw: Path) -> None:
+    found = run_command("convert", raw, "--dtype", "<f4", "--shape=3,3")
+    assert (found.status, found.out) == (1, "")
+    assert "has 48 bytes, and shape (3, 3) of 4-byte items takes 36: give the shape" in found.err
+    assert not raw.with_suffix(".npy").exists()
+    assert run_command("convert", raw, "--dtype", "<f4", "--shape=-1,3").status == 0
+
+
 def test_nothing_is_overwritten_unasked(run_command: Run, raw: Path) -> None:
     made = raw.with_suffix(".npy")
     made.write_bytes(b"old")
