@@ -172,7 +172,9 @@ def to_raw(
     """
     with _opened(source) as (name, fd, facts):
         if _read(fd, 0, len(MAGIC)) != MAGIC:
-            raise FormatError(f"{name!r} is no .npy file; to make one of it, give the dtype")
+            raise FormatError(
+                f"{name!r} is no .npy file; to make one of it, give its dtype (--dtype)"
+            )
         header = read_header(functools.partial(_read, fd), facts.size)
         if facts.size < header.file_size:
             raise FormatError(
@@ -240,5 +242,5 @@ def _check_target(target: str, source: _os.FileFacts, overwrite: bool) -> None:
     if there.identity == source.identity:
         raise ArgumentError(f"{target!r} is the file that is to be converted: name another one")
     if not overwrite:
-        reason = "cannot convert: File exists; overwrite it if it is to be replaced"
+        reason = "cannot convert: File exists; overwrite=True (--overwrite) replaces it"
         raise ExistingFileError(errno.EEXIST, reason, target)

@@ -135,7 +135,9 @@ def test_offset_0_is_for_who_wants_the_first_items_alone(tmp_path: Path) -> None
 def test_what_is_there_is_kept_unless_it_is_to_be_replaced(tmp_path: Path) -> None:
     (tmp_path / "raw").write_bytes(b"123456")
     (tmp_path / "a.npy").write_bytes(b"old")
-    with pytest.raises(ExistingFileError, match="File exists; overwrite it") as caught:
+    with pytest.raises(
+        ExistingFileError, match=r"File exists; overwrite=True \(--overwrite\)"
+    ) as caught:
         to_npy(tmp_path / "raw", tmp_path / "a.npy", "u1")
     assert caught.value.filename == str(tmp_path / "a.npy")
     assert (tmp_path / "a.npy").read_bytes() == b"old"
@@ -172,7 +174,7 @@ def test_what_is_wrong_is_said_and_nothing_is_left(tmp_path: Path) -> None:
         (lambda: to_npy(tmp_path / "none", new, "u1"), MissingFileError, "none"),
         (lambda: to_npy(tmp_path, new, "u1"), DirectoryError, "directory"),
         (lambda: to_npy(raw, tmp_path / "none" / "a", "u1"), FileError, "is there a directory"),
-        (lambda: to_raw(raw, new), FormatError, "is no .npy file; to make one"),
+        (lambda: to_raw(raw, new), FormatError, "is no .npy file; .* give its dtype"),
         (lambda: to_raw(cut, new), FormatError, "is truncated: shape .* needs 928 bytes"),
         (lambda: to_raw(tmp_path / "objects.npy", new), FormatError, "pickled Python objects"),
     ]

@@ -119,7 +119,7 @@ def test_nothing_is_overwritten_unasked(run_command: Run, raw: Path) -> None:
     made.write_bytes(b"old")
     found = run_command("convert", raw, "--dtype", "u1")
     assert (found.status, made.read_bytes()) == (1, b"old")
-    assert "File exists; overwrite it" in found.err
+    assert "File exists; overwrite=True (--overwrite) replaces it" in found.err
     assert run_command("convert", raw, "--dtype", "u1", "--overwrite").status == 0
     assert np.load(made).size == 48
     found = run_command("convert", made, "--dtype", "u1", "--overwrite", "--offset", "0")
@@ -144,7 +144,11 @@ def test_wrong_usage_has_its_own_status(run_command: Run, raw: Path, arguments: 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no bash here")
 def test_the_shell_completes_commands_and_options() -> None:
-    for words, expected in [("mmapio conv", "convert"), ("mmapio convert --over", "--overwrite")]:
+    for words, expected in [
+        ("mmapio conv", "convert"),
+        ("mmapio convert --over", "--overwrite"),
+        ("mmapio advise will", "willneed"),
+    ]:
         completing = {
             "_MMAPIO_COMPLETE": "complete_bash",
             "COMP_WORDS": words,
