@@ -21,6 +21,7 @@ __all__ = [
     "Quiet",
     "Shape",
     "Threads",
+    "parse_path",
 ]
 
 
@@ -46,6 +47,13 @@ def _parse_shape(text: str) -> Any:
         raise typer.BadParameter(f"{text!r} is no shape, such as '1000,-1'") from None
 
 
+def parse_path(text: str) -> Path:
+    # Left to typer, a path that may not be read would be wrong usage: no other would be looked at.
+    if not text:
+        raise typer.BadParameter("an empty text is no path: is a variable of the shell unset?")
+    return Path(text)
+
+
 Dtype = Annotated[
     Any, typer.Option(parser=_parse_dtype, metavar="DTYPE", help="Read raw items, such as '<f4'.")
 ]
@@ -56,10 +64,15 @@ Shape = Annotated[
 Offset = Annotated[int | None, typer.Option(min=0, help="Byte at which they begin.")]
 Ordering = Annotated[Order, typer.Option(help="Whether the last or the first index runs fastest.")]
 
-Files = Annotated[list[Path], typer.Argument(metavar="FILE", show_default=False)]
+Files = Annotated[list[Path], typer.Argument(parser=parse_path, metavar="FILE", show_default=False)]
 Paths = Annotated[
     list[Path],
-    typer.Argument(metavar="FILE", show_default=False, help="Files; of folders, all in them."),
+    typer.Argument(
+        parser=parse_path,
+        metavar="FILE",
+        show_default=False,
+        help="Files; of folders, all in them.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")]

@@ -25,8 +25,19 @@ __all__ = ["COMMANDS", "advise", "evict", "flush", "lock", "touch"]
 
 _NOT_TOLD: Final = "the system does not tell you what of it is in memory"
 
+
+def _advice_that_begins(incomplete: str) -> list[str]:
+    return [name for name in ADVICE if name.startswith(incomplete)]
+
+
 Advice = Annotated[
-    str, typer.Argument(metavar="ADVICE", show_default=False, help=f"One of {', '.join(ADVICE)}.")
+    str,
+    typer.Argument(
+        metavar="ADVICE",
+        show_default=False,
+        help=f"One of {', '.join(ADVICE)}.",
+        autocompletion=_advice_that_begins,
+    ),
 ]
 
 
@@ -67,7 +78,8 @@ def evict(files: Paths, as_json: Json = False, quiet: Quiet = False) -> None:
 def lock(files: Paths, quiet: Quiet = False) -> None:
     """Keep files in memory until Ctrl-C, whoever else may need it.
 
-    They are read in first. How much a process may lock, `ulimit -l` tells.
+    They are read in first. Those that cannot be locked are told, and the others
+    held. How much a process may lock, `ulimit -l` tells.
     """
     held = ExitStack()
 
@@ -81,7 +93,10 @@ def lock(files: Paths, quiet: Quiet = False) -> None:
     def hold(reports: list[_Locked]) -> None:
         if not reports:
             return
-        total = size(sum(report.nbytes for report in reports))
+        nbytes = sum(report.nbytes for report in reports)
+        if not nbytes:
+            raise ArgumentError("there is nothing to lock: what could be opened is empty")
+        total = size(nbytes)
         what = f"{len(reports):,} files, {total}" if len(reports) > 1 else total
         show(console(), f"{what} locked until Ctrl-C")
         sys.stdout.flush()
@@ -107,7 +122,7 @@ def advise(advice: Advice, files: Paths, as_json: Json = False, quiet: Quiet = F
     """Tell the system how files in its page cache will be used.
 
     That cache is shared, so the advice outlasts this command: willneed begins to
-    read files in, populate_read waits for it too; dontneed drops them, what is
+    read files in, but no holes, populate_read waits for it too; dontneed drops them, what is
     dirty having been written; cold pages are the first to go when memory is
     short, and pageout drops them at once. What other processes have mapped stays.
     """
@@ -180,7 +195,7 @@ def _show_evicted(screen: Console, report: Evicted) -> None:
 def _evicted_in_all(reports: list[Evicted]) -> str:
     gone = sum(report.gone for report in reports)
     left = sum(report.left for report in reports)
-    return f"{size(gone)} evicted, {size(left)} stays"
+    return f"{size(gone)} evicted" + (f", {size(left)} stays" if left else "")
 
 
 def _show_locked(screen: Console, report: _Locked) -> None:

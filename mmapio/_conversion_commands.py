@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -12,7 +11,7 @@ import typer
 from numpy.lib import format as numpy_format
 from rich.console import Console
 
-from ._arguments import Dtype, Json, Offset, Order, Ordering, Paths, Quiet, Shape
+from ._arguments import Dtype, Json, Offset, Order, Ordering, Paths, Quiet, Shape, parse_path
 from ._terminal import BYTES, LABEL, TITLE, progress_bar, report_tree, show
 from ._words import dtype_text, duration, printable, size, throughput
 from .conversion import to_npy, to_raw
@@ -25,6 +24,7 @@ To = Annotated[
     Path | None,
     typer.Option(
         "--to",
+        parser=parse_path,
         metavar="PATH",
         help="A file, or a folder that is there; by default, beside each file.",
     ),
@@ -94,16 +94,21 @@ def convert(
 
     The items stay as they are, in their order and byte order. They are not
     loaded: a file of any size needs no memory. A new file appears when it is
-    complete, or not at all.
+    complete, or not at all. In folders, raw files are those not named .npy.
     """
     if dtype is None and (shape is not None or offset is not None or order is not Order.C):
         raise typer.BadParameter("--shape, --order and --offset are for raw items: give --dtype")
     if to is not None and len(files) > 1 and not to.is_dir():
         raise typer.BadParameter(f"several files go into a folder, and {str(to)!r} is none")
-    target_of = _targets(to, ".bin" if dtype is None else ".npy")
+    suffix, made = ".bin" if dtype is None else ".npy", dict[Path, Path]()
+
+    def is_other_kind(path: Path) -> bool:
+        return (path.suffix.lower() == ".npy") == (dtype is not None)
 
     def convert_one(path: Path) -> Converted:
-        target, begin = target_of(path), time.perf_counter()
+        target, begin = _target_of(path, to, suffix), time.perf_counter()
+        if target in made:
+            raise ArgumentError(f"{path}: {made[target]} was made into {target} already")
         with progress_bar(path.name, quiet, **BYTES) as progress:
             options: dict[str, Any] = {"overwrite": overwrite, "progress": progress}
             if dtype is None:
@@ -111,30 +116,30 @@ def convert(
             else:
                 options |= {"order": order.value, "offset": offset}
                 header = to_npy(path, target, dtype, shape, **options)
+        made[target] = path
         seconds = time.perf_counter() - begin
         return Converted(path, target, header, dtype is None, seconds)
 
-    report_tree(files, convert_one, _show_converted, as_json, quiet, sum_up=_in_all)
+    report_tree(
+        files,
+        convert_one,
+        _show_converted,
+        as_json,
+        quiet,
+        leave_out=is_other_kind,
+        sum_up=_in_all,
+    )
 
 
 COMMANDS: Final = (convert,)
 
 
-def _targets(to: Path | None, suffix: str) -> Callable[[Path], Path]:
-    """Return what tells the file to make of each; no two are made into one."""
-    taken: dict[Path, Path] = {}
-
-    def target_of(path: Path) -> Path:
-        name = path.with_suffix(suffix).name
-        target = path.with_name(name)
-        if to is not None:
-            target = to / name if to.is_dir() else to
-        if target in taken:
-            raise ArgumentError(f"{path}: {taken[target]} was made into {target} already")
-        taken[target] = path
-        return target
-
-    return target_of
+def _target_of(path: Path, to: Path | None, suffix: str) -> Path:
+    """Return the file to make of one."""
+    name = path.with_suffix(suffix).name
+    if to is None:
+        return path.with_name(name)
+    return to / name if to.is_dir() else to
 
 
 def _show_converted(screen: Console, report: Converted) -> None:

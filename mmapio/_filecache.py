@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -45,6 +45,7 @@ _IN_MEMORY_ONLY: Final = ("hugetlbfs", "ramfs", "tmpfs")
 _MOST_NAMED: Final = 3
 
 ADVICE: Final = ("willneed", "dontneed", "cold", "pageout", "populate_read")
+_READING: Final = ("willneed", "populate_read")
 _PASSING: Final = {
     "normal": "how far to read ahead is a matter of each open file",
     "random": "how far to read ahead is a matter of each open file",
@@ -223,7 +224,7 @@ def warm(
     begin = time.perf_counter()
     with MappedFile.open(path) as mapping:
         size = mapping.size
-        pieces = list(_pieces(mapping.fileno(), size))
+        pieces = list(_pieces(holes_of(mapping.fileno(), size), size))
         total, done = sum(length for _, length in pieces), 0
         for offset, length in pieces:
             if progress is not None:
@@ -296,7 +297,7 @@ def check_advice(advice: str) -> None:
 
 
 def advise(path: str | os.PathLike[str], advice: str, progress: Progress | None = None) -> Advised:
-    """Give advice on what the page cache holds of a file.
+    """Give advice on what the page cache holds of a file; holes are not read in.
 
     Parameters
     ----------
@@ -336,10 +337,11 @@ def advise(path: str | os.PathLike[str], advice: str, progress: Progress | None 
     before = _told_of(path)
     with MappedFile.open(path) as mapping:
         size = mapping.size
-        for start in range(0, size, _PIECE_BYTES):
+        # Holes are not to be read in; where they were, they may go.
+        holes = holes_of(mapping.fileno(), size) if advice in _READING else ()
+        for start, length in _pieces(holes, size):
             if progress is not None:
                 progress(start, size)
-            length = min(_PIECE_BYTES, size - start)
             _advise_piece(mapping, advice, start, length)
             mapping.release(start, length)
         if progress is not None:
@@ -354,7 +356,7 @@ def _advise_piece(mapping: MappedFile, advice: str, start: int, length: int) -> 
             with contextlib.suppress(OSError):  # it only makes things faster
                 _os.prefetch(mapping.fileno(), at, min(_os.PREFETCH_BYTES, start + length - at))
         return
-    if advice in ("willneed", "populate_read"):
+    if advice in _READING:
         mapping.advise(advice, start, length)
         return
     # These act on what this process has mapped: so that is first, but only what is in memory.
@@ -424,10 +426,10 @@ def _resident(report: Residency | None) -> int:
     return 0 if report is None else report.resident
 
 
-def _pieces(fd: int, size: int) -> Iterator[tuple[int, int]]:
+def _pieces(holes: Iterable[tuple[int, int]], size: int) -> Iterator[tuple[int, int]]:
     """Yield offset and length of the data between the holes, piece by piece."""
     at = 0
-    for start, length in (*holes_of(fd, size), (size, 0)):
+    for start, length in (*holes, (size, 0)):
         for offset in range(at, start, _PIECE_BYTES):
             yield offset, min(_PIECE_BYTES, start - offset)
         at = start + length

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import functools
 import itertools
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ._arguments import Json, Paths, Quiet
+from ._arguments import Json, Paths, Quiet, parse_path
 from ._terminal import BAR, LABEL, TITLE, console, error_text, report_tree, show_text, sum_of
 from ._trees import files_under
 from ._words import printable, size
@@ -30,7 +31,14 @@ _MOST_DRAWN: Final = 100
 
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Follow it until Ctrl-C.")]
 Interval = Annotated[float, typer.Option(min=0.01, help="Seconds from look to look.")]
-Png = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a picture as well.")]
+Png = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        parser=parse_path,
+        help="Draw a picture as well, PNG or what the suffix says (extra: plot).",
+    ),
+]
 
 
 def residency(
@@ -48,6 +56,8 @@ def residency(
     """
     if watch and (as_json or png is not None):
         raise typer.BadParameter("--watch is to be looked at; ask for --json or --png without it")
+    if str(png) == "-":
+        raise typer.BadParameter("--png needs the name of a file: '-' is none")
     screen = console()
     if watch:
         _watch(screen, files, interval)
@@ -102,7 +112,9 @@ def _draw(png: Path, reports: list[Residency]) -> None:
         raise ArgumentError(f"there is nothing to draw in {png}: no file could be looked at")
     figure = picture_of(reports[:_MOST_DRAWN])
     try:
-        figure.savefig(png, format="png")
+        figure.savefig(png, format=png.suffix[1:].lower() or "png")
+    except ValueError as error:  # matplotlib knows no such format, and tells which
+        raise ArgumentError(f"cannot draw {str(png)!r}: {error}") from error
     except OSError as error:
         raise file_error(error, "draw", str(png)) from error
 
@@ -113,15 +125,36 @@ def _watch(screen: Console, files: list[Path], interval_s: float) -> None:
         if screen.is_terminal:
             with Live(console=screen, auto_refresh=False, vertical_overflow="crop") as live:
                 while True:
-                    live.update(_seen(screen, files), refresh=True)
+                    _follow_width(screen)
+                    live.update(_as_far_as_fits(screen, *_seen(screen, files)), refresh=True)
                     time.sleep(interval_s)
         while True:
-            show_text(screen, _seen(screen, files))
+            parts, total = _seen(screen, files)
+            show_text(screen, Text.assemble(*parts, total))
             time.sleep(interval_s)
 
 
-def _seen(screen: Console, files: list[Path]) -> Text:
-    """Return what there is to see of files now; what is wrong with one is a line of its own."""
+def _follow_width(screen: Console) -> None:
+    """Let what is drawn next fit a terminal that has become wider, or narrower."""
+    width = console().width
+    if width != screen.width:
+        screen.width = width
+        screen.clear()  # of lines that the terminal has broken
+
+
+def _as_far_as_fits(screen: Console, parts: list[Text], total: Text) -> Text:
+    """Return what there is to see, cut to the height of the screen; the total is always seen."""
+    heights = list(itertools.accumulate(part.plain.count("\n") for part in parts))
+    room = screen.height - 1 - total.plain.count("\n")  # the cursor stands below the last line
+    shown, rest = parts, Text()
+    if heights and heights[-1] > room:
+        shown = parts[: bisect.bisect_right(heights, room - 1)]
+        rest = Text(f"... and {len(parts) - len(shown):,} more\n", LABEL)
+    return Text.assemble(*shown, rest, total, no_wrap=True, overflow="crop")
+
+
+def _seen(screen: Console, files: list[Path]) -> tuple[list[Text], Text]:
+    """Return what there is to see of each file, or what is wrong with it; and of all together."""
     lines: list[Text] = []
     reports = []
 
@@ -136,6 +169,4 @@ def _seen(screen: Console, files: list[Path]) -> Text:
         else:
             reports.append(report)
             lines.append(_lines(screen, report))
-    if len(reports) > 1:
-        lines.append(sum_of(len(reports), _in_all(reports)))
-    return Text.assemble(*lines, no_wrap=True, overflow="crop")
+    return lines, sum_of(len(reports), _in_all(reports)) if len(reports) > 1 else Text()

@@ -107,16 +107,17 @@ def report_tree(
     as_json: bool,
     quiet: bool,
     *,
+    leave_out: Callable[[Path], bool] | None = None,
     sum_up: Callable[[list[R]], str] | None = None,
     finish: Callable[[list[R]], None] | None = None,
 ) -> None:
     """Look at each file, and at all in folders, whatever is wrong with the others, and exit.
 
-    With all reports `sum_up` returns what is printed of several files together, and `finish` is
-    called in the end.
+    `leave_out` tells what is passed over in folders. With all reports `sum_up` returns what is
+    printed of several files together, and `finish` is called in the end.
     """
     tally, screen, reports = _Tally(), console(), []
-    files = list(files_under(paths, tally.fail))
+    files = list(files_under(paths, tally.fail, leave_out))
     many = progress_bar("files", quiet, unit=" files") if len(files) > 1 else nullcontext()
     with many as progress:
         for done, path in enumerate(files):
@@ -130,7 +131,8 @@ def report_tree(
                 with tqdm.external_write_mode(sys.stdout):
                     show(screen, report)
     if not files and not tally.failed:
-        print(f"mmapio: no files in {', '.join(map(_quoted, paths))}", file=sys.stderr)
+        what = "no files" if leave_out is None else "no such files"
+        print(f"mmapio: {what} in {', '.join(map(_quoted, paths))}", file=sys.stderr)
     if sum_up is not None and len(reports) > 1 and not as_json:
         show_text(screen, sum_of(len(reports), sum_up(reports)))
     try:

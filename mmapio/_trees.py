@@ -14,13 +14,15 @@ __all__ = ["OnError", "files_under"]
 OnError = Callable[[Path, MmapioError], None]
 
 
-def files_under(paths: Iterable[Path], on_error: OnError) -> Iterator[Path]:
+def files_under(
+    paths: Iterable[Path], on_error: OnError, leave_out: Callable[[Path], bool] | None = None
+) -> Iterator[Path]:
     """Yield files as they are named, and of a folder all in it, in order of their names.
 
     What is named is left to whoever works on it, whatever it is. Within folders, links to files
     are followed and links to folders are not; pipes, sockets and devices are passed over. A file
-    that can be reached in several ways comes once. `on_error` is told of links that lead nowhere
-    and of folders that cannot be read.
+    that can be reached in several ways comes once. `leave_out` tells what else is passed over in
+    folders. `on_error` is told of links that lead nowhere and of folders that cannot be read.
     """
     seen: set[tuple[int, int]] = set()
     for path in paths:
@@ -34,6 +36,8 @@ def files_under(paths: Iterable[Path], on_error: OnError) -> Iterator[Path]:
                 yield path
             continue
         for inner in _in_folder(path, on_error):
+            if leave_out is not None and leave_out(inner):
+                continue
             try:
                 known = inner.stat()
             except OSError as error:

@@ -61,7 +61,8 @@ def to_npy(
     order : {"C", "F"}, default "C"
         Whether the last or the first index varies fastest. The items stay where they are.
     offset : int, optional
-        Byte of the raw file at which the first item lies.
+        Byte of the raw file at which the first item lies. With it `shape` may be that of a part of
+        what follows; without, all of the file is converted.
     overwrite : bool, default False
         Replace a file that is there, atomically: whoever maps the old one keeps it whole.
     progress : callable, optional
@@ -79,7 +80,8 @@ def to_npy(
     MissingFileError, DirectoryError, AccessError, FileError
         If the one cannot be read, or the other not be written; what was at `target` is as it was.
     FormatError
-        If the raw file is too short for `shape`, or its size no multiple of the item's.
+        If the raw file is too short for `shape`, or too long with no `offset` given; or its size
+        is no multiple of the item's.
     ArgumentError
         If an argument has a value that cannot be used, or both files are the same.
 
@@ -114,6 +116,13 @@ def to_npy(
         is_fortran = order == "F" and len(outer) > 1
         if is_fortran and item.shape:
             raise ArgumentError(f"items of {item} have C order within: they cannot be in order 'F'")
+        used = prod(outer) * item.itemsize
+        if offset is None and used < facts.size:
+            raise FormatError(
+                f"{name!r} has {facts.size} bytes, and shape {outer} of {item.itemsize}-byte items "
+                f"takes {used}: give the shape of them all, of which one dimension may be -1; or "
+                "offset 0, for these alone"
+            )
         full = outer + item.shape
         prefix = encode_header(item.base, full, is_fortran)
         header = NpyHeader(item.base, full, is_fortran, len(prefix))
@@ -163,7 +172,9 @@ def to_raw(
     """
     with _opened(source) as (name, fd, facts):
         if _read(fd, 0, len(MAGIC)) != MAGIC:
-            raise FormatError(f"{name!r} is no .npy file; to make one of it, give the dtype")
+            raise FormatError(
+                f"{name!r} is no .npy file; to make one of it, give its dtype (--dtype)"
+            )
         header = read_header(functools.partial(_read, fd), facts.size)
         if facts.size < header.file_size:
             raise FormatError(
@@ -231,5 +242,5 @@ def _check_target(target: str, source: _os.FileFacts, overwrite: bool) -> None:
     if there.identity == source.identity:
         raise ArgumentError(f"{target!r} is the file that is to be converted: name another one")
     if not overwrite:
-        reason = "cannot convert: File exists; overwrite it if it is to be replaced"
+        reason = "cannot convert: File exists; overwrite=True (--overwrite) replaces it"
         raise ExistingFileError(errno.EEXIST, reason, target)

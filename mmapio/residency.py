@@ -12,7 +12,7 @@ import numpy as np
 
 from . import _heatstrip, _os
 from ._cachemap import CacheMap, edges_of, map_of_file, map_of_memory
-from ._ranges import as_count, bounded
+from ._ranges import as_count, as_integer, bounded
 from ._words import printable, resampled, shades, size
 from .errors import ArgumentError, UnsupportedError
 from .flags import Mode
@@ -396,10 +396,10 @@ def _report(
 
 
 def _as_buckets(buckets: object) -> int:
-    count = as_count(buckets, "buckets")
-    if count == 0:
-        raise ArgumentError("buckets must be 1 or more, got 0")
-    return count
+    count = as_integer(buckets, "buckets")
+    if count < 1:
+        raise ArgumentError(f"buckets must be 1 or more, got {count}")
+    return as_count(count, "buckets")
 
 
 def _rounded(shares: npt.NDArray[np.float32]) -> list[float]:

@@ -78,6 +78,22 @@ def test_advice_outlasts_the_command(
 
 
 @on_linux
+@pytest.mark.parametrize("advice", ["willneed", "populate_read"])
+def test_holes_are_not_read_in(
+    run_command: Callable[..., Any], evictable: Path, advice: str
+) -> None:
+    with evictable.open("r+b") as file:
+        file.seek(64 << 20)
+        file.write(b"after a hole")
+        os.fsync(file.fileno())
+    run_command("evict", evictable)
+    assert run_command("advise", advice, evictable).status == 0
+    assert poll(lambda: cached(evictable) > SIZE, 60)
+    assert residency_of(evictable, 64 << 20, 12).fraction == 1
+    assert cached(evictable) < 32 << 20
+
+
+@on_linux
 def test_cold_pages_stay_and_what_is_not_there_is_not_read(
     run_command: Callable[..., Any], evictable: Path
 ) -> None:
@@ -201,6 +217,10 @@ def test_nothing_to_lock_is_nothing_to_wait_for(
 ) -> None:
     found = run_command("lock", tmp_path / "none")
     assert (found.status, found.out) == (1, "")
+    (tmp_path / "empty").touch()
+    found = run_command("lock", tmp_path / "empty")
+    assert found.status == 1
+    assert found.err.startswith("mmapio: error: there is nothing to lock: ")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits are told elsewhere")

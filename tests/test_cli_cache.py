@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,25 @@ def test_a_picture_that_cannot_be_written(
     assert "in memory" in found.out
 
 
+@pytest.mark.parametrize(
+    ("name", "begin"), [("a.pdf", b"%PDF"), ("a.SVG", b"<?xml"), ("a", b"\x89PNG")]
+)
+def test_a_picture_is_what_its_suffix_says(
+    run_command: Callable[..., Any], name: str, begin: bytes, path: Path, tmp_path: Path
+) -> None:
+    found = run_command("residency", path, "--png", tmp_path / name)
+    assert (found.status, found.err) == (0, "")
+    assert (tmp_path / name).read_bytes().startswith(begin)
+
+
+def test_a_picture_of_an_unknown_kind(
+    run_command: Callable[..., Any], path: Path, tmp_path: Path
+) -> None:
+    found = run_command("residency", path, "--png", tmp_path / "a.xyz")
+    assert found.status == 1
+    assert re.search("cannot draw '.*a.xyz': .*supported formats: .*png", found.err)
+
+
 def test_a_picture_of_nothing(run_command: Callable[..., Any], tmp_path: Path) -> None:
     found = run_command("residency", tmp_path / "none", "--png", tmp_path / "picture.png")
     assert found.status == 1
@@ -207,7 +227,7 @@ def test_touch_and_evict_a_tree(run_command: Callable[..., Any], tree: Path, col
     found = run_command("evict", tree)
     assert (found.status, found.err) == (0, "")
     assert "\n4 files\n  " in found.out
-    assert found.out.rstrip().endswith("0 bytes stays")
+    assert found.out.rstrip().endswith(" evicted")
     assert residency_of(tree / "deep" / "a").resident == 0
     found = run_command("touch", tree, "--threads", "2")
     assert (found.status, found.err) == (0, "")
@@ -320,6 +340,30 @@ def test_one_file_does_not_stop_the_others(
     assert "\n5 files\n" in found.out
 
 
+@pytest.mark.skipif(
+    not hasattr(os, "setresuid") or os.geteuid() != 0, reason="only root can become somebody else"
+)
+@pytest.mark.parametrize("command", ["residency", "info"])
+def test_a_file_that_may_not_be_read_does_not_stop_the_others(
+    run_command: Callable[..., Any], command: str
+) -> None:
+    with tempfile.TemporaryDirectory() as name:  # the folders of pytest are closed to others
+        closed, open_to_all = Path(name, "closed"), Path(name, "open")
+        for path, permissions in ((closed, 0o000), (open_to_all, 0o666)):
+            path.write_bytes(bytes(PAGE))
+            path.chmod(permissions)
+        Path(name).chmod(0o755)
+        run_command(command, open_to_all)  # all that is imported, which others may not read
+        os.setresuid(65534, 65534, 0)
+        try:
+            found = run_command(command, closed, open_to_all)
+        finally:
+            os.setresuid(0, 0, 0)
+    assert found.status == 1
+    assert re.fullmatch(rf"mmapio: error: .*Permission denied: '{closed}'\n", found.err)
+    assert found.out.startswith(f"{open_to_all}\n")
+
+
 @pytest.mark.parametrize("command", ["residency", "touch", "evict"])
 def test_a_pseudo_file(run_command: Callable[..., Any], command: str) -> None:
     if not os.path.exists("/proc/self/status"):
@@ -348,6 +392,9 @@ def test_a_folder_without_files(
         ["residency", "--watch", "--json", "x"],
         ["residency", "--watch", "--png", "x.png", "x"],
         ["residency", "--interval", "0", "x"],
+        ["residency", "--png", "-", "x"],
+        ["evict", ""],
+        ["info", ""],
     ],
 )
 def test_wrong_usage_has_its_own_status(
@@ -438,6 +485,36 @@ def test_watch_follows_until_interrupted(cold: Path) -> None:
     terminal.close()
     assert terminal.exitstatus == 0
     assert "Traceback" not in terminal.before
+
+
+@needs_terminal
+def test_watch_follows_the_size_of_the_terminal(path: Path, tmp_path: Path) -> None:
+    for n in range(12):
+        (tmp_path / f"small{n:02}").write_bytes(b"x")
+    terminal = pexpect.spawn(
+        COMMAND[0],
+        [*COMMAND[1:], "residency", "--watch", "--interval", "0.05", str(tmp_path)],
+        env={k: v for k, v in ENVIRONMENT.items() if k not in ("COLUMNS", "LINES")}  # type: ignore[arg-type]
+        | {"TERM": "xterm-256color"},
+        dimensions=(24, 60),
+        encoding="utf-8",
+        timeout=60,
+    )
+    # Of 23 lines the total takes two, and what is left out one: six files of three lines fit.
+    terminal.expect_exact("... and 7 more")
+    terminal.expect_exact("13 files")
+    terminal.setwinsize(12, 40)
+    terminal.expect_exact("... and 11 more")
+    terminal.expect_exact("13 files")
+    terminal.expect(r"[^█](█+)\x1b")
+    assert len(terminal.match[1]) == 30
+    terminal.setwinsize(60, 90)
+    terminal.expect_exact("small11")
+    terminal.expect_exact("13 files")
+    terminal.expect(r"[^█](█+)\x1b")
+    assert len(terminal.match[1]) == 80
+    terminal.sendintr()
+    terminal.expect(pexpect.EOF)
 
 
 def test_watch_in_a_pipe_goes_on_below(path: Path) -> None:

@@ -126,10 +126,18 @@ def test_by_hand_where_the_kernel_does_not_copy(
     assert np.array_equal(np.load(tmp_path / "a.npy"), values)
 
 
+def test_offset_0_is_for_who_wants_the_first_items_alone(tmp_path: Path) -> None:
+    (tmp_path / "raw").write_bytes(bytes(range(96)))
+    to_npy(tmp_path / "raw", tmp_path / "a.npy", ">i4", (3, 6), offset=0)
+    assert np.load(tmp_path / "a.npy").tobytes() == bytes(range(72))
+
+
 def test_what_is_there_is_kept_unless_it_is_to_be_replaced(tmp_path: Path) -> None:
     (tmp_path / "raw").write_bytes(b"123456")
     (tmp_path / "a.npy").write_bytes(b"old")
-    with pytest.raises(ExistingFileError, match="File exists; overwrite it") as caught:
+    with pytest.raises(
+        ExistingFileError, match=r"File exists; overwrite=True \(--overwrite\)"
+    ) as caught:
         to_npy(tmp_path / "raw", tmp_path / "a.npy", "u1")
     assert caught.value.filename == str(tmp_path / "a.npy")
     assert (tmp_path / "a.npy").read_bytes() == b"old"
@@ -155,6 +163,8 @@ def test_what_is_wrong_is_said_and_nothing_is_left(tmp_path: Path) -> None:
     wrong: list[tuple[Any, type[Exception], str]] = [
         (lambda: to_npy(raw, new, "u2"), FormatError, "7 bytes are not a multiple of the 2"),
         (lambda: to_npy(raw, new, "u1", (2, 4)), FormatError, "needs 8 bytes"),
+        (lambda: to_npy(raw, new, "u2", (1, 3)), FormatError, "has 7 bytes, .* takes 6: give the"),
+        (lambda: to_npy(raw, new, "u1", 0), FormatError, r"shape \(0,\) of 1-byte items takes 0"),
         (lambda: to_npy(raw, new, "u1", offset=8), FormatError, "offset 8 lies past the end"),
         (lambda: to_npy(raw, new, "u1", offset=-1), ArgumentError, "offset must be 0 or more"),
         (lambda: to_npy(raw, new, "O"), ArgumentError, "Python objects"),
@@ -164,7 +174,7 @@ def test_what_is_wrong_is_said_and_nothing_is_left(tmp_path: Path) -> None:
         (lambda: to_npy(tmp_path / "none", new, "u1"), MissingFileError, "none"),
         (lambda: to_npy(tmp_path, new, "u1"), DirectoryError, "directory"),
         (lambda: to_npy(raw, tmp_path / "none" / "a", "u1"), FileError, "is there a directory"),
-        (lambda: to_raw(raw, new), FormatError, "is no .npy file; to make one"),
+        (lambda: to_raw(raw, new), FormatError, "is no .npy file; .* give its dtype"),
         (lambda: to_raw(cut, new), FormatError, "is truncated: shape .* needs 928 bytes"),
         (lambda: to_raw(tmp_path / "objects.npy", new), FormatError, "pickled Python objects"),
     ]

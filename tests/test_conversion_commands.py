@@ -74,12 +74,52 @@ def test_many_go_into_a_folder(run_command: Run, raw: Path, tmp_path: Path) -> N
     assert made == {"one.npy": 1, "two.npy": 1, "raw.npy": 6}
 
 
+def test_folders_are_converted_again_and_back(run_command: Run, tmp_path: Path) -> None:
+    """What a first run has made is no raw file of the second one."""
+    (tmp_path / "a.raw").write_bytes(bytes(8))
+    for nbytes in (8, 16):
+        (tmp_path / "a.raw").write_bytes(bytes(nbytes))
+        found = run_command("convert", tmp_path, "--dtype", "f4", "--overwrite")
+        assert (found.status, found.err) == (0, "")
+        assert np.load(tmp_path / "a.npy").size == nbytes // 4
+    for _ in range(2):
+        found = run_command("convert", tmp_path, "--overwrite")
+        assert (found.status, found.err) == (0, "")
+        assert (tmp_path / "a.bin").read_bytes() == bytes(16)
+    (tmp_path / "empty").mkdir()
+    np.save(tmp_path / "empty" / "b.npy", [1])
+    found = run_command("convert", tmp_path / "empty", "--dtype", "f4")
+    assert (found.status, found.out) == (0, "")
+    assert found.err == f"mmapio: no such files in {tmp_path / 'empty'}\n"
+
+
+def test_what_could_not_be_converted_has_no_claim_to_its_target(
+    run_command: Run, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "a.npy", [1])
+    (tmp_path / "a.raw").write_bytes(bytes(8))
+    files = (tmp_path / "a.npy", tmp_path / "a.raw")
+    found = run_command("convert", *files, "--dtype", "f4", "--overwrite")
+    assert found.status == 1
+    (error,) = found.err.splitlines()
+    assert "a.npy' is a .npy file: leave out the dtype" in error
+    assert np.load(tmp_path / "a.npy").tolist() == [0, 0]
+
+
+def test_no_items_are_left_out_unasked(run_command: Run, raw: Path) -> None:
+    found = run_command("convert", raw, "--dtype", "<f4", "--shape=3,3")
+    assert (found.status, found.out) == (1, "")
+    assert "has 48 bytes, and shape (3, 3) of 4-byte items takes 36: give the shape" in found.err
+    assert not raw.with_suffix(".npy").exists()
+    assert run_command("convert", raw, "--dtype", "<f4", "--shape=-1,3").status == 0
+
+
 def test_nothing_is_overwritten_unasked(run_command: Run, raw: Path) -> None:
     made = raw.with_suffix(".npy")
     made.write_bytes(b"old")
     found = run_command("convert", raw, "--dtype", "u1")
     assert (found.status, made.read_bytes()) == (1, b"old")
-    assert "File exists; overwrite it" in found.err
+    assert "File exists; overwrite=True (--overwrite) replaces it" in found.err
     assert run_command("convert", raw, "--dtype", "u1", "--overwrite").status == 0
     assert np.load(made).size == 48
     found = run_command("convert", made, "--dtype", "u1", "--overwrite", "--offset", "0")
@@ -104,7 +144,11 @@ def test_wrong_usage_has_its_own_status(run_command: Run, raw: Path, arguments: 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no bash here")
 def test_the_shell_completes_commands_and_options() -> None:
-    for words, expected in [("mmapio conv", "convert"), ("mmapio convert --over", "--overwrite")]:
+    for words, expected in [
+        ("mmapio conv", "convert"),
+        ("mmapio convert --over", "--overwrite"),
+        ("mmapio advise will", "willneed"),
+    ]:
         completing = {
             "_MMAPIO_COMPLETE": "complete_bash",
             "COMP_WORDS": words,

@@ -456,7 +456,7 @@ def test_what_cannot_be_asked(path: Path) -> None:
     assert mapping is not None
     with pytest.raises(mmapio.ArgumentError, match="buckets must be 1 or more, got 0"):
         mapping.residency(buckets=0)
-    with pytest.raises(mmapio.ArgumentError, match="buckets must be 0 or more, got -1"):
+    with pytest.raises(mmapio.ArgumentError, match="buckets must be 1 or more, got -1"):
         residency_of(path, buckets=-1)
     with pytest.raises(mmapio.ArgumentTypeError, match="buckets must be an integer"):
         a.residency(buckets=1.5)  # type: ignore[arg-type]
