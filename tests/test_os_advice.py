@@ -346,9 +346,14 @@ def test_a_hole_takes_the_blocks_within(path: Path) -> None:
 @linux
 @pytest.mark.parametrize("length", [PAGE, 2 << 20, (2 << 20) + PAGE])
 def test_memory_for_huge_pages_begins_where_they_can(length: int) -> None:
-    before = len(_os.smaps(0, 2**63 - 1))
-    address = _os.map_anonymous(length, True)
-    assert length < 2 << 20 or address % (2 << 20) == 0
-    ctypes.memset(address, 1, length)
-    assert len(_os.smaps(0, 2**63 - 1)) <= before + 1
-    _os.unmap(address, length)
+    def areas_added() -> int:
+        before = len(_os.smaps(0, 2**63 - 1))
+        address = _os.map_anonymous(length, True)
+        assert length < 2 << 20 or address % (2 << 20) == 0
+        ctypes.memset(address, 1, length)
+        added = len(_os.smaps(0, 2**63 - 1)) - before
+        _os.unmap(address, length)
+        return added
+
+    # At least once, for whatever else is in this process maps memory as it pleases.
+    assert min(areas_added() for _ in range(5)) <= 1
