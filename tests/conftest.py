@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +21,12 @@ from mmapio.__main__ import main
 # A slow machine is no bug, and a failure found once must come back.
 settings.register_profile("mmapio", deadline=None, print_blob=True)
 settings.load_profile("mmapio")
+
+
+def pytest_configure() -> None:
+    """Let tests interrupt what they start, also where this was started in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
