@@ -129,4 +129,6 @@ class DurableContent(ResizableContent):
         if count and region.access is Access.WRITE and region.source.has_file:
             check_region(region, start, start + count)
             if wait:
-                check_file(region, start, start + count)
+                with region.source.lock:  # nobody resizes or closes meanwhile; others may have
+                    if not region.source.closed:
+                        check_file(region, start, min(start + count, region.size))

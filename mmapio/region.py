@@ -300,7 +300,8 @@ class Region:
 
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         # While the interpreter shuts down the modules that unmap may be gone; the kernel unmaps.
-        if not finalizing():
+        # Ctrl-C can come before `__init__` has set what there is to unmap.
+        if not finalizing() and hasattr(self, "row"):
             error = last_flush(self)
             self.give_back()
             if error is not None:

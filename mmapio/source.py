@@ -230,7 +230,6 @@ class Source:
         # resize has moved on to another place.
         self.regions: list[weakref.ref[Any]] = []
         self.handle: weakref.ref[Any] | None = None
-        self._fd = fd
         # What is to be done to memory that a resize adds: takes the region, the old end, the new.
         self.extend: Callable[[Any, int, int], None] | None = None
         # Set when something is first written, for most mappings are only read; how to flush at the
@@ -238,6 +237,7 @@ class Source:
         self.ledger: Ledger | None = None
         self.at_end: Callable[[], None] | None = None
         self.last_flush: Callable[[Any], FlushError | None] | None = None
+        self._fd = fd  # last: with it there is something to close
 
     @property
     def identity(self) -> _os.Identity | None:
@@ -315,7 +315,8 @@ class Source:
 
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         # While the interpreter shuts down the modules that close may be gone; the kernel closes.
-        if not finalizing():
+        # Ctrl-C can come before `__init__` has set what there is to close.
+        if not finalizing() and hasattr(self, "_fd"):
             self.close()
 
 

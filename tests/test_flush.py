@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pagecache import skip_unless_told, unwritten
 
 import mmapio
-from mmapio import FlushPolicy, MappedFile, _os
+from mmapio import FlushPolicy, MappedFile, _durable, _os
 from mmapio.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -275,6 +275,25 @@ def test_what_is_stored_during_a_sync_stays_pending(
 
 
 # When a policy syncs --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_what_another_thread_cuts_off_after_the_sync_is_no_loss(
+    path: Path, monkeypatch: pytest.MonkeyPatch, closes: bool
+) -> None:
+    m = MappedFile.open(path, "r+")
+
+    def meanwhile(*arguments: Any) -> None:
+        if closes:
+            m.close()
+            MappedFile.open(path, "r+").resize(10)
+        else:
+            m.resize(10)
+
+    monkeypatch.setattr(_durable, "check_region", meanwhile)
+    m.write(20, b"gone in a moment")
+    m.flush()
+    assert path.stat().st_size == 10
 
 
 def test_always_syncs_all_that_is_dirty_at_each_write(path: Path, seen: None) -> None:

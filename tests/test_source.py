@@ -28,6 +28,8 @@ from mmapio.errors import (
     OutOfBoundsError,
     ReplacedError,
 )
+from mmapio.region import Region
+from mmapio.source import Source
 
 MODES = ["r", "r+", "c", "w+", "x+", "a+"]
 CREATING = ["w+", "x+", "a+"]
@@ -589,3 +591,9 @@ def test_no_descriptor_is_lost_when_opening_fails(path: Path) -> None:
             with pytest.raises((OSError, OutOfBoundsError)):
                 MappedFile.from_fd(file.fileno(), **wrong)
     assert number_of_descriptors() == before
+
+
+@pytest.mark.parametrize("kind", [Source, Region])
+def test_what_an_interrupt_left_without_content_goes_silently(kind: type) -> None:
+    """Ctrl-C can come at the first instruction of `__init__`; an error here fails the test."""
+    kind.__new__(kind)
