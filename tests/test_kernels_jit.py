@@ -69,17 +69,17 @@ def test_a_folder_that_goes_away_costs_time_only(
     assert run_python(code, NUMBA_CACHE_DIR=str(tmp_path / "cache")) == "5\n"
 
 
-@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
-@pytest.mark.parametrize("content", [b"", b"\x80\x05garbage", pickle.dumps(3)])
 def test_a_torn_cache_file_costs_time_only(
-    suffix: str, content: bytes, tmp_path: Path, run_python: Callable[..., str]
+    tmp_path: Path, run_python: Callable[..., str]
 ) -> None:
     run_python(SCAN, NUMBA_CACHE_DIR=str(tmp_path))
-    files = list(tmp_path.rglob(f"*_add_words*.{suffix}"))
-    assert files
-    for file in files:
-        file.write_bytes(content)
-    assert run_python(SCAN + HITS, NUMBA_CACHE_DIR=str(tmp_path)) == "5\n0\n"
+    for suffix in ("nbi", "nbc"):
+        for content in (b"", b"\x80\x05garbage", pickle.dumps(3)):
+            files = list(tmp_path.rglob(f"*_add_words*.{suffix}"))
+            assert files
+            for file in files:
+                file.write_bytes(content)
+            assert run_python(SCAN + HITS, NUMBA_CACHE_DIR=str(tmp_path)) == "5\n0\n"
     assert run_python(SCAN + HITS, NUMBA_CACHE_DIR=str(tmp_path)) == "5\n1\n"
 
 
@@ -119,7 +119,7 @@ def test_processes_may_compile_at_once(tmp_path: Path) -> None:
         a = np.arange(1, 1000).astype(sys.argv[1])
         print("ready", flush=True)
         sys.stdin.readline()
-        print(kernels.describe(a).sum)
+        print(kernels.sum(a))
     """
     environment = os.environ | {
         "NUMBA_CACHE_DIR": str(tmp_path),
@@ -141,7 +141,7 @@ def test_processes_may_compile_at_once(tmp_path: Path) -> None:
             assert process.stdout.readline() == "ready\n"
         answers = [float(process.communicate("go\n")[0]) for process in processes]
         assert answers == [499_500.0] * 4
-    assert len(list(tmp_path.rglob("*scan_floats*.nbc"))) == 2
+    assert len(list(tmp_path.rglob("*float_sum*.nbc"))) == 2
 
 
 def test_other_kernels_make_the_cache_stale(
@@ -254,5 +254,7 @@ def test_loading_from_the_cache_leaves_the_compiler_alone(
             return np.linalg.norm(a) + kernels.sum(a)
         print(norm(np.full(4, 1.0)), kernels.sum(np.arange(10.0)))
     """
-    run_python(code, NUMBA_CACHE_DIR=str(tmp_path))
+    compile_both = "import numpy as np; from mmapio import kernels; "
+    compile_both += "kernels.sum(np.arange(10)); kernels.sum(np.arange(10.0))"
+    run_python(compile_both, NUMBA_CACHE_DIR=str(tmp_path))
     assert run_python(code, NUMBA_CACHE_DIR=str(tmp_path)) == "45 False\n6.0 45.0\n"
