@@ -169,7 +169,12 @@ def read_header(read: Callable[[int, int], bytes], size: int) -> NpyHeader:
         raise FormatError(f".npy header of {end - at} bytes is refused; at most {_LARGEST_HEADER}")
     if size < end:
         raise FormatError(f".npy header is truncated: it ends at byte {end}, the file at {size}")
-    raw = start[at:end] if end <= len(start) else read(at, end - at)
+    return _parsed(start[at:end] if end <= len(start) else read(at, end - at), encoding, end)
+
+
+@functools.lru_cache(maxsize=64)  # the parts of a data set have the same header, byte for byte
+def _parsed(raw: bytes, encoding: str, end: int) -> NpyHeader:
+    """Parse the literal of a header that ends at a byte of the file."""
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError as error:

@@ -19,7 +19,7 @@ from .errors import ArgumentError, FormatError
 from .flags import Mode
 from .flush import FlushPolicy
 from .mapping import MappedFile
-from .region import Region
+from .region import Bytes, Region
 from .source import Source, as_path
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
@@ -124,7 +124,8 @@ def open(
         prepare=prepare,
     )
     follow_policy(region, flush_policy)
-    if start is None and _is_npy(region):
+    data = region.bytes()  # held, for each of those below asks for it
+    if start is None and _is_npy(data, region.size):
         array = _open_npy(region, wanted, shape)
         check_region(region, 0, region.size)  # or the header may be zeros that took its place
         return array
@@ -380,13 +381,12 @@ def _open_npy(region: Region, wanted: np.dtype[Any] | None, shape: Shape | None)
     return array_over(region, header.dtype, header.shape, header.data_offset, order=header.order)
 
 
-def _is_npy(region: Region) -> bool:
+def _is_npy(data: Bytes, size: int) -> bool:
     # One byte tells most files that are not; looking at it costs a tenth of a read.
-    if region.size < len(MAGIC_PREFIX):
+    length = len(MAGIC_PREFIX)
+    if size < length or data.item(0) != MAGIC_PREFIX[0]:
         return False
-    data = region.bytes()
-    found = data[0] == MAGIC_PREFIX[0] and data[: len(MAGIC_PREFIX)].tobytes() == MAGIC_PREFIX
-    return bool(found)
+    return data[:length].tobytes() == MAGIC_PREFIX
 
 
 def _what_it_is(region: Region) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import functools
 import fcntl
 import os
 import struct
@@ -131,6 +132,7 @@ if _statx is not None:
 # The members of struct statx that FileFacts has, in its order.
 _StatxBuffer: Final = ctypes.c_char * 256
 _STATX_FIELDS: Final = struct.Struct("=28xH2xQQQ24xqI44xII").unpack_from
+_facts: Final = functools.partial(tuple.__new__, FileFacts)  # in a third of the time of _make
 
 _syscall: Final = _libc.syscall
 _syscall.restype = ctypes.c_long
@@ -158,7 +160,7 @@ def identify(fd: int) -> FileFacts:
     buffer = _StatxBuffer()
     if _statx is None or _statx(fd, b"", _AT_EMPTY_PATH, _STATX_BASIC_AND_BIRTH, buffer):
         return facts_of_stat(fd)
-    return FileFacts._make(_STATX_FIELDS(buffer))
+    return _facts(_STATX_FIELDS(buffer))
 
 
 def identify_path(path: str) -> FileFacts:
@@ -167,7 +169,7 @@ def identify_path(path: str) -> FileFacts:
     name = os.fsencode(path)
     if _statx is None or _statx(_AT_FDCWD, name, 0, _STATX_BASIC_AND_BIRTH, buffer):
         return facts_of_stat(path)  # which also raises the error, with the path in it
-    return FileFacts._make(_STATX_FIELDS(buffer))
+    return _facts(_STATX_FIELDS(buffer))
 
 
 def backing(address: int, length: int) -> Backing:
