@@ -13,6 +13,7 @@ from ._losses import check_region, raise_if_lost
 from ._ranges import as_count, bounded
 from ._syncing import check_flushes, note_write
 from .errors import ArgumentError, ArgumentTypeError, ClosedError, ReadOnlyError
+from .flags import Access
 from .region import Bytes, Region, as_bytes, region_of
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
@@ -249,13 +250,14 @@ class MappedContent:
         """
         target = self.view(offset, len(source))
         base: Any = target.base
-        region = region_of(base)
-        if not target.flags.writeable:
+        region: Region = base.base
+        if region.access is Access.READ:
             raise_read_only(region)
         if region.source.last_flush is not None:
             check_flushes(region)
         target[:] = source
-        check_region(region, offset, offset + len(source))
+        if _faults.faults[0]:
+            check_region(region, offset, offset + len(source))
         return region
 
     def chunks(self, nbytes: int, copy: bool = False) -> Iterator[npt.NDArray[np.uint8]]:

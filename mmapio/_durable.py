@@ -124,7 +124,7 @@ class DurableContent(ResizableContent):
         """
         # No bytes are held, so a close in the meantime is not refused: it waits.
         region = self.region
-        start, count = bounded(offset, length, self.size)
+        start, count = bounded(offset, length, region.size)
         flush_range(region, start, count, wait)
         if count and region.access is Access.WRITE and region.source.has_file:
             check_region(region, start, start + count)

@@ -370,19 +370,17 @@ def _merged(writes: list[Write], most: int) -> list[Write]:
 
 
 def _joined(writes: list[Write], gap: int) -> list[Write]:
-    found = [writes[0]]
+    found = []
+    start, end, nbytes, count = writes[0]
     for write in writes[1:]:
-        last = found[-1]
-        if write.start - last.end > gap:
-            found.append(write)
-            continue
-        found[-1] = Write(
-            last.start,
-            max(last.end, write.end),
-            last.nbytes + write.nbytes,
-            last.writes + write.writes,
-        )
-    return found
+        if write[0] - end > gap:
+            found.append(Write(start, end, nbytes, count))
+            start, end, nbytes, count = write
+        else:
+            end = max(end, write[1])
+            nbytes += write[2]
+            count += write[3]
+    return [*found, Write(start, end, nbytes, count)]
 
 
 class Flusher:

@@ -13,7 +13,7 @@ import os
 import sys
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -44,6 +44,8 @@ __all__ = [
 ]
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+
+_UINT8: Final = np.dtype(np.uint8)
 
 
 class Region:
@@ -384,6 +386,11 @@ def regions_of(region: Region) -> list[Region]:
 
 def as_bytes(data: Any) -> Bytes:
     """Return the bytes of a buffer or an array, in C order, without a copy where it can be."""
+    # What comes most often, in a fraction of the time of the rest.
+    if type(data) is bytes:
+        return np.frombuffer(data, np.uint8)
+    if type(data) is np.ndarray and data.dtype is _UINT8 and data.flags.c_contiguous:
+        return data if data.ndim == 1 else data.reshape(-1)
     if isinstance(data, np.ndarray):
         if data.dtype.hasobject:
             raise ArgumentError(f"arrays of dtype {data.dtype} hold Python objects, not bytes")

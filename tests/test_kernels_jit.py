@@ -69,9 +69,7 @@ def test_a_folder_that_goes_away_costs_time_only(
     assert run_python(code, NUMBA_CACHE_DIR=str(tmp_path / "cache")) == "5\n"
 
 
-def test_a_torn_cache_file_costs_time_only(
-    tmp_path: Path, run_python: Callable[..., str]
-) -> None:
+def test_a_torn_cache_file_costs_time_only(tmp_path: Path, run_python: Callable[..., str]) -> None:
     run_python(SCAN, NUMBA_CACHE_DIR=str(tmp_path))
     for suffix in ("nbi", "nbc"):
         for content in (b"", b"\x80\x05garbage", pickle.dumps(3)):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import functools
 import fcntl
+import functools
 import os
 import struct
 import sys
