@@ -18,6 +18,12 @@ COMMIT_ROWS = 1000
 LARGEST = 256 << 20  # then the files are cut off
 
 
+EACH_ROW = (
+    "os.write of a row takes a microsecond; checking the row, the lock and one method call in "
+    "Python take most of another"
+)
+
+
 class Resize(InTemporaryDirectory):
     """Row 18, from 1 to 8 to 1 MiB in place, while arrays over the first live."""
 
@@ -117,17 +123,12 @@ class Append(InTemporaryDirectory):
             os.fsync(self.fd)  # as truncate does
         return taken_s
 
-    @target(
-        row=19,
-        at_most=1.5,
-        reason="os.write of a row takes a microsecond; checking the row, the lock and one "
-        "method call in Python take most of another",
-    )
+    @target(row=19, at_most=1.5, reason=EACH_ROW)
     def track_ratio_write(self, block: int) -> float:
         """Append by blocks, commit, against os.write (target: at most 1.5)."""
         return ratio_of(self.ours_s, lambda: self.cut_off(self.write))
 
-    @target(row=19, at_most=1.5)
+    @target(row=19, at_most=1.5, reason=EACH_ROW)
     def track_ratio_write_durable(self, block: int) -> float:
         """Append by blocks, durably, against os.write and two fdatasyncs (target: at most 1.5)."""
 

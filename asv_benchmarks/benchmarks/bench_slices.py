@@ -18,6 +18,16 @@ LENGTH = 4096
 REPEATS = range(1000)
 
 
+SUBCLASS = (
+    "numpy takes that long for a slice of any subclass of ndarray, an empty one too: "
+    "`Slice.track_ratio_subclass` is 1"
+)
+
+
+class Empty(np.ndarray):
+    __slots__ = ()
+
+
 class Slice(InTemporaryDirectory):
     """Row 1, ``a[o:p]``: at most 1.6 x the time of an ndarray, and a tenth of `numpy.memmap`'s."""
 
@@ -37,15 +47,21 @@ class Slice(InTemporaryDirectory):
     def time_memmap_1000_times(self) -> None:
         slice_often(self.memmap)
 
-    @target(row=1, at_most=1.6)
+    @target(row=1, at_most=1.6, reason=SUBCLASS)
     def track_ratio_ndarray(self) -> float:
         """Slice of a MappedArray, against an ndarray's (target: at most 1.6)."""
         return self.ratio(self.ndarray)
 
-    @target(row=1, at_most=1 / 10)
+    @target(row=1, at_most=1 / 10, reason=SUBCLASS)
     def track_ratio_memmap(self) -> float:
         """Slice of a MappedArray, against a np.memmap's (target: at most 1/10)."""
         return self.ratio(self.memmap)
+
+    def track_ratio_subclass(self) -> float:
+        """Slice of a MappedArray, against that of an empty subclass of ndarray (no target)."""
+        return self.ratio(self.ndarray.view(Empty))
+
+    track_ratio_subclass.unit = "x"  # type: ignore[attr-defined]
 
     def ratio(self, peer: Any) -> float:
         names = {"ours": self.ours, "peer": peer, "start": LENGTH, "end": 2 * LENGTH}
@@ -75,7 +91,13 @@ class View(InTemporaryDirectory):
         for _ in REPEATS:
             np.frombuffer(peer, "u1", LENGTH, LENGTH)
 
-    @target(row=2, at_most=300, unit="ns")
+    @target(
+        row=2,
+        at_most=300,
+        unit="ns",
+        reason="a call of a method, three comparisons and a slice; the machine that the target was "
+        "set on sliced an ndarray in 42 ns: compare `Slice.time_ndarray_1000_times`",
+    )
     def track_view(self) -> float:
         """Bounds-checked MappedFile.view (target: at most 300 ns)."""
         names = {"ours": self.ours, "n": LENGTH}
