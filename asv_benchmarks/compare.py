@@ -111,7 +111,7 @@ def peers(rounds: int) -> page.Figures:
         seconds = {name: statistics.median(taken) for name, taken in samples.items()}
         rows.append({"what": what, "seconds": seconds})
         _tell(f"peers: {what}")
-    nbytes = common.size(bench_peers.SIZES[-1])
+    nbytes = common.size(bench_peers.NBYTES)
     skipped = {name: "; ".join(told) for name, told in reasons.items()}
     return {"ways": list(bench_peers.PEERS), "rows": rows, "skipped": skipped, "nbytes": nbytes}
 

@@ -35,7 +35,7 @@ def _quick_and_in_sight(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setattr(bench_cost, "MAPPINGS", 100)
     monkeypatch.setattr(bench_cost, "DESCRIPTORS", 50)
     monkeypatch.setattr(bench_memory, "MAPPINGS", 100)
-    monkeypatch.setattr(bench_peers, "SIZES", (1 << 20, 1 << 20))
+    monkeypatch.setattr(bench_peers, "NBYTES", 1 << 20)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.chdir(tmp_path)
 

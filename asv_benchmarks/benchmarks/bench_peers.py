@@ -23,7 +23,7 @@ from .peers import (
     that_can,
 )
 
-SIZES = (1 << 20, min(32 << 20, common.LARGE_BYTES))
+NBYTES = min(32 << 20, common.LARGE_BYTES)
 PLACES = ("disk", "tmpfs")
 # On tmpfs all is in memory.
 STORAGE = ("disk, cold", "disk, warm", "tmpfs")
@@ -62,11 +62,11 @@ class OfPeer(InTemporaryDirectory):
 class Open(OfPeer):
     """Open a file, look at one element, close it."""
 
-    params = (that_can("open"), SIZES, PLACES)
-    param_names = ("implementation", "nbytes", "place")
+    params = (that_can("open"), PLACES)
+    param_names = ("implementation", "place")
 
-    def setup(self, implementation: str, nbytes: int, place: str) -> None:
-        self.prepare(implementation, place, nbytes)
+    def setup(self, implementation: str, place: str) -> None:
+        self.prepare(implementation, place, NBYTES)
 
     def work(self, peer: Peer) -> None:
         with peer.open() as opened:
@@ -84,8 +84,8 @@ class OverRows(OfPeer):
     param_names: Any = ("implementation", "storage")
 
     def setup(self, implementation: str, storage: str) -> None:
-        self.indices = np.random.default_rng(0).integers(0, SIZES[-1] // ROW_BYTES, GATHERED)
-        self.prepare(implementation, storage, SIZES[-1])
+        self.indices = np.random.default_rng(0).integers(0, NBYTES // ROW_BYTES, GATHERED)
+        self.prepare(implementation, storage, NBYTES)
 
 
 class Read(OverRows):
@@ -127,14 +127,14 @@ class Gather(OverRows):
 class Sum(OfPeer):
     """Add up all bytes, in one or more threads."""
 
-    params = (that_can("open"), SIZES, (1, 2), STORAGE)
-    param_names = ("implementation", "nbytes", "threads", "storage")
+    params = (that_can("open"), (1, 2), STORAGE)
+    param_names = ("implementation", "threads", "storage")
 
-    def setup(self, implementation: str, nbytes: int, threads: int, storage: str) -> None:
+    def setup(self, implementation: str, threads: int, storage: str) -> None:
         if threads > CPUS:
             raise NotImplementedError(f"{threads} threads need as many CPUs, here are {CPUS}")
         self.threads = threads
-        self.prepare(implementation, storage, nbytes)
+        self.prepare(implementation, storage, NBYTES)
 
     def work(self, peer: Peer) -> None:
         with peer.open() as opened:
@@ -152,7 +152,7 @@ class Write(OfPeer):
 
     def setup(self, implementation: str, place: str) -> None:
         self.block = some_rows(CHUNK_BYTES)
-        self.prepare(implementation, place, SIZES[-1])
+        self.prepare(implementation, place, NBYTES)
 
     def work(self, peer: Peer) -> None:
         with peer.open("r+") as opened:
@@ -200,12 +200,12 @@ class Count(OfPeer):
 
 # What the page of figures shows: the parameters besides the implementation.
 TABLE: list[tuple[str, type[OfPeer], tuple[Any, ...]]] = [
-    ("open, one element", Open, (SIZES[-1], "disk")),
+    ("open, one element", Open, ("disk",)),
     *((f"100 slices of 64 KiB, {storage}", Read, (storage,)) for storage in STORAGE),
     *((f"blocks of 64 KiB, {storage}", Chunks, (storage,)) for storage in STORAGE),
     *((f"1,024 random rows, {storage}", Gather, (storage,)) for storage in STORAGE),
-    *((f"sum, 1 thread, {storage}", Sum, (SIZES[-1], 1, storage)) for storage in STORAGE),
-    *((f"sum, 2 threads, {storage}", Sum, (SIZES[-1], 2, storage)) for storage in STORAGE),
+    *((f"sum, 1 thread, {storage}", Sum, (1, storage)) for storage in STORAGE),
+    *((f"sum, 2 threads, {storage}", Sum, (2, storage)) for storage in STORAGE),
     *((f"overwrite by 1 MiB, {place}", Write, (place,)) for place in PLACES),
     *((f"append 16 MiB by 1 MiB, {place}", Append, (place,)) for place in PLACES),
     ("1,000 additions to a shared number", Count, ()),

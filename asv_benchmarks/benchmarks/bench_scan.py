@@ -79,8 +79,8 @@ class Scans(InTemporaryDirectory):
 
     def setup(self, scan: str, dtype: str) -> None:
         super().setup()
-        # numpy takes seconds for a histogram of a GiB.
-        nbytes = common.LARGE_BYTES >> (6 if scan == "histogram" else 2)
+        # Twenty of these files are made; and numpy takes seconds for a histogram of a GiB.
+        nbytes = common.LARGE_BYTES >> (6 if scan == "histogram" else 3)
         items = np.random.default_rng(0).random(1 << 16) * (1 if dtype.startswith("f") else 100)
         path = self.path("items.npy")
         np.save(path, np.resize(items.astype(dtype), nbytes // np.dtype(dtype).itemsize))
