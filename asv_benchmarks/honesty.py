@@ -90,7 +90,8 @@ def main(arguments: Sequence[str]) -> int:
     """Try all, and print a line for each run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--runs", type=int, default=RUNS, help="with nothing changed")
-    parser.add_argument("--plants", nargs="*", default=[p.name for p in PLANTS], metavar="NAME")
+    names = [what.name for what in PLANTS]
+    parser.add_argument("--plants", nargs="*", default=names, choices=names, metavar="NAME")
     parser.add_argument("--under", default="", help="what runs each run: 'nice -n -5'")
     options = parser.parse_args(arguments)
     clear_up_when_ended()

@@ -6,6 +6,7 @@ of them if there are none. The exit status is 1 if a target was missed.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib
 import itertools
@@ -124,10 +125,13 @@ def figures() -> list[Figure]:
 
 def main(arguments: list[str]) -> int:
     """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("rows", nargs="*", type=int, metavar="ROW", help="all if there are none")
+    wanted = parser.parse_args(arguments).rows
     clear_up_when_ended()
     found = figures()
     known = {figure.target.row for figure in found}
-    rows = {int(argument) for argument in arguments} or known
+    rows = set(wanted) or known
     if not rows <= known:
         sys.exit(f"no benchmark has a target of row {min(rows - known)}; rows: {sorted(known)}")
     _print(

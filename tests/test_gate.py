@@ -225,6 +225,28 @@ def test_what_only_the_head_skips_fails(
     assert "BROKEN: head: later" in capsys.readouterr().out
 
 
+RUNS_ONCE = """
+from pathlib import Path
+been_here = Path(__file__).with_name("been_here")
+again = been_here.exists()
+been_here.touch()
+
+def work():
+    if again:
+        raise OSError("no room")
+    sum(range(3000))
+"""
+
+
+def test_a_slow_down_is_not_forgotten_when_the_base_fails_later(
+    repository: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository("main", RUNS_ONCE, "time_work", "time_sum")
+    repository("slow", MMAPIO.format(turns=90_000), "time_work", "time_sum")
+    assert gate.main(QUICK) == 1
+    assert "BROKEN: ran, and then did not; base: OSError: no room" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("names", [(), ("time_skipped",)])
 def test_it_fails_if_nothing_ran(
     repository: Callable[..., None], capsys: pytest.CaptureFixture[str], names: tuple[str, ...]
