@@ -36,6 +36,10 @@ class Figure(NamedTuple):
     def target(self) -> Any:
         return getattr(self.kind, self.method).target
 
+    @property
+    def name(self) -> str:
+        return f"{self.kind.__module__.rpartition('.')[2]}.{self.kind.__name__}.{self.method}"
+
     def measure(self) -> float:
         """Run the benchmark once."""
         with prepared(self.kind, self.parameters) as benchmark:
@@ -44,15 +48,14 @@ class Figure(NamedTuple):
     def found(self) -> Found:
         """Measure, and hold the figure to its target."""
         method = getattr(self.kind, self.method)
-        name = f"{self.kind.__module__.rpartition('.')[2]}.{self.kind.__name__}.{self.method}"
         what, _, _ = method.__doc__.partition(" (target")
         names = getattr(self.kind, "param_names", ())
         what += "".join(map(_told, names, self.parameters))
         try:
             figure = self.measure()
         except NotImplementedError as error:  # as asv understands it
-            return Found(*self.target, name, what, method.unit, None, str(error))
-        return Found(*self.target, name, what, method.unit, figure)
+            return Found(*self.target, self.name, what, method.unit, None, str(error))
+        return Found(*self.target, self.name, what, method.unit, figure)
 
 
 class Found(NamedTuple):
