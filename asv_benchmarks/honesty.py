@@ -36,10 +36,10 @@ class Run(NamedTuple):
     passed: bool
     taken_s: float
 
-    def failures(self) -> dict[str, float]:
-        """Return the benchmarks that failed, with how slow they were found to be."""
+    def failures(self) -> dict[str, str]:
+        """Return the benchmarks that failed, with how slow they are, or why they did not run."""
         return {
-            name: (row["again"] or row["first"])["ratio"]
+            name: f"{row['again']['ratio']:.2f}" if row["again"] else row["reason"]
             for name, row in self.rows.items()
             if row["verdict"] in FAILURES
         }
@@ -119,7 +119,7 @@ def _status_of(command: Sequence[str]) -> int:
 
 def _told(run: Run) -> str:
     verdict = "pass" if run.passed else "FAIL"
-    worst = ", ".join(f"{name} {ratio:.2f}" for name, ratio in run.failures().items())
+    worst = ", ".join(f"{name} {found}" for name, found in run.failures().items())
     looked_twice = sum(row["again"] is not None for row in run.rows.values())
     return f"{verdict} in {run.taken_s:.0f} s, {looked_twice} looked at twice {worst}".rstrip()
 

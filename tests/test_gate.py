@@ -378,11 +378,13 @@ def test_who_is_told_to_end_leaves_nothing(tmp_path: Path) -> None:
 
 def run(verdict: Any, *benchmarks: str) -> Any:
     """Return a run in which these benchmarks got this verdict."""
-    row = {"verdict": verdict, "first": {"ratio": 1.2}, "again": {"ratio": 1.3}}
+    row = {"verdict": verdict, "reason": "no room", "first": None, "again": None}
+    if verdict != Verdict.BROKEN:
+        row |= {"first": {"ratio": 1.2}, "again": {"ratio": 1.3}}
     return honesty.Run(dict.fromkeys(benchmarks, row), verdict not in decision.FAILURES, 1.0)
 
 
-QUIET, ALARM = run("same", "x"), run("SLOWER", "x")
+QUIET, ALARM, BROKEN = (run(verdict, "x") for verdict in ("same", "SLOWER", "BROKEN"))
 FOUND = run("SLOWER", *(what.benchmark for what in plants.PLANTS))
 
 
@@ -391,6 +393,7 @@ FOUND = run("SLOWER", *(what.benchmark for what in plants.PLANTS))
     [
         ([QUIET] * 3 + [FOUND] * 5, 0, "0 of 3 runs failed where nothing changed"),
         ([QUIET, ALARM, QUIET] + [FOUND] * 5, 0, "1 of 3 runs failed where nothing changed"),
+        ([BROKEN, QUIET, QUIET] + [FOUND] * 5, 0, "FAIL in 1 s, 0 looked at twice x no room"),
         ([ALARM, ALARM, QUIET] + [FOUND] * 5, 1, "2 of 3 runs failed where nothing changed"),
         ([QUIET] * 3 + [FOUND] * 4 + [ALARM], 1, "4 of 5 slow-downs of a quarter were found"),
         ([QUIET] * 4 + [FOUND] * 4, 1, "open made slower by 25%: found"),
