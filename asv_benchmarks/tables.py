@@ -241,7 +241,7 @@ class Contention(Table):
                 {},
                 {
                     "mmapio": of(bench_atomics.add, word),
-                    "ShardedCounter": of(bench_atomics.add_sharded, counter.lines),
+                    "mmapio, ShardedCounter": of(bench_atomics.add_sharded, counter.lines),
                     "bare instruction": of(bench_atomics.add_barely, word),
                     "multiprocessing.Value": of(_count_shared, shared),
                 },

@@ -98,6 +98,11 @@ def test_a_table_without_the_crate_has_no_column_for_it() -> None:
     ]
 
 
+def test_what_is_ours_too_is_no_peer() -> None:
+    seconds = {"mmapio": 3.0, "mmapio, ShardedCounter": 1.0, "multiprocessing.Value": 4.0}
+    assert page.against_fastest(seconds) == "0.75"
+
+
 def test_peers_that_are_not_there_are_told_with_the_reason() -> None:
     text = page.peers(FIGURES["peers"])
     assert lines_of(text)[2:] == ["| sum | 1 | 4 | - | 0.25 |"]
