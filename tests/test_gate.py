@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -257,13 +258,21 @@ def test_it_fails_if_nothing_ran(
     assert capsys.readouterr().out.endswith("FAIL: nothing was measured\n")
 
 
-def test_it_fails_if_a_process_dies(
-    repository: Callable[..., None], capfd: pytest.CaptureFixture[str]
+def test_it_fails_if_a_process_dies_and_leaves_nothing(
+    repository: Callable[..., None],
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    room = tmp_path / "room"
+    room.mkdir()
+    monkeypatch.setenv("TMPDIR", str(room))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     repository("main", MMAPIO.format(turns=3000), "time_work")
     repository("branch", "def work():\n    import os\n    os._exit(7)\n", "time_work")
     assert gate.main(QUICK) == 1
     assert "head ended: status 7" in capfd.readouterr().err
+    assert list(room.iterdir()) == []
 
 
 def test_main_is_compared_with_the_commit_before(repository: Callable[..., None]) -> None:
