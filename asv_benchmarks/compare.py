@@ -2,7 +2,7 @@
 
 Usage: ``python asv_benchmarks/compare.py [--quick] [--output docs/performance.md]``. Without
 ``--output`` the page goes to the terminal; with it the figures are written beside it, as JSON.
-``--figures FILE`` makes the page of such a file, and measures nothing.
+``--figures FILE`` makes the page of such a file, and measures nothing; to measure takes Linux.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--output", type=Path, help="the page; its figures go beside it")
     parser.add_argument("--figures", type=Path, help="figures of a run before, to be shown anew")
     given = parser.parse_args(arguments)
+    if not given.figures and sys.platform != "linux":
+        parser.error("the figures can be measured on Linux alone; --figures makes the page of some")
     if given.output and not given.output.parent.is_dir():
         parser.error(f"there is no directory {given.output.parent} to write the page to")
     clear_up_when_ended()

@@ -102,6 +102,7 @@ class Comparison(NamedTuple):
         groups, absent = self.look(self.benchmarks, *self.first)
         first = {benchmark: _estimate(pairs) for benchmark, pairs in groups.items()}
         suspects = [name for name, found in first.items() if is_suspect(found, self.threshold)]
+        suspects = [name for name in suspects if name not in absent]
         more: dict[Benchmark, list[list[Pair]]] = {}
         again: dict[Benchmark, Estimate] = {}
         for _ in range(LOOKS):
@@ -113,7 +114,8 @@ class Comparison(NamedTuple):
             for benchmark, pairs in found.items():
                 more.setdefault(benchmark, []).extend(pairs)
                 again[benchmark] = _estimate(more[benchmark])
-            suspects = [name for name in found if is_unsure(again[name], self.threshold)]
+            unsure = [name for name in found if is_unsure(again[name], self.threshold)]
+            suspects = [name for name in unsure if name not in absent]
         groups |= more
         counted = self.counted(list(groups)) if counting else {}
         rows = {
@@ -127,18 +129,18 @@ class Comparison(NamedTuple):
             )
             for benchmark in groups
         }
-        rows |= {benchmark: _absent(benchmark, *answers) for benchmark, answers in absent.items()}
+        rows |= {name: _absent(name, *answers, name in groups) for name, answers in absent.items()}
         return [rows[benchmark] for benchmark in self.benchmarks]
 
     def look(self, benchmarks: list[Benchmark], times: int, rounds: int) -> Any:
-        """Return the pairs of turns of each benchmark, by processes, and what was not measured."""
+        """Return the pairs of turns of each benchmark, by processes, and what did not run."""
         groups: dict[Benchmark, list[list[Pair]]] = {}
         absent: dict[Benchmark, Any] = {}
         for found in generations(self.trees, self.suite, benchmarks, times, rounds):
             absent |= found.absent
             for benchmark, pairs in found.pairs.items():
                 groups.setdefault(benchmark, []).append(pairs)
-        return {name: pairs for name, pairs in groups.items() if name not in absent}, absent
+        return groups, absent
 
     def counted(self, benchmarks: list[Benchmark]) -> dict[Benchmark, tuple[int, ...]]:
         wanted = [benchmark for benchmark in benchmarks if benchmark.instructions]
@@ -190,7 +192,8 @@ def _compare(trees: tuple[Path, Path], names: tuple[str, str], options: Any) -> 
     if options.only is None:
         rows += removed(trees[0], wanted)
     passed = has_passed([row.verdict for row in rows])
-    _print(f"{'benchmark':50} {'base':>9} {'head':>9}  ratio        95 %  instr.    verdict")
+    head = f"{'base':>10} {'head':>10} {'ratio':>6} {'95 %':>13} {'instr.':>9}"
+    _print(f"{'benchmark':50} {head}  verdict")
     for row in rows:
         _print(row.line())
     _print(_summary(rows, options.threshold))
@@ -212,11 +215,16 @@ def _summary(rows: list[Row], threshold: float) -> str:
     return f"FAIL: {told}" if slower or broken else f"pass: {told}"
 
 
-def _absent(benchmark: Benchmark, base: dict[str, str], head: dict[str, str]) -> Row:
+def _absent(benchmark: Benchmark, base: dict[str, str], head: dict[str, str], ran: bool) -> Row:
     """Return the row of a benchmark that did not run on both sides.
 
     Both have the same benchmarks on the same machine: what one side alone skips, its code skips.
+    One that ran at first cannot be cleared of what was found then.
     """
+    if ran:
+        sides = {"base": base, "head": head}
+        why = [f"{side}: {', '.join(told.values())}" for side, told in sides.items() if told]
+        return Row(benchmark, Verdict.BROKEN, reason=f"ran, and then did not; {', '.join(why)}")
     if "failed" in head:
         return Row(benchmark, Verdict.BROKEN, reason=head["failed"])
     if "skipped" in head:
@@ -273,7 +281,7 @@ def _duration(seconds: float | None) -> str:
     for unit, factor in (("s ", 1), ("ms", 1e3), ("us", 1e6)):
         if seconds * factor >= 1:
             return f"{seconds * factor:7.4g} {unit}"
-    return f"{seconds * 1e9:6.3g} ns"
+    return f"{seconds * 1e9:7.4g} ns"
 
 
 def _print(lines: str) -> None:

@@ -36,10 +36,10 @@ class Run(NamedTuple):
     passed: bool
     taken_s: float
 
-    def failures(self) -> dict[str, float]:
-        """Return the benchmarks that failed, with how slow they were found to be."""
+    def failures(self) -> dict[str, str]:
+        """Return the benchmarks that failed, with how slow they are, or why they did not run."""
         return {
-            name: (row["again"] or row["first"])["ratio"]
+            name: f"{row['again']['ratio']:.2f}" if row["again"] else row["reason"]
             for name, row in self.rows.items()
             if row["verdict"] in FAILURES
         }
@@ -90,7 +90,8 @@ def main(arguments: Sequence[str]) -> int:
     """Try all, and print a line for each run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--runs", type=int, default=RUNS, help="with nothing changed")
-    parser.add_argument("--plants", nargs="*", default=[p.name for p in PLANTS], metavar="NAME")
+    names = [what.name for what in PLANTS]
+    parser.add_argument("--plants", nargs="*", default=names, choices=names, metavar="NAME")
     parser.add_argument("--under", default="", help="what runs each run: 'nice -n -5'")
     options = parser.parse_args(arguments)
     clear_up_when_ended()
@@ -118,7 +119,7 @@ def _status_of(command: Sequence[str]) -> int:
 
 def _told(run: Run) -> str:
     verdict = "pass" if run.passed else "FAIL"
-    worst = ", ".join(f"{name} {ratio:.2f}" for name, ratio in run.failures().items())
+    worst = ", ".join(f"{name} {found}" for name, found in run.failures().items())
     looked_twice = sum(row["again"] is not None for row in run.rows.values())
     return f"{verdict} in {run.taken_s:.0f} s, {looked_twice} looked at twice {worst}".rstrip()
 

@@ -6,6 +6,7 @@ of them if there are none. The exit status is 1 if a target was missed.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib
 import itertools
@@ -35,6 +36,10 @@ class Figure(NamedTuple):
     def target(self) -> Any:
         return getattr(self.kind, self.method).target
 
+    @property
+    def name(self) -> str:
+        return f"{self.kind.__module__.rpartition('.')[2]}.{self.kind.__name__}.{self.method}"
+
     def measure(self) -> float:
         """Run the benchmark once."""
         with prepared(self.kind, self.parameters) as benchmark:
@@ -43,15 +48,14 @@ class Figure(NamedTuple):
     def found(self) -> Found:
         """Measure, and hold the figure to its target."""
         method = getattr(self.kind, self.method)
-        name = f"{self.kind.__module__.rpartition('.')[2]}.{self.kind.__name__}.{self.method}"
         what, _, _ = method.__doc__.partition(" (target")
         names = getattr(self.kind, "param_names", ())
         what += "".join(map(_told, names, self.parameters))
         try:
             figure = self.measure()
         except NotImplementedError as error:  # as asv understands it
-            return Found(*self.target, name, what, method.unit, None, str(error))
-        return Found(*self.target, name, what, method.unit, figure)
+            return Found(*self.target, self.name, what, method.unit, None, str(error))
+        return Found(*self.target, self.name, what, method.unit, figure)
 
 
 class Found(NamedTuple):
@@ -124,10 +128,13 @@ def figures() -> list[Figure]:
 
 def main(arguments: list[str]) -> int:
     """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("rows", nargs="*", type=int, metavar="ROW", help="all if there are none")
+    wanted = parser.parse_args(arguments).rows
     clear_up_when_ended()
     found = figures()
     known = {figure.target.row for figure in found}
-    rows = {int(argument) for argument in arguments} or known
+    rows = set(wanted) or known
     if not rows <= known:
         sys.exit(f"no benchmark has a target of row {min(rows - known)}; rows: {sorted(known)}")
     _print(

@@ -181,7 +181,9 @@ class Flush(Table):
     title = "Flushing a few bytes"
     note = (
         "A store to a page, made durable; and the writing only started, by `flush(wait=False)`. "
-        "The crate's figure is of neither: its flush makes no system call that Linux heeds."
+        "The crate's figure is of neither: its flush makes no system call that Linux heeds. "
+        "The file was written in one piece, so Linux keeps it in folios of up to 2 MiB: a store to "
+        "what is mapped makes all of one dirty, and a `pwrite` only its pages."
     )
 
     def rows(self) -> Iterator[Row]:
@@ -239,7 +241,7 @@ class Contention(Table):
                 {},
                 {
                     "mmapio": of(bench_atomics.add, word),
-                    "ShardedCounter": of(bench_atomics.add_sharded, counter.lines),
+                    "mmapio, ShardedCounter": of(bench_atomics.add_sharded, counter.lines),
                     "bare instruction": of(bench_atomics.add_barely, word),
                     "multiprocessing.Value": of(_count_shared, shared),
                 },
@@ -251,7 +253,7 @@ class Policies(Table):
     note = (
         "The crate's `EveryBytes` makes nothing durable on Linux; that of mmapio does, 64 times. "
         "Its peers are `ndarray` assignment, `numpy.memmap` with a flush of all where there is "
-        "one, and `pwrite` with `fdatasync`."
+        "one, and `pwrite` with `fdatasync`. Stores make whole folios dirty, as above."
     )
 
     def rows(self) -> Iterator[Row]:
@@ -398,7 +400,8 @@ def _then_gone(create: Callable[[], None], path: str) -> float:
     return taken_s
 
 
-def _count_shared(shared: Any, count: int, *_: Any) -> None:
+def _count_shared(shared: Any, count: int, ready: Any, threads: int) -> None:
+    bench_atomics.meet(ready, threads)
     for _ in range(count):
         with shared.get_lock():
             shared.value += 1

@@ -169,19 +169,22 @@ def read_header(read: Callable[[int, int], bytes], size: int) -> NpyHeader:
         raise FormatError(f".npy header of {end - at} bytes is refused; at most {_LARGEST_HEADER}")
     if size < end:
         raise FormatError(f".npy header is truncated: it ends at byte {end}, the file at {size}")
-    return _parsed(start[at:end] if end <= len(start) else read(at, end - at), encoding, end)
-
-
-@functools.lru_cache(maxsize=64)  # the parts of a data set have the same header, byte for byte
-def _parsed(raw: bytes, encoding: str, end: int) -> NpyHeader:
-    """Parse the literal of a header that ends at a byte of the file."""
+    raw = start[at:end] if end <= len(start) else read(at, end - at)
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError as error:
         raise FormatError(f".npy header is not {encoding}: {error}") from None
+    return _plain_header(text, end) or _header_of(_Literal(text).parse(), end)
+
+
+# The parts of a data set have the same header, byte for byte. Those of records are parsed anew each
+# time: who renames the fields of one array's dtype must not rename another's.
+@functools.lru_cache(maxsize=64)
+def _plain_header(text: str, end: int) -> NpyHeader | None:
+    """Parse a header of simple items that ends at a byte of the file; None if it is not one."""
     plain = _plain().fullmatch(text)
     if plain is None:
-        return _header_of(_Literal(text).parse(), end)
+        return None
     shape = tuple(int(size) for size in plain[3].replace(",", " ").split())
     return _header_of({"descr": plain[1], "fortran_order": plain[2] == "True", "shape": shape}, end)
 

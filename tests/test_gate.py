@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,28 @@ def test_what_only_the_head_skips_fails(
     assert "BROKEN: head: later" in capsys.readouterr().out
 
 
+RUNS_ONCE = """
+from pathlib import Path
+been_here = Path(__file__).with_name("been_here")
+again = been_here.exists()
+been_here.touch()
+
+def work():
+    if again:
+        raise OSError("no room")
+    sum(range(3000))
+"""
+
+
+def test_a_slow_down_is_not_forgotten_when_the_base_fails_later(
+    repository: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository("main", RUNS_ONCE, "time_work", "time_sum")
+    repository("slow", MMAPIO.format(turns=90_000), "time_work", "time_sum")
+    assert gate.main(QUICK) == 1
+    assert "BROKEN: ran, and then did not; base: OSError: no room" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("names", [(), ("time_skipped",)])
 def test_it_fails_if_nothing_ran(
     repository: Callable[..., None], capsys: pytest.CaptureFixture[str], names: tuple[str, ...]
@@ -235,13 +258,21 @@ def test_it_fails_if_nothing_ran(
     assert capsys.readouterr().out.endswith("FAIL: nothing was measured\n")
 
 
-def test_it_fails_if_a_process_dies(
-    repository: Callable[..., None], capfd: pytest.CaptureFixture[str]
+def test_it_fails_if_a_process_dies_and_leaves_nothing(
+    repository: Callable[..., None],
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    room = tmp_path / "room"
+    room.mkdir()
+    monkeypatch.setenv("TMPDIR", str(room))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     repository("main", MMAPIO.format(turns=3000), "time_work")
     repository("branch", "def work():\n    import os\n    os._exit(7)\n", "time_work")
     assert gate.main(QUICK) == 1
     assert "head ended: status 7" in capfd.readouterr().err
+    assert list(room.iterdir()) == []
 
 
 def test_main_is_compared_with_the_commit_before(repository: Callable[..., None]) -> None:
@@ -356,11 +387,13 @@ def test_who_is_told_to_end_leaves_nothing(tmp_path: Path) -> None:
 
 def run(verdict: Any, *benchmarks: str) -> Any:
     """Return a run in which these benchmarks got this verdict."""
-    row = {"verdict": verdict, "first": {"ratio": 1.2}, "again": {"ratio": 1.3}}
+    row = {"verdict": verdict, "reason": "no room", "first": None, "again": None}
+    if verdict != Verdict.BROKEN:
+        row |= {"first": {"ratio": 1.2}, "again": {"ratio": 1.3}}
     return honesty.Run(dict.fromkeys(benchmarks, row), verdict not in decision.FAILURES, 1.0)
 
 
-QUIET, ALARM = run("same", "x"), run("SLOWER", "x")
+QUIET, ALARM, BROKEN = (run(verdict, "x") for verdict in ("same", "SLOWER", "BROKEN"))
 FOUND = run("SLOWER", *(what.benchmark for what in plants.PLANTS))
 
 
@@ -369,6 +402,7 @@ FOUND = run("SLOWER", *(what.benchmark for what in plants.PLANTS))
     [
         ([QUIET] * 3 + [FOUND] * 5, 0, "0 of 3 runs failed where nothing changed"),
         ([QUIET, ALARM, QUIET] + [FOUND] * 5, 0, "1 of 3 runs failed where nothing changed"),
+        ([BROKEN, QUIET, QUIET] + [FOUND] * 5, 0, "FAIL in 1 s, 0 looked at twice x no room"),
         ([ALARM, ALARM, QUIET] + [FOUND] * 5, 1, "2 of 3 runs failed where nothing changed"),
         ([QUIET] * 3 + [FOUND] * 4 + [ALARM], 1, "4 of 5 slow-downs of a quarter were found"),
         ([QUIET] * 4 + [FOUND] * 4, 1, "open made slower by 25%: found"),

@@ -200,6 +200,13 @@ def test_numpy_and_we_read_the_same_from_each_others_files(
 # What others wrote -------------------------------------------------------------------------------
 
 
+def test_who_renames_the_fields_of_one_array_renames_no_others(tmp_path: Path) -> None:
+    path = tmp_path / "records.npy"
+    np.save(path, np.zeros(3, PADDED))
+    mmapio.open(path).dtype.names = ("x", "y", "z")  # type: ignore[misc]
+    assert mmapio.open(path).dtype.names == PADDED.names
+
+
 def test_the_files_that_numpy_ships_are_opened_or_refused() -> None:
     found = sorted((Path(numpy.lib.tests.__file__).parent / "data").glob("*.npy"))
     assert len(found) >= 5

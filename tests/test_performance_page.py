@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "asv_benchmarks"))
-compare, page, tables = map(importlib.import_module, ("compare", "page", "tables"))
+compare, page, ratios, tables = map(
+    importlib.import_module, ("compare", "page", "ratios", "tables")
+)
 common = importlib.import_module("benchmarks.common")
 
 
@@ -95,6 +98,11 @@ def test_a_table_without_the_crate_has_no_column_for_it() -> None:
     ]
 
 
+def test_what_is_ours_too_is_no_peer() -> None:
+    seconds = {"mmapio": 3.0, "mmapio, ShardedCounter": 1.0, "multiprocessing.Value": 4.0}
+    assert page.against_fastest(seconds) == "0.75"
+
+
 def test_peers_that_are_not_there_are_told_with_the_reason() -> None:
     text = page.peers(FIGURES["peers"])
     assert lines_of(text)[2:] == ["| sum | 1 | 4 | - | 0.25 |"]
@@ -155,6 +163,11 @@ def test_the_page_of_the_project_is_made_of_its_figures() -> None:
     assert (ROOT / "docs" / "performance.md").read_text(encoding="utf-8") == made
 
 
+def test_every_bar_of_the_picture_is_a_figure() -> None:
+    bars = runpy.run_path(str(ROOT / "docs" / "ratios_picture.py"))["BARS"]
+    assert {bar.name for bar in bars} <= {figure.name for figure in ratios.figures()}
+
+
 def test_all_tables_of_the_crate_are_there() -> None:
     assert [kind.title for kind in tables.TABLES] == [
         "Iterating over 16 MiB",
@@ -169,6 +182,10 @@ def test_all_tables_of_the_crate_are_there() -> None:
     ]
 
 
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="is measured on Linux alone")
+
+
+@on_linux
 @pytest.mark.parametrize("kind", tables.TABLES, ids=lambda kind: kind.__name__)
 def test_tables_can_be_measured(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(common, "ROUNDS", 1)
@@ -215,6 +232,7 @@ def test_who_cannot_do_one_thing_is_asked_for_the_next(monkeypatch: pytest.Monke
     assert found["skipped"] == {"h5py": "no disk; 1 CPU"}
 
 
+@on_linux
 def test_what_the_figures_depend_on_is_told() -> None:
     told = compare.facts()
     assert {"date", "mmapio", "Python", "packages", "processor", "memory", "system"} <= {*told}

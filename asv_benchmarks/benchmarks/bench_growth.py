@@ -11,12 +11,12 @@ import numpy as np
 
 from mmapio import GrowableArray, MappedFile
 
+from .bench_flush import sync_data
 from .common import InTemporaryDirectory, elapsed_s, ratio, ratio_of, target
 
 ROW_BYTES = 64
 COMMIT_ROWS = 1000
 LARGEST = 256 << 20  # then the files are cut off
-
 
 EACH_ROW = (
     "os.write of a row takes a microsecond; checking the row, the lock and one method call in "
@@ -35,16 +35,10 @@ class Resize(InTemporaryDirectory):
         self.mapping.fileno()  # it keeps a descriptor, as the standard library's does
         self.view = self.mapping.view(0, 1 << 20)
         self.view[:] = 1
-        self.file = open(self.path("peer.bin"), "w+b")
-        self.file.write(bytes([1]) * (1 << 20))
-        self.file.flush()
-        self.plain = mmap.mmap(self.file.fileno(), 1 << 20)
-
-    def teardown(self) -> None:
-        self.plain.close()
-        self.file.close()
-        del self.view
-        super().teardown()
+        with open(self.path("peer.bin"), "w+b") as file:
+            file.write(bytes([1]) * (1 << 20))
+            file.flush()
+            self.plain = mmap.mmap(file.fileno(), 1 << 20)  # which has a descriptor of its own
 
     def time_resize(self) -> None:
         self.mapping.resize(8 << 20)
@@ -134,9 +128,9 @@ class Append(InTemporaryDirectory):
 
         def durable() -> None:
             self.write()
-            os.fdatasync(self.fd)
+            sync_data(self.fd)
             os.pwrite(self.fd, b"header", 0)
-            os.fdatasync(self.fd)
+            sync_data(self.fd)
 
         return ratio_of(lambda: self.ours_s(True), lambda: self.cut_off(durable))
 
@@ -160,9 +154,6 @@ class Append(InTemporaryDirectory):
             theirs.update_header()
             theirs.fp.flush()
 
-        def peer_s() -> float:
-            return elapsed_s(append)
-
         with peer(path, rewrite_header_on_append=False) as theirs:
             theirs.append(self.rows)
-            return ratio_of(self.ours_s, peer_s)
+            return ratio_of(self.ours_s, lambda: elapsed_s(append))

@@ -38,7 +38,8 @@ class ResidencySparse(InTemporaryDirectory):
         self.mapping = mmapio.MappedFile.open(self.file)
 
     def teardown(self) -> None:
-        os.close(self.fd)
+        if hasattr(self, "fd"):
+            os.close(self.fd)
         super().teardown()
 
     def time_mmapio(self) -> None:

@@ -17,7 +17,6 @@ from .common import InTemporaryDirectory, medians_s, ratio, target
 LENGTH = 4096
 REPEATS = range(1000)
 
-
 SUBCLASS = (
     "numpy takes that long for a slice of any subclass of ndarray, an empty one too: "
     "`Slice.track_ratio_subclass` is 1"

@@ -106,8 +106,8 @@ class InTemporaryDirectory:
         """Make a file of `nbytes` random bytes, which is in the page cache, and return its path."""
         block = np.random.default_rng(0).bytes(min(nbytes, 16 << 20))
         with open(self.path(name), "wb") as file:
-            for _ in range(nbytes // len(block)):
-                file.write(block)
+            for at in range(0, nbytes, len(block)):
+                file.write(block[: nbytes - at])
         return self.path(name)
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,8 +50,11 @@ class Side:
 
     def __init__(self, tree: Path, suite: Path, *under: str) -> None:
         self.tree = tree
+        # Not the process's own: it may end in a way that lets it clear nothing up.
+        self.directory = tempfile.TemporaryDirectory(prefix="mmapio-gate-")
         # Everything that hashing decides is alike on both sides, and in all processes.
         env = os.environ | {"PYTHONHASHSEED": "0", "MMAPIO_BENCHMARK_BYTES": str(LARGE_BYTES)}
+        env["TMPDIR"] = self.directory.name
         env.pop("PYTHONPATH", None)
         command = [*under, sys.executable, "-P", str(WORKER), str(tree), str(suite)]
         pipe = subprocess.PIPE
@@ -83,8 +87,9 @@ class Side:
         return Sample(**self.answer())
 
     def close(self) -> None:
-        """Let the process clear its directories away, and wait for its end."""
+        """Wait for the process's end, and clear away what it has left."""
         self.process.communicate()  # which does not mind a broken pipe
+        self.directory.cleanup()
 
     def __enter__(self) -> Side:
         return self
