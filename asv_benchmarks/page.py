@@ -82,7 +82,7 @@ def targets(found: list[Figures]) -> str:
     """Return the table of all figures that have a target."""
     verdicts = [verdict(one) for one in found]
     lines = "\n".join(
-        f"| {one['row']} | {one['what']} | {_amount(one['figure'])} | "
+        f"| {one['row']} | {one['what']} | {_beside(one['figure'], one['at_most'])} | "
         f"{_amount(one['at_most'])} {one['unit']} | {told} |"
         for one, told in zip(found, verdicts, strict=True)
     )
@@ -158,6 +158,14 @@ def _amount(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _beside(value: float | None, limit: float) -> str:
+    """Return a number with as many digits as tell it from the limit that it is beyond."""
+    text = _amount(value)
+    return (
+        f"{value:.4g}" if value is not None and value > limit and text == _amount(limit) else text
+    )
 
 
 def _milliseconds(seconds: float | None) -> str:

@@ -70,7 +70,7 @@ def test_targets_are_met_missed_or_skipped() -> None:
     text = page.targets(FIGURES["targets"])
     assert lines_of(text)[1:] == [
         "| 1 | work 1 | 2 | 2 x | met |",
-        "| 2 | work 2 | 2 | 2 x | **missed**: the disk is slow |",
+        "| 2 | work 2 | 2.001 | 2 x | **missed**: the disk is slow |",
         "| 3 | work 3 | - | 2 x | skipped: there is no disk |",
         "| 4 | work 4 | 12,346 | 2 ns | **missed** |",
     ]

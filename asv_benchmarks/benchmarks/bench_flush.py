@@ -173,16 +173,15 @@ class WriteByPolicy(InTemporaryDirectory):
         row=14,
         at_most=1.2,
         reason="a sync write-protects what is mapped, so that the next store faults at each of 16 "
-        "pages, which pwrite does not; and the peer's pages lie in larger folios",
+        "pages, which pwrite does not",
     )
     def track_ratio_every_bytes(self) -> float:
         """Write 4 MiB by 64 durable flushes, against pwrite and fdatasync (target: at most 1.2)."""
         if not hasattr(os, "pwrite"):
             raise NotImplementedError("this system has no pwrite")
         write = self.mapping("bytes", FlushPolicy.every_bytes(BLOCK)).write
-        with open(self.path("peer"), "w+b") as file:
-            file.write(bytes(SIZE))
-            os.fsync(file.fileno())
+        peer = self.mapping("peer", FlushPolicy.manual())  # whose pages lie in like folios
+        with open(str(peer.path), "r+b") as file:
             names = {"write": write, "pwrite": os.pwrite, "sync": sync_data, "fd": file.fileno()}
             names |= {"data": self.data, "size": SIZE, "step": BLOCK}
             ours = "for at in range(0, size, step): write(at, data)"
