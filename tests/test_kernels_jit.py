@@ -139,7 +139,7 @@ def test_processes_may_compile_at_once(tmp_path: Path) -> None:
             assert process.stdout.readline() == "ready\n"
         answers = [float(process.communicate("go\n")[0]) for process in processes]
         assert answers == [499_500.0] * 4
-    assert len(list(tmp_path.rglob("*float_sum*.nbc"))) == 2
+    assert len(list(tmp_path.rglob("*split_sum*.nbc"))) == 2
 
 
 def test_other_kernels_make_the_cache_stale(
