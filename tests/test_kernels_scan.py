@@ -220,6 +220,26 @@ def test_integer_sums_wrap_at_64_bits_and_means_do_not(dtype: str, size: int) ->
         assert kernels.sum(a[:, None].repeat(2, 1), axis=0).tolist() == [wrapped] * 2
 
 
+@pytest.mark.parametrize("dtype", ["i1", "u1"])
+@pytest.mark.parametrize("size", [1, 255, 256, 257, 70_000])
+def test_bytes_at_the_ends_of_their_range(dtype: str, size: int) -> None:
+    """They are added by 256 at a time, in 16 bits, where they lie one after another."""
+    for value in (np.iinfo(dtype).min, np.iinfo(dtype).max):
+        a = np.full((size, 2), value, dtype)
+        a[:, 1] = 1
+        for row, each in ((a[:, 0].copy(), value), (a[:, 0], value), (a.ravel(), value + 1)):
+            wanted = int(each) * size
+            assert kernels.sum(row) == sum_inside(row) == wanted
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("step", [1, 3, -2])
+def test_rows_of_floats_with_gaps_inside_kernels(dtype: str, step: int) -> None:
+    for size in (0, 1, 15, 16, 50, 3000):
+        row = np.random.default_rng(size).random(size * abs(step)).astype(dtype)[::step]
+        assert sum_inside(row) == pytest.approx(math.fsum(row.tolist()), rel=1e-12)
+
+
 def test_bools_are_counted() -> None:
     assert kernels.sum(np.ones(300, bool)) == 300
     assert kernels.mean(np.array([True, False])) == 0.5

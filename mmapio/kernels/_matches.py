@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mmapio.kernels._jit import jit, part, piece_type
+from mmapio.kernels._jit import inside, jit, part, piece_type
+from mmapio.kernels._vectors import SHORT_AT_ONCE, are_bytes, count_bytes
 
 __all__ = [
     "all_matches",
@@ -25,8 +27,10 @@ __all__ = [
 ]
 
 _BLOCK = 1024
+_LONG_BLOCK = 4096  # where one match ends the search
 _WINDOW = 128
 _PATIENCE = 8  # bytes compared in vain for each byte passed
+_COUNTERS: dict[int, Any] = {8: np.uint32, 16: np.uint16, 32: np.uint32, 64: np.uint64}
 _MATCHED = ("u1", "u2", "u4", "u8", "f4", "f8")  # signed integers are equal if their bits are
 
 
@@ -38,13 +42,29 @@ def _signatures(*others: Any) -> list[tuple[Any, ...]]:
 # Values -----------------------------------------------------------------------------------------
 
 
-@part()
-def _count_in_block(x: NDArray[Any], value: Any) -> Any:
-    """Count in 32 bits: with 64, half as many items fit into a vector."""
-    count = np.uint32(0)
-    for i in range(x.size):
-        count = np.uint32(count + np.uint32(x[i] == value))
-    return count
+def _count_in_block(x: Any, value: Any) -> Any:
+    """Return how many items of a block equal a value; for kernels only."""
+    raise NotImplementedError
+
+
+@inside(_count_in_block)
+def _count_in_block_of(x: Any, value: Any) -> Callable[..., Any]:
+    """Count in as many bits as items have: with more of them, fewer items fit into a vector."""
+    counter = _COUNTERS[x.dtype.bitwidth]
+
+    def impl(x: Any, value: Any) -> Any:
+        count = counter(0)
+        for i in range(x.size):
+            count = counter(count + counter(x[i] == value))
+        return count
+
+    def impl_bytes(x: Any, value: Any) -> Any:
+        count = count_bytes(x, value)
+        for i in range(x.size // SHORT_AT_ONCE * SHORT_AT_ONCE, x.size):
+            count += x[i] == value
+        return count
+
+    return impl_bytes if are_bytes(x) and value == x.dtype else impl
 
 
 @part()
@@ -59,8 +79,8 @@ def count_equal(x: NDArray[Any], value: Any) -> int:
 @part()
 def first_equal(x: NDArray[Any], value: Any) -> int:
     """Return the index of the first item that equals a value, or -1."""
-    for start in range(0, x.size, _BLOCK):
-        if _count_in_block(x[start : start + _BLOCK], value):
+    for start in range(0, x.size, _LONG_BLOCK):
+        if _count_in_block(x[start : start + _LONG_BLOCK], value):
             while x[start] != value:
                 start += 1
             return start

@@ -15,6 +15,13 @@ from numba import types
 from numpy.typing import NDArray
 
 from mmapio.kernels._jit import inside, jit, part, piece_type
+from mmapio.kernels._vectors import (
+    FLOATS_AT_ONCE,
+    SHORT_AT_ONCE,
+    add_bytes,
+    add_floats,
+    are_bytes,
+)
 
 __all__ = [
     "BLOCK",
@@ -44,7 +51,6 @@ INTEGERS = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 FLOATS = ("f4", "f8")
 BLOCK = 4096
 RUN = 256
-_LANES = 128
 _SMALL_RUN = 1 << 15  # items of at most 16 bits whose sum fits into 32 bits
 REASSOCIATE = {"reassoc", "nsz"}
 _WORD = 1 << 32
@@ -91,25 +97,12 @@ def float_sum(x: NDArray[Any]) -> tuple[float, float]:
 
 @part()
 def _lane_sum(x: NDArray[Any]) -> tuple[float, float]:
-    """Add in lanes side by side, which fill vectors, and then the lanes in pairs."""
-    totals, errors = np.zeros(_LANES), np.zeros(_LANES)
-    for start in range(0, x.size, _LANES):
-        _add_with_errors(totals, errors, x[start : start + _LANES])
-    width = _LANES
-    while width > 1:
-        width //= 2
-        errors[:width] += errors[width : 2 * width]
-        _add_with_errors(totals, errors, totals[width : 2 * width])
-    return totals[0], errors[0]
-
-
-@part()
-def _add_with_errors(
-    totals: NDArray[np.float64], errors: NDArray[np.float64], terms: NDArray[Any]
-) -> None:
-    for j in range(terms.size):
-        totals[j], slip = two_sum(totals[j], terms[j])
-        errors[j] += slip
+    """Add in lanes side by side, which fill vectors, and what is left item by item."""
+    total, error = add_floats(x)
+    for i in range(x.size // FLOATS_AT_ONCE * FLOATS_AT_ONCE, x.size):
+        total, slip = two_sum(total, x[i])
+        error += slip
+    return total, error
 
 
 @part()
@@ -139,8 +132,25 @@ def split_int_sum(x: NDArray[Any]) -> tuple[Any, Any]:
     return high, low
 
 
+def _small_sum(x: Any) -> Any:
+    """Return the sum of a run of items of at most 16 bits; for kernels only."""
+    raise NotImplementedError
+
+
+@inside(_small_sum)
+def _small_sum_of(x: Any) -> Callable[..., Any]:
+    if not are_bytes(x):
+        return lambda x: _add_small(x)
+
+    def impl(x: Any) -> Any:
+        whole = x.size // SHORT_AT_ONCE * SHORT_AT_ONCE
+        return add_bytes(x) + _add_small(x[whole:])
+
+    return impl
+
+
 @part()
-def _small_sum(x: NDArray[Any]) -> Any:
+def _add_small(x: NDArray[Any]) -> Any:
     total = np.int32(0)
     for i in range(x.size):
         total = np.int32(total + np.int32(x[i]))

@@ -193,7 +193,8 @@ def _even(array: NDArray[Any], edges: NDArray[Any], span: Any) -> Count:
     item = array.dtype.newbyteorder("=")
     exact = edges.astype(np.float64)
     limits = _limits(item, exact, span)
-    places = _places(edges, np.dtype(np.float32 if item == np.float32 else np.float64))
+    unit = np.dtype(np.float32 if item == np.float32 else np.float64)
+    places = _places(edges, unit, whole=item.kind != "f")
     return lambda piece, tables: _count_even(piece, exact, limits, places, tables)
 
 
@@ -239,17 +240,21 @@ def _first_where(holds: Callable[[int], bool], low: int, high: int) -> int:
     return low
 
 
-def _places(edges: NDArray[Any], unit: np.dtype[Any]) -> NDArray[Any]:
+def _places(edges: NDArray[Any], unit: np.dtype[Any], *, whole: bool) -> NDArray[Any]:
     """Say how places are computed in `unit`: first edge, bins per unit, greatest place, and slack.
 
     The slack is how far from the middle of a bin, in bins, an item is in that bin for sure: its
-    place has three roundings, and an edge has a few of its own.
+    place has three roundings, and an edge has a few of its own. Whole numbers on an edge would
+    never be sure: where no other one is as close to it, all are moved upwards by some slack.
     """
     first, last, bins = np.float64(edges[0]), np.float64(edges[-1]), edges.size - 1
     with np.errstate(all="ignore"):
         scale = bins / (last - first)
         eps = max(np.finfo(unit).eps, np.finfo(edges.dtype).eps)
         slip = 8 * eps * (bins + max(abs(first), abs(last)) * scale)
+        below = edges - (np.ceil(edges) - 1)  # how far below an edge the next whole number is
+        if whole and (below * scale > 8 * slip).all():
+            first -= 4 * slip / scale
         top = min(unit.type(bins - 0.5), np.nextafter(unit.type(bins), unit.type(0)))
         places = np.array([first, scale, top, 0.5 - slip], unit)
     return places if np.isfinite(places).all() else np.array([0, 0, 0, -1], unit)

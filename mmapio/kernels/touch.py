@@ -110,6 +110,7 @@ def _touch_much(
     if memory.size <= _SHORT_BYTES and faults_ns * memory.size < _SHORT_NS * _TRIAL_BYTES:
         _by_faults(memory[_TRIAL_BYTES:], write)
         return
+    _by_populating(memory[:1], write)  # a first call can take longer than to populate 1 GiB
     populating_ns = _time_ns(_by_populating, memory[_TRIAL_BYTES : 2 * _TRIAL_BYTES], write)
     rest = memory[2 * _TRIAL_BYTES :]
     if populating_ns >= faults_ns:
