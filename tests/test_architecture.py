@@ -37,7 +37,7 @@ LAYERS = {
     3.4: "atomics._access atomics._fetch",
     3.41: "atomics._ring atomics._seqlock atomics._sharded",
     3.5: "atomics",
-    4.0: "kernels._cpus kernels._explain kernels._jit kernels._pages",
+    4.0: "kernels._cpus kernels._explain kernels._jit kernels._pages kernels._vectors",
     4.1: "kernels._behind kernels._bins kernels._folding kernels._inside kernels._keys"
     " kernels._layout kernels._matches kernels._pool kernels._records kernels._rows kernels._sums",
     4.2: "kernels._compose kernels._extremes kernels._indices kernels._spans kernels._visits"
@@ -74,7 +74,10 @@ RANKS = {module: rank for rank, modules in LAYERS.items() for module in modules.
 HOMES = {
     "ctypes": ("_os", "guard"),
     "numba": ("kernels", "atomics"),
-    "llvmlite": ("guard", "_os._buffer311", "atomics", "kernels._folding", "kernels._rows"),
+    "llvmlite": (
+        *("guard", "_os._buffer311", "atomics"),
+        *("kernels._folding", "kernels._rows", "kernels._vectors"),
+    ),
 }
 PRINTERS = ("_terminal", "cli", "__main__")
 LONGEST_FUNCTION = 70

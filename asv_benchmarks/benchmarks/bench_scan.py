@@ -36,6 +36,7 @@ class SumOfBytes(InTemporaryDirectory):
     def setup(self) -> None:
         super().setup()
         self.ours = mmapio.open(self.noise("bytes.bin", common.LARGE_BYTES), dtype="u1")
+        kernels.touch_pages(self.ours)
         self.names = {
             "ours": self.ours,
             "bytes_": self.ours.ndarray,
@@ -48,7 +49,7 @@ class SumOfBytes(InTemporaryDirectory):
         kernels.sum(self.ours)
 
     def time_numpy(self) -> None:
-        np.sum(self.ours.ndarray, dtype=np.int64)
+        np.sum(self.ours.ndarray)
 
     def time_floor(self) -> None:
         floor.read_all(self.ours.ndarray)
@@ -85,6 +86,7 @@ class Scans(InTemporaryDirectory):
         path = self.path("items.npy")
         np.save(path, np.resize(items.astype(dtype), nbytes // np.dtype(dtype).itemsize))
         self.ours = mmapio.open(path)
+        kernels.touch_pages(self.ours)
         self.names = {
             "ours": self.ours,
             "items": self.ours.ndarray,
