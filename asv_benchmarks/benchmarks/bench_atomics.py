@@ -143,7 +143,11 @@ class Sharded(InTemporaryDirectory):
     def time_one_word_in_2_threads(self) -> float:
         return in_threads(add, self.word, ADDITIONS, ADDITIONS)
 
-    @target(row=10, at_most=2 / 1.9)
+    @target(
+        row=10,
+        at_most=2 / 1.9,
+        reason="whatever else runs takes its CPU from one of the two threads, and none from one",
+    )
     def track_ratio_one_thread(self) -> float:
         """ShardedCounter: 2 threads at once, against 1 of them alone (target: at most 2 / 1.9)."""
         # The other one is there, too, and adds nothing. Of the fastest of both: whatever else runs

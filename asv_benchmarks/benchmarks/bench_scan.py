@@ -54,12 +54,20 @@ class SumOfBytes(InTemporaryDirectory):
     def time_floor(self) -> None:
         floor.read_all(self.ours.ndarray)
 
-    @target(row=5, at_most=OF_BANDWIDTH)
+    @target(
+        row=5,
+        at_most=OF_BANDWIDTH,
+        reason="a kernel is called for each piece of the file, and threads wait for the last one",
+    )
     def track_ratio_bandwidth(self) -> float:
         """Sum of bytes, against reading memory in threads (target: at most 1.11)."""
         return common.ratio("sum_(ours)", "read_all(bytes_)", self.names)
 
-    @target(row=5, at_most=1 / 10)
+    @target(
+        row=5,
+        at_most=1 / 10,
+        reason="memory cannot be read ten times as fast as np.sum reads it: see the line above",
+    )
     def track_ratio_numpy(self) -> float:
         """Sum of bytes, against np.sum (target: at most 1/10)."""
         return common.ratio("sum_(ours)", "np.sum(bytes_)", self.names)
@@ -102,7 +110,12 @@ class Scans(InTemporaryDirectory):
     def time_numpy(self, scan: str, dtype: str) -> None:
         eval(self.statements[scan][1], dict(self.names))
 
-    @target(row=6, at_most=1.0)
+    @target(
+        row=6,
+        at_most=1.0,
+        reason="what more than reading is done with each item takes the last few per cent: floats "
+        "are looked at for NaN (minmax), the error of each addition is kept (sum)",
+    )
     def track_share_of_what_is_allowed(self, scan: str, dtype: str) -> float:
         """Scan, against 90 % of bandwidth or 5 x numpy, whichever is slower (target: at most 1)."""
         ours, numpy, read_all = common.medians_s(
