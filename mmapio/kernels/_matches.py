@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 _BLOCK = 1024
-_LONG_BLOCK = 4096  # where one match ends the search
+_LONG_BLOCK = 4096  # where no match is looked for, or the first one alone
 _WINDOW = 128
 _PATIENCE = 8  # bytes compared in vain for each byte passed
 _COUNTERS: dict[int, Any] = {8: np.uint32, 16: np.uint16, 32: np.uint32, 64: np.uint64}
@@ -71,8 +71,8 @@ def _count_in_block_of(x: Any, value: Any) -> Callable[..., Any]:
 def count_equal(x: NDArray[Any], value: Any) -> int:
     """Return how many items equal a value."""
     count = 0
-    for start in range(0, x.size, _BLOCK):
-        count += int(_count_in_block(x[start : start + _BLOCK], value))
+    for start in range(0, x.size, _LONG_BLOCK):
+        count += int(_count_in_block(x[start : start + _LONG_BLOCK], value))
     return count
 
 
