@@ -139,7 +139,11 @@ class Chunks(InTemporaryDirectory):
         """Chunks of a MappedFile, against the rows of an ndarray (target: at most 1.15)."""
         return self.ratio(self.ours, self.ndarray)
 
-    @target(row=3, at_most=1 / 20)
+    @target(
+        row=3,
+        at_most=1 / 20,
+        reason="the rows of an ndarray take nearly as long: see the line above",
+    )
     def track_ratio_memmap(self) -> float:
         """Chunks of a MappedFile, against the rows of a np.memmap (target: at most 1/20)."""
         # Of the first MiB only: all of a np.memmap takes so long that a busy machine interrupts
