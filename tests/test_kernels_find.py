@@ -297,8 +297,8 @@ def everything(a: Any, value: Any) -> Any:
 def test_the_same_inside_kernels(dtype: str) -> None:
     a = few_values(np.dtype(dtype), (67, 131))
     # Each layout is compiled anew, which takes seconds: one dtype has them all.
-    others = (np.asfortranarray(a), a[3], a[:, 3]) if dtype == "f4" else ()
-    for array in (a, a[::2, ::-3], a[:0], *others):
+    others = (np.asfortranarray(a), a[::2, ::-3], a[3], a[:, 3]) if dtype == "f4" else ()
+    for array in (a, a[:0], *others):
         for value in (0, 1, 77):
             first, every, count, nonzero = everything(array, value)
             assert first == kernels.find(array, value)

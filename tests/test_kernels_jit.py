@@ -71,13 +71,13 @@ def test_a_folder_that_goes_away_costs_time_only(
 
 def test_a_torn_cache_file_costs_time_only(tmp_path: Path, run_python: Callable[..., str]) -> None:
     run_python(SCAN, NUMBA_CACHE_DIR=str(tmp_path))
-    for suffix in ("nbi", "nbc"):
-        for content in (b"", b"\x80\x05garbage", pickle.dumps(3)):
-            files = list(tmp_path.rglob(f"*_add_words*.{suffix}"))
-            assert files
-            for file in files:
-                file.write_bytes(content)
-            assert run_python(SCAN + HITS, NUMBA_CACHE_DIR=str(tmp_path)) == "5\n0\n"
+    garbage, number = b"\x80\x05garbage", pickle.dumps(3)
+    for suffix, content in (("nbi", b""), ("nbi", garbage), ("nbc", b""), ("nbc", number)):
+        files = list(tmp_path.rglob(f"*_add_words*.{suffix}"))
+        assert files
+        for file in files:
+            file.write_bytes(content)
+        assert run_python(SCAN + HITS, NUMBA_CACHE_DIR=str(tmp_path)) == "5\n0\n"
     assert run_python(SCAN + HITS, NUMBA_CACHE_DIR=str(tmp_path)) == "5\n1\n"
 
 

@@ -551,8 +551,8 @@ def everything(a: Any) -> Any:
 def test_the_same_inside_kernels(dtype: str) -> None:
     a = sample(np.dtype(dtype), (67, 131))
     # Each layout is compiled anew, which takes seconds: one dtype has them all.
-    others = (np.asfortranarray(a), a[3], a[:, 3]) if dtype == "f4" else ()
-    for array in (a, a[::2, ::-3], *others):
+    others = (np.asfortranarray(a), a[::2, ::-3], a[3], a[:, 3]) if dtype == "f4" else ()
+    for array in (a, *others):
         total, mean, var, sample_var, *rest = everything(array)
         assert total == pytest.approx(kernels.sum(array), rel=1e-12)
         assert mean == pytest.approx(kernels.mean(array), rel=1e-12)
