@@ -37,9 +37,9 @@ __all__ = ["Window"]
 # the scan of what is in memory by a third. There are 8 in a block, by chance, so that no pattern of
 # what is in memory can meet them: on average no more than 1/9 * (8/9)**8 or 4.3 % of a file stays
 # in memory that was not there, if 1 page in 9 was missing; of a file all missing none does.
-_BLOCK_BYTES = 16 << 20
-_SAMPLE_BYTES = 2 << 20
-_REACH_BLOCKS = 3
+_BLOCK_BYTES = 8 << 20
+_SAMPLE_BYTES = 1 << 20
+_REACH_BLOCKS = 4
 # A system that reads this far ahead of page faults is twice as fast at it as MADV_WILLNEED, which
 # fills the page cache with single pages; one that reads 128 KiB ahead is half as fast.
 _FAR_BYTES = 2 << 20
