@@ -233,7 +233,8 @@ def test_a_map_releases_what_it_writes(path: Path, tmp_path: Path, threads: int)
     map_chunks(np.zeros(9, "i8"), doubled, np.zeros(9, "i8"))
     with Peak() as peak:
         map_chunks(a, doubled, out, threads=threads, drop_behind=True)
-    assert peak.mib < 60
+    # Of 128 MiB; a thread that waits for a CPU holds on to a block of either file.
+    assert peak.mib < 60 + 16 * (threads - 1)
     np.testing.assert_array_equal(out, expected)
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
 
