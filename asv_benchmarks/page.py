@@ -162,10 +162,9 @@ def _amount(value: float | None) -> str:
 
 def _beside(value: float | None, limit: float) -> str:
     """Return a number with as many digits as tell it from the limit that it is beyond."""
-    text = _amount(value)
-    return (
-        f"{value:.4g}" if value is not None and value > limit and text == _amount(limit) else text
-    )
+    rounded = _amount(value)
+    hides = value is not None and value > limit and rounded == _amount(limit)
+    return f"{value:.4g}" if hides else rounded
 
 
 def _milliseconds(seconds: float | None) -> str:

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 from benchmarks import bench_atomics, bench_chunks, bench_cost, common, floor
-from benchmarks.bench_flush import sync_data
-from benchmarks.common import size
+from benchmarks.common import size, sync_data
 from ratios import prepared
 from table import PAGE, Row, Table, Work
 

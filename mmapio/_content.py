@@ -250,7 +250,7 @@ class MappedContent:
         """
         target = self.view(offset, len(source))
         base: Any = target.base
-        region: Region = base.base
+        region = region_of(base)
         if region.access is Access.READ:
             raise_read_only(region)
         if region.source.last_flush is not None:

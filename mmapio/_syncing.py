@@ -116,9 +116,7 @@ def _start(source: Source, start: int, length: int) -> None:
     try:
         with source.lock:
             if not source.closed:  # nobody closes the descriptor while the lock is held
-                fd = source.kept_descriptor
-                fd = source.descriptor() if fd is None else fd
-                _os.start_writeback(fd, source.offset + start, length)
+                _os.start_writeback(source.descriptor(), source.offset + start, length)
     except ReplacedError:
         pass  # what is at the path now has nothing of ours
     except FileError:

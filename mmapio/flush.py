@@ -372,14 +372,14 @@ def _merged(writes: list[Write], most: int) -> list[Write]:
 def _joined(writes: list[Write], gap: int) -> list[Write]:
     found = []
     start, end, nbytes, count = writes[0]
-    for write in writes[1:]:
-        if write[0] - end > gap:
+    for next_start, next_end, more_bytes, more_writes in writes[1:]:
+        if next_start - end > gap:
             found.append(Write(start, end, nbytes, count))
-            start, end, nbytes, count = write
+            start, end, nbytes, count = next_start, next_end, more_bytes, more_writes
         else:
-            end = max(end, write[1])
-            nbytes += write[2]
-            count += write[3]
+            end = max(end, next_end)
+            nbytes += more_bytes
+            count += more_writes
     return [*found, Write(start, end, nbytes, count)]
 
 

@@ -18,6 +18,9 @@ from hypothesis import settings
 import mmapio
 from mmapio.__main__ import main
 
+SCALE = float(os.environ.get("MMAPIO_TEST_SCALE", "1"))
+LONGER = max(1.0, SCALE)
+
 # A slow machine is no bug, and a failure found once must come back.
 settings.register_profile("mmapio", deadline=None, print_blob=True)
 settings.load_profile("mmapio")
@@ -27,6 +30,13 @@ def pytest_configure() -> None:
     """Let tests interrupt what they start, also where this was started in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give tests whose rounds are multiplied as many times as long."""
+    for item in items:
+        if LONGER > 1 and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(LONGER * float(config.getini("timeout"))))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -62,7 +72,7 @@ def run_python() -> Callable[..., str]:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=60 * LONGER,
         )
         assert done.returncode == 0, f"exit status {done.returncode}\n{done.stderr}"
         return done.stdout
@@ -128,4 +138,4 @@ def start_worker() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 @pytest.fixture
 def scale() -> float:
     """Return by what ``MMAPIO_TEST_SCALE`` multiplies the rounds of long tests."""
-    return float(os.environ.get("MMAPIO_TEST_SCALE", "1"))
+    return SCALE

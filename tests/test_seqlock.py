@@ -122,7 +122,7 @@ def test_processes_see_no_torn_record_and_outlive_the_writer(tmp_path, start_wor
     path = tmp_path / "record.lock"
     lock = SeqLock.open(path, dtype=RECORD)
     read_often(lock.lines, lock.slots, 1)
-    for rounds in (4_000_000, 1):
+    for rounds in (10_000_000, 1):
         worker = start_worker(__file__, path)
         assert worker.stdout.readline() == "writing\n"
         before = lock.count

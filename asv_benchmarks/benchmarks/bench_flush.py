@@ -12,16 +12,11 @@ import numpy as np
 import mmapio
 from mmapio import FlushPolicy, MappedFile
 
-from .common import InTemporaryDirectory, medians_s, ratio, target
+from .common import InTemporaryDirectory, medians_s, ratio, sync_data, target
 
 PAGE = 4096
 BLOCK = 64 << 10
 SIZE = 4 << 20
-
-
-def sync_data(fd: int) -> None:
-    """Make what was written durable, as cheaply as the system can."""
-    getattr(os, "fdatasync", os.fsync)(fd)
 
 
 STARTING = (

@@ -11,8 +11,7 @@ import numpy as np
 
 from mmapio import GrowableArray, MappedFile
 
-from .bench_flush import sync_data
-from .common import InTemporaryDirectory, elapsed_s, ratio, ratio_of, target
+from .common import InTemporaryDirectory, elapsed_s, ratio, ratio_of, sync_data, target
 
 ROW_BYTES = 64
 COMMIT_ROWS = 1000

@@ -177,6 +177,11 @@ def evict(path: str) -> None:
         raise NotImplementedError(f"{left} pages of {path} stay in the page cache")
 
 
+def sync_data(fd: int) -> None:
+    """Make what was written durable, as cheaply as the system can."""
+    getattr(os, "fdatasync", os.fsync)(fd)
+
+
 def run_fresh(code: str, *arguments: str) -> str:
     """Run code in a fresh interpreter, and return what it printed."""
     # -P: not the mmapio of the working directory.

@@ -78,7 +78,7 @@ def test_a_kill_while_saving_leaves_the_old_file_or_the_new(tmp_path: Path, call
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork here")
 def test_a_kill_at_any_moment_loses_nothing(scale: float) -> None:
     """A quarter of the rounds commit durably; what a kill leaves does not depend on that."""
-    rounds = int(1000 * scale)
+    rounds = int(5000 * scale)
     where = "/dev/shm" if os.path.isdir("/dev/shm") else None  # no drive is asked: it takes less
     halves = []
     with tempfile.TemporaryDirectory(dir=where) as one, tempfile.TemporaryDirectory() as two:
@@ -89,7 +89,7 @@ def test_a_kill_at_any_moment_loses_nothing(scale: float) -> None:
                 env=os.environ | {"PYTHONPATH": str(Path(mmapio.__file__).parents[1])},
                 capture_output=True,
                 text=True,
-                timeout=115,
+                timeout=115 * max(1, scale),
             )
             assert done.returncode == 0, done.stderr
             good, half_way = map(int, done.stdout.split())
