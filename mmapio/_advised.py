@@ -12,8 +12,8 @@ from ._pages import (
     release_pages,
     unlock_pages,
 )
-from ._ranges import bounded
 from ._safety import GuardedContent
+from ._validation import bounded
 
 __all__ = ["AdvisedContent"]
 

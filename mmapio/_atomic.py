@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._content import MappedContent, as_dtype
-from ._ranges import as_count
+from ._content import MappedContent
+from ._validation import as_count, as_dtype
 from .errors import MisalignedError
 
 if TYPE_CHECKING:  # numpy.typing is slow to import, and atomics import numba

@@ -16,8 +16,8 @@ from rich.console import Console
 from . import _filecache
 from ._arguments import Json, Paths, Quiet, Threads
 from ._filecache import ADVICE, Advised, Evicted, Flushed, Warmed
+from ._formatting import duration, printable, size, throughput
 from ._terminal import BYTES, LABEL, TITLE, console, progress_bar, report_tree, show
-from ._words import duration, printable, size, throughput
 from .errors import ArgumentError
 from .mapping import MappedFile
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from . import _faults, _os
 from ._losses import check_region, raise_if_lost
-from ._ranges import as_count, bounded
 from ._syncing import check_flushes, note_write
-from .errors import ArgumentError, ArgumentTypeError, ClosedError, ReadOnlyError
-from .flags import Access
-from .region import Bytes, Region, as_bytes, region_of
+from ._validation import Bytes, as_bytes, as_count, as_dtype, bounded
+from .errors import ArgumentError, ClosedError, ReadOnlyError
+from .modes import Access
+from .region import Region, region_of
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
@@ -22,22 +22,7 @@ if TYPE_CHECKING:  # numpy.typing is slow to import
     from .reader import MappedReader
     from .segment import Segment
 
-__all__ = ["MappedContent", "as_dtype", "raise_read_only"]
-
-
-def as_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
-    """Return a dtype whose items are nothing but their bytes."""
-    try:
-        found = np.dtype(dtype)
-    except TypeError as error:
-        raise ArgumentTypeError(f"dtype {dtype!r} is not understood: {error}") from None
-    except (ValueError, SyntaxError) as error:  # of strings numpy parses as Python does
-        raise ArgumentError(f"dtype {dtype!r} is not understood: {error}") from None
-    if found.hasobject:
-        raise ArgumentError(f"dtype {found} holds Python objects, which cannot be mapped")
-    if found.itemsize == 0:
-        raise ArgumentError(f"dtype {found} has items of no size; give it one, such as 'S8'")
-    return found
+__all__ = ["MappedContent", "raise_read_only"]
 
 
 def raise_read_only(region: Region) -> NoReturn:

@@ -12,8 +12,8 @@ from numpy.lib import format as numpy_format
 from rich.console import Console
 
 from ._arguments import Dtype, Json, Offset, Order, Ordering, Paths, Quiet, Shape, parse_path
+from ._formatting import dtype_text, duration, printable, size, throughput
 from ._terminal import BYTES, LABEL, TITLE, progress_bar, report_tree, show
-from ._words import dtype_text, duration, printable, size, throughput
 from .conversion import to_npy, to_raw
 from .errors import ArgumentError
 from .npy import NpyHeader

@@ -5,10 +5,10 @@ from __future__ import annotations
 from ._content import raise_read_only
 from ._extent import ResizableContent
 from ._losses import check_file, check_region
-from ._ranges import bounded
 from ._syncing import check_flushes, flush_range, note_write
-from .flags import Access
+from ._validation import bounded
 from .flush import FlushPolicy
+from .modes import Access
 
 __all__ = ["DurableContent"]
 

@@ -9,10 +9,10 @@ import weakref
 from . import _os
 from ._advised import AdvisedContent
 from ._content import raise_read_only
-from ._ranges import LARGEST, as_count
+from ._validation import LARGEST, Bytes, as_count
 from .errors import ArgumentError, FileError, InUseError, UnsupportedError
-from .flags import Access
-from .region import Bytes, Region, references_to_bytes, region_of, regions_of
+from .modes import Access
+from .region import Region, references_to_bytes, region_of, regions_of
 from .source import set_size
 
 __all__ = ["ResizableContent"]

@@ -16,9 +16,9 @@ import numpy as np
 
 from . import _os
 from .errors import AccessError, ArgumentError, UnsupportedError, file_error
-from .flags import Mode
 from .inspection import holes_of
 from .mapping import MappedFile
+from .modes import Mode
 from .residency import Residency, residency_of
 from .source import as_path, open_file
 

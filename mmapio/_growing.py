@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ._ranges import LARGEST, round_up
+from ._validation import LARGEST, round_up
 from .errors import FormatError
 from .npy import MAGIC, NpyHeader, encode_header, read_header
 

@@ -19,10 +19,10 @@ from . import _os
 from ._content import raise_read_only
 from ._losses import check_region, fault_error
 from ._os import Advice
-from ._ranges import round_down, round_up
 from ._syncing import flush_range, note_write
+from ._validation import round_down, round_up
 from .errors import ArgumentError, ClosedError, FileError, UnsupportedError, file_error
-from .flags import Access
+from .modes import Access
 from .region import Region
 from .source import Source
 

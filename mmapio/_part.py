@@ -24,11 +24,10 @@ from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 
-from ._content import as_dtype
-from ._ranges import LARGEST, as_count, full_shape, round_up
+from ._validation import LARGEST, as_count, as_dtype, full_shape, round_up
 from .errors import ArgumentError, ClosedError, FormatError
-from .flags import Mode
 from .mapping import MappedFile
+from .modes import Mode
 from .npy import encode_header, read_header
 from .region import Region
 

@@ -16,9 +16,9 @@ from rich.live import Live
 from rich.text import Text
 
 from ._arguments import Json, Paths, Quiet, parse_path
+from ._formatting import printable, size
 from ._terminal import BAR, LABEL, TITLE, console, error_text, report_tree, show_text, sum_of
 from ._trees import files_under
-from ._words import printable, size
 from .errors import ArgumentError, MmapioError, file_error
 from .residency import BUCKETS, Residency, cells, picture_of, residency_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._durable import DurableContent
-from ._ranges import bounded
+from ._validation import bounded
 
 if TYPE_CHECKING:
     from .residency import Residency

@@ -18,7 +18,7 @@ import numpy as np
 from . import _os
 from ._growing import GrowingHeader
 from ._publish import publishing
-from ._ranges import full_shape
+from ._validation import as_bytes, full_shape
 from .errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -28,9 +28,8 @@ from .errors import (
     ReadOnlyError,
     file_error,
 )
-from .flags import Mode
+from .modes import Mode
 from .npy import NpyHeader, read_header
-from .region import as_bytes
 from .source import open_file, open_or_create
 
 if TYPE_CHECKING:  # numpy.typing is slow to import

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._atomic import AtomicContent
 from ._losses import Guarding, check_file, check_region, recover
-from ._ranges import bounded
+from ._validation import bounded
 
 __all__ = ["GuardedContent"]
 

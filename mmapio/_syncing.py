@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from . import _os
 from .errors import ArgumentError, ClosedError, FileError, FlushError, ReplacedError
-from .flags import Access
 from .flush import FlushPolicy, Ledger, Write, flusher, hull
+from .modes import Access
 from .region import Region
 from .source import Source
 

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.text import Text
 from tqdm import tqdm
 
+from ._formatting import printable
 from ._trees import files_under
-from ._words import printable
 from .errors import MmapioError
 
 __all__ = [

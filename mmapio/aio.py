@@ -19,12 +19,12 @@ from typing import Any, Generic, Self, TypeVar, cast
 
 from . import files, opening
 from ._extras import require
+from ._validation import as_bytes
 from ._watching import watch_content
 from .array import MappedArray
 from .errors import ArgumentTypeError
-from .flags import Access
 from .mapping import MappedFile
-from .region import as_bytes
+from .modes import Access
 from .watch import Change, Counter
 
 __all__ = ["Changes", "copy", "delete", "flush", "open", "watch", "write"]

@@ -12,7 +12,7 @@ from numpy.lib.array_utils import byte_bounds
 
 from ._advised_array import AdvisedArray
 from ._losses import Guarding
-from ._ranges import as_count
+from ._validation import as_count
 from .errors import ArgumentError, ClosedError, UnsupportedError
 from .mapping import MappedFile, handle_of, is_shared_by_path
 from .region import Region, WhenInUse, close_region, other_references

@@ -17,6 +17,16 @@ from rich.console import Console
 from . import _cache_commands, _conversion_commands, _residency_command
 from . import demo as demonstration
 from ._arguments import Dtype, Files, Json, Offset, Order, Ordering, Quiet, Shape, Threads
+from ._formatting import (
+    bin_labels,
+    dtype_text,
+    duration,
+    nbytes,
+    number,
+    printable,
+    size,
+    throughput,
+)
 from ._terminal import (
     BAR,
     BYTES,
@@ -29,7 +39,6 @@ from ._terminal import (
     report_each,
     show,
 )
-from ._words import bin_labels, dtype_text, duration, nbytes, number, printable, size, throughput
 from .errors import MmapioError
 from .inspection import FileInfo, inspect
 from .reports import ArrayScan, BytesScan, FieldScan

@@ -15,11 +15,10 @@ from math import prod
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from . import _os
-from ._content import as_dtype
 from ._publish import publishing
-from ._ranges import as_count, fitting_shape
+from ._validation import as_count, as_dtype, fitting_shape
 from .errors import ArgumentError, ExistingFileError, FormatError
-from .flags import Mode
+from .modes import Mode
 from .npy import MAGIC, NpyHeader, encode_header, read_header
 from .source import as_path, open_file
 

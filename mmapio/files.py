@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _os
-from ._content import as_dtype
 from ._losses import raise_if_lost
 from ._publish import Draft, publishing
+from ._validation import Bytes, as_bytes, as_dtype
 from .errors import file_error
-from .flags import Mode
+from .modes import Mode
 from .npy import encode_header
-from .region import Bytes, as_bytes
 from .source import as_path, open_file, set_size
 
 if TYPE_CHECKING:  # numpy.typing is slow to import

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ._ranges import as_count, as_nbytes
+from ._validation import as_count, as_nbytes
 from .errors import ArgumentError, ArgumentTypeError, FlushError
 
 __all__ = ["FlushPolicy", "Flusher", "Ledger", "Write", "flusher", "hull"]

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from ._part import Part, no_slots
 from ._polling import deadline_of
-from ._ranges import as_integer
+from ._validation import as_integer
 from ._waiting import LONGEST_SLEEP_S, Word
 from .atomics import AtomicCell
 from .mapping import MappedFile

@@ -13,11 +13,10 @@ import numpy as np
 from numpy import ndarray
 
 from . import _os
-from ._content import as_dtype
 from ._growing import whole_header
-from ._ranges import as_count, as_nbytes, full_shape
 from ._rowfile import RowFile, as_items, check_rows, new_rows, rows_of
 from ._syncing import guarding
+from ._validation import as_count, as_dtype, as_nbytes, full_shape
 from .errors import (
     ArgumentError,
     ClosedError,
@@ -27,8 +26,8 @@ from .errors import (
     ReadOnlyError,
     UnsupportedError,
 )
-from .flags import Mode
 from .mapping import MappedFile
+from .modes import Mode
 from .region import Region
 from .source import as_path, replaced_error
 

@@ -10,12 +10,12 @@ from typing import Any, Self
 
 from . import _os
 from ._options import Touch, as_options
-from ._ranges import as_count, as_nbytes, bounded
 from ._syncing import follow_policy
+from ._validation import as_count, as_nbytes, bounded
 from ._watching import WatchedContent
 from .errors import ArgumentError, UnsupportedError, file_error
-from .flags import Mode
 from .flush import FlushPolicy
+from .modes import Mode
 from .region import Region, WhenInUse, close_region, regions_of
 from .source import Source, check_mappable
 

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn
 import numpy as np
 from numpy.lib import format as numpy_format
 
-from ._ranges import LARGEST, MOST_DIMENSIONS
+from ._validation import LARGEST, MOST_DIMENSIONS
 from .errors import FormatError
 
 __all__ = ["MAGIC", "NpyHeader", "encode_header", "read_header"]

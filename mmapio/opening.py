@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.lib.format import MAGIC_PREFIX
 
-from ._content import as_dtype
 from ._losses import check_region
 from ._options import Touch, as_options
-from ._ranges import as_count, as_shape, fitting_shape, full_shape
 from ._syncing import follow_policy
+from ._validation import Bytes, as_count, as_dtype, as_shape, fitting_shape, full_shape
 from .array import MappedArray, array_over
 from .errors import ArgumentError, FormatError
-from .flags import Mode
 from .flush import FlushPolicy
 from .mapping import MappedFile
-from .region import Bytes, Region
+from .modes import Mode
+from .region import Region
 from .source import Source, as_path
 
 if TYPE_CHECKING:  # numpy.typing is slow to import

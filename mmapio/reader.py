@@ -6,7 +6,7 @@ import io
 import os
 from typing import Any, Protocol
 
-from ._ranges import as_count, as_integer
+from ._validation import as_count, as_integer
 from .errors import ArgumentError, ClosedError
 
 __all__ = ["MappedReader"]

@@ -13,28 +13,23 @@ import os
 import sys
 import weakref
 from collections.abc import Callable
-from typing import Any, Final
 
 import numpy as np
 
 from . import _faults, _os, guard
-from ._ranges import as_nbytes, bounded, round_down, round_up
+from ._validation import Bytes, as_nbytes, bounded, round_down, round_up
 from .errors import (
-    ArgumentError,
-    ArgumentTypeError,
     FileError,
     FlushError,
     InUseError,
     file_error,
 )
-from .flags import Access, Mode
+from .modes import Access, Mode
 from .source import Source, as_path, open_file, open_or_create, replaced_error
 
 __all__ = [
-    "Bytes",
     "Region",
     "WhenInUse",
-    "as_bytes",
     "close_region",
     "last_flush",
     "other_references",
@@ -42,10 +37,6 @@ __all__ = [
     "region_of",
     "regions_of",
 ]
-
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
-
-_UINT8: Final = np.dtype(np.uint8)
 
 
 class Region:
@@ -382,29 +373,6 @@ def regions_of(region: Region) -> list[Region]:
     """Return all memory that maps the same file for the same handle, the newest last."""
     moved = region.source.regions
     return [each for ref in moved if (each := ref()) is not None] if moved else [region]
-
-
-def as_bytes(data: Any) -> Bytes:
-    """Return the bytes of a buffer or an array, in C order, without a copy where it can be."""
-    # What comes most often, in a fraction of the time of the rest.
-    if type(data) is bytes:
-        return np.frombuffer(data, np.uint8)
-    if type(data) is np.ndarray and data.dtype is _UINT8 and data.flags.c_contiguous:
-        return data if data.ndim == 1 else data.reshape(-1)
-    if isinstance(data, np.ndarray):
-        if data.dtype.hasobject:
-            raise ArgumentError(f"arrays of dtype {data.dtype} hold Python objects, not bytes")
-        if not data.flags.c_contiguous and data.itemsize:
-            # As whole items: field by field, numpy would leave what pads them as memory was.
-            data = data.view(f"V{data.itemsize}")
-        return np.ascontiguousarray(data).reshape(-1).view(np.uint8)
-    try:
-        buffer = memoryview(data)
-    except TypeError:
-        raise ArgumentTypeError(
-            f"data must be a buffer (bytes, an array, ...), got {type(data).__name__!r}"
-        ) from None
-    return np.frombuffer(buffer if buffer.c_contiguous else buffer.tobytes(), np.uint8)
 
 
 def other_references(array: object) -> int:

@@ -12,10 +12,10 @@ import numpy as np
 
 from . import _heatstrip, _os
 from ._cachemap import CacheMap, edges_of, map_of_file, map_of_memory
-from ._ranges import as_count, as_integer, bounded
-from ._words import printable, resampled, shades, size
+from ._formatting import printable, resampled, shades, size
+from ._validation import as_count, as_integer, bounded
 from .errors import ArgumentError, UnsupportedError
-from .flags import Mode
+from .modes import Mode
 from .region import Region
 from .source import as_path, open_file
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ._part import Part, as_size, slots_for
 from ._polling import poll
-from ._ranges import as_count
+from ._validation import as_count
 from .atomics import AtomicCell
 from .errors import ArgumentError, ReadOnlyError
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ._ranges import bounded
-from .region import as_bytes
+from ._validation import as_bytes, bounded
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt

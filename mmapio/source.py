@@ -13,7 +13,7 @@ from typing import Any
 
 from . import _os
 from ._publish import publishing
-from ._ranges import LARGEST, as_count
+from ._validation import LARGEST, as_count
 from .errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -26,8 +26,8 @@ from .errors import (
     UnsupportedError,
     file_error,
 )
-from .flags import Mode
 from .flush import Ledger
+from .modes import Mode
 
 __all__ = [
     "Source",

@@ -18,7 +18,7 @@ from typing import Final, Literal, NamedTuple, Protocol, Self
 
 from . import _os
 from ._extras import require
-from ._ranges import as_count, as_integer
+from ._validation import as_count, as_integer
 from .errors import ArgumentTypeError, MmapioError, UnsupportedError, file_error
 
 __all__ = ["Change", "Counter", "Kind", "Watch"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mmapio.errors import ArgumentError
-from mmapio.flags import Access, Mode
+from mmapio.modes import Access, Mode
 
 TABLE = [
     ("r", Access.READ, "r"),

@@ -19,7 +19,7 @@ import pytest
 from mmapio import _os
 from mmapio._os import _stub
 from mmapio.errors import UnsupportedError
-from mmapio.flags import Access
+from mmapio.modes import Access
 
 PAGE = _os.PAGE_SIZE
 GRAIN = _os.GRANULARITY

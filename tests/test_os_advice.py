@@ -17,7 +17,7 @@ import pytest
 
 from mmapio import _os
 from mmapio._os import Advice
-from mmapio.flags import Access
+from mmapio.modes import Access
 
 PAGE = _os.PAGE_SIZE
 PAGES = 256

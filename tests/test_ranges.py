@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmapio._ranges import (
+from mmapio._validation import (
     LARGEST,
     as_count,
     as_nbytes,

@@ -18,8 +18,8 @@ import pytest
 
 import mmapio
 from mmapio import _cachemap, _os
+from mmapio._formatting import size
 from mmapio._os import Advice
-from mmapio._words import size
 from mmapio.residency import cells, picture_of, residency_of
 
 PAGE = _os.PAGE_SIZE

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mmapio._words import bin_labels, dtype_text, duration, nbytes, number, printable, size
+from mmapio._formatting import bin_labels, dtype_text, duration, nbytes, number, printable, size
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import os
 
 import mmapio
 from mmapio import _os
-from mmapio.flags import Access
+from mmapio.modes import Access
 
 from .common import InTemporaryDirectory, elapsed_s, ratio_of, target
 

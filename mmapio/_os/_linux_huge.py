@@ -10,7 +10,7 @@ import sys
 
 assert sys.platform == "linux"  # so that mypy passes over this file elsewhere
 
-from ..flags import Access  # noqa: E402
+from ..modes import Access  # noqa: E402
 from . import _posix  # noqa: E402
 
 __all__ = ["map_anonymous"]

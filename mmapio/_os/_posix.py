@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from ..flags import Access
+from ..modes import Access
 from ._facts import CacheFacts, FileFacts, facts_of_stat
 from ._memory import Advice, Area, Backing, LockLimit, MemoryUse
 

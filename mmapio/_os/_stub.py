@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UnsupportedError
-from ..flags import Access
+from ..modes import Access
 from ._facts import CacheFacts, FileFacts
 from ._memory import Advice, Area, Backing, LockLimit, MemoryUse
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..flags import Access
+from ..modes import Access
 from ._facts import CacheFacts, FileFacts
 from ._memory import Advice, Area, Backing, LockLimit, MemoryUse
 

@@ -25,10 +25,10 @@ from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from .. import _faults, _os
-from ..flags import Access
+from ..modes import Access
 
 if TYPE_CHECKING:
-    from ..flags import Mode
+    from ..modes import Mode
     from ._handler import Handler
 
 __all__ = ["Loss", "ensure", "forget", "loss_of", "reset", "watch", "why_not"]

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from .. import _os
-from ..flags import Access
+from ..modes import Access
 
 __all__ = ["FIRST_ROW", "ROWS", "ROW_WORDS", "Handler"]
 

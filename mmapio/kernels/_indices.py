@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmapio._ranges import LARGEST
+from mmapio._validation import LARGEST
 from mmapio.errors import ArgumentError, ArgumentTypeError, OutOfBoundsError
 from mmapio.kernels._rows import normalize
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mmapio import _os
 from mmapio._os import Advice
-from mmapio._ranges import round_down, round_up
+from mmapio._validation import round_down, round_up
 from mmapio.errors import UnsupportedError
 
 __all__ = ["hint", "is_resident", "memory_of", "missing_runs", "prefetch", "what_backs"]

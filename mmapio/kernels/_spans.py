@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from mmapio._ranges import as_integer
+from mmapio._validation import as_integer
 from mmapio.errors import ArgumentError
 from mmapio.kernels._behind import Window
 from mmapio.kernels._pool import run_chunks, thread_count

@@ -15,7 +15,7 @@ class Access(enum.IntEnum):
 
     Examples
     --------
-    >>> from mmapio.flags import Access
+    >>> from mmapio.modes import Access
     >>> Access.COPY.name
     'COPY'
     """
@@ -30,7 +30,7 @@ class Mode(enum.Enum):
 
     Examples
     --------
-    >>> from mmapio.flags import Mode
+    >>> from mmapio.modes import Mode
     >>> Mode.parse("r+").access
     <Access.WRITE: 1>
     """
@@ -69,7 +69,7 @@ class Mode(enum.Enum):
 
         Examples
         --------
-        >>> from mmapio.flags import Mode
+        >>> from mmapio.modes import Mode
         >>> Mode.parse("readonly")
         <Mode.READ: 'r'>
         """
