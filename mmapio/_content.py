@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from . import _faults, _os
+from . import _os
 from ._losses import check_region, raise_if_lost
 from ._syncing import check_flushes, note_write
 from ._validation import Bytes, as_bytes, as_count, as_dtype, bounded
 from .errors import ArgumentError, ClosedError, ReadOnlyError
+from .guard import lost_memory
 from .modes import Access
 from .region import Region, region_of
 
@@ -139,7 +140,7 @@ class MappedContent:
         """
         data = self.view(offset, length)
         found = data.tobytes()
-        if _faults.faults[0]:
+        if lost_memory.faults[0]:
             raise_if_lost(data)
         return found
 
@@ -183,7 +184,7 @@ class MappedContent:
             raise ArgumentError("out must be writable")
         data = self.view(offset, len(target))
         target[:] = data
-        if _faults.faults[0]:
+        if lost_memory.faults[0]:
             raise_if_lost(data)
         return len(target)
 
@@ -241,7 +242,7 @@ class MappedContent:
         if region.source.last_flush is not None:
             check_flushes(region)
         target[:] = source
-        if _faults.faults[0]:
+        if lost_memory.faults[0]:
             check_region(region, offset, offset + len(source))
         return region
 
@@ -428,6 +429,6 @@ def _pieces(data: Bytes, first: int, step: int, copy: bool) -> Iterator[Bytes]:
 def _copied(piece: Bytes) -> Bytes:
     """Return a copy of a piece, which must not have been lost."""
     copy = piece.copy()
-    if _faults.faults[0]:
+    if lost_memory.faults[0]:
         raise_if_lost(piece)
     return copy

@@ -14,8 +14,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from . import _faults, _os, guard
+from . import _os, guard
 from .errors import FileError, MappingLostError, file_error
+from .guard import lost_memory
 from .region import Region, regions_of
 from .source import Source, replaced_error
 
@@ -85,12 +86,12 @@ def raise_if_lost(thing: object) -> None:
         check_region(base, low - base.address, high - base.address)
 
 
-_faults.raise_if_lost = raise_if_lost
+lost_memory.raise_if_lost = raise_if_lost
 
 
 def check_region(region: Region, start: int, stop: int) -> None:
     """Raise MappingLostError if the guard has met a loss in a range of the mapping."""
-    if not _faults.faults[0]:
+    if not lost_memory.faults[0]:
         return
     loss = guard.loss_of(region.row)
     if loss is None:

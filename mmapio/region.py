@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import _faults, _os, guard
+from . import _os, guard
 from ._validation import Bytes, as_nbytes, bounded, round_down, round_up
 from .errors import (
     FileError,
@@ -24,6 +24,7 @@ from .errors import (
     InUseError,
     file_error,
 )
+from .guard import lost_memory
 from .modes import Access, Mode
 from .source import Source, as_path, open_file, open_or_create, replaced_error
 
@@ -238,13 +239,13 @@ class Region:
                 _os.map_file_at(fd, offset, start, end - start, self.access)
             except OSError as error:
                 raise self._error(error, f"map {end - start} bytes") from error
-        if _faults.faults[0]:
+        if lost_memory.faults[0]:
             self.recover(fd, size)
 
     @property
     def has_loss(self) -> bool:
         """Whether zeros lie where the file has lost something, which may be there again."""
-        return bool(_faults.faults[0]) and guard.loss_of(self.row) is not None
+        return bool(lost_memory.faults[0]) and guard.loss_of(self.row) is not None
 
     def recover(self, fd: int, size: int) -> int:
         """Map the file again over what was lost, as far as its `size` bytes reach.

@@ -24,8 +24,9 @@ import warnings
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from .. import _faults, _os
+from .. import _os
 from ..modes import Access
+from . import lost_memory
 
 if TYPE_CHECKING:
     from ..modes import Mode
@@ -118,7 +119,7 @@ class _State:
                     self.failure = f"it cannot be compiled here: {error}"
                     why_not.cache_clear()
                 else:
-                    _faults.faults = self.handler.words
+                    lost_memory.faults = self.handler.words
             return self.handler
 
     def row(self, handler: Handler) -> int:

@@ -8,8 +8,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mmapio._faults import noticing
 from mmapio.errors import ArgumentTypeError
+from mmapio.guard.lost_memory import noticing
 from mmapio.kernels._jit import jit, part, piece_type
 from mmapio.kernels._layout import Pieces, plain
 from mmapio.kernels._pool import run_workers

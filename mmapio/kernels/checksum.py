@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mmapio._faults import noticing
 from mmapio.errors import ArgumentTypeError
+from mmapio.guard.lost_memory import noticing
 from mmapio.kernels._folding import crc32
 from mmapio.kernels._layout import Pieces, plain
 from mmapio.kernels._visits import map_pieces

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mmapio._faults import noticing
 from mmapio.errors import ArgumentError
+from mmapio.guard.lost_memory import noticing
 from mmapio.kernels._bins import MAX_BINS, MIN_BINS, Number, bins_for
 from mmapio.kernels._layout import Pieces, numbers
 from mmapio.kernels._pool import run_workers

@@ -12,8 +12,8 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from mmapio._faults import noticing
 from mmapio.errors import ArgumentError
+from mmapio.guard.lost_memory import noticing
 from mmapio.kernels._columns import by_columns, column_extremes
 from mmapio.kernels._extremes import (
     combined,

@@ -14,8 +14,8 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from mmapio._faults import noticing
 from mmapio.errors import ArgumentError, ArgumentTypeError
+from mmapio.guard.lost_memory import noticing
 from mmapio.kernels._inside import check_bytes, item_type, pattern_of, row_of, unordered_row_of
 from mmapio.kernels._jit import inside
 from mmapio.kernels._layout import Pieces, numbers, pieces_of

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from mmapio import _os
 from mmapio._extras import require
-from mmapio._faults import noticing
 from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
+from mmapio.guard.lost_memory import noticing
 from mmapio.kernels._indices import Numbers, row_numbers
 from mmapio.kernels._layout import plain
 from mmapio.kernels._pages import is_resident, prefetch

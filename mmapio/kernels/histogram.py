@@ -14,8 +14,8 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mmapio._faults import noticing
 from mmapio.errors import ArgumentError, ArgumentTypeError
+from mmapio.guard.lost_memory import noticing
 from mmapio.kernels._extremes import combined, piece_extremes
 from mmapio.kernels._jit import jit, part, piece_type
 from mmapio.kernels._layout import Pieces, numbers, pieces_of

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmapio._faults import noticing
 from mmapio.errors import ArgumentError, ArgumentTypeError, KernelError, ReadOnlyError
+from mmapio.guard.lost_memory import noticing
 from mmapio.kernels._behind import Window
 from mmapio.kernels._compose import Args, Compiled, owned, reduction
 from mmapio.kernels._explain import name_of

@@ -13,7 +13,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from mmapio._faults import noticing
+from mmapio.guard.lost_memory import noticing
 from mmapio.kernels._columns import by_columns, column_means, column_sums, column_variances
 from mmapio.kernels._inside import item_type, unordered_row_of
 from mmapio.kernels._jit import inside

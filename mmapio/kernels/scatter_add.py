@@ -12,9 +12,9 @@ from numba import types
 from numpy.typing import NDArray
 
 from mmapio import atomics
-from mmapio._faults import noticing
 from mmapio.atomics._rules import check_dtype, misaligned
 from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
+from mmapio.guard.lost_memory import noticing
 from mmapio.kernels._indices import Numbers, as_numbers, outside
 from mmapio.kernels._jit import jit, piece_type
 from mmapio.kernels._layout import plain

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmapio import _os, atomics
-from mmapio._faults import noticing
 from mmapio._os import Advice
 from mmapio.errors import ReadOnlyError
+from mmapio.guard.lost_memory import noticing
 from mmapio.kernels._behind import Window
 from mmapio.kernels._jit import jit, part
 from mmapio.kernels._pages import hint, is_resident, memory_of
