@@ -44,7 +44,8 @@ from .opening import anonymous, create, memmap, open
 
 if TYPE_CHECKING:
     from . import aio, atomics, kernels
-    from .files import copy, delete, save
+    from .files.watch import Change, Watch
+    from .files.whole_files import copy, delete, save
     from .generation import Generation
     from .growable import GrowableArray
     from .reader import MappedReader
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from .segment import Segment
     from .seqlock import SeqLock
     from .sharded import ShardedCounter
-    from .watch import Change, Watch
 
 __version__ = "0.1.0"
 
@@ -108,7 +108,7 @@ __all__ = [
 # which costs more than all the rest.
 _MODULES = {"aio", "atomics", "kernels"}
 _NAMES = {
-    "Change": "watch",
+    "Change": "files.watch",
     "Generation": "generation",
     "GrowableArray": "growable",
     "MappedReader": "reader",
@@ -117,10 +117,10 @@ _NAMES = {
     "Segment": "segment",
     "SeqLock": "seqlock",
     "ShardedCounter": "sharded",
-    "Watch": "watch",
-    "copy": "files",
-    "delete": "files",
-    "save": "files",
+    "Watch": "files.watch",
+    "copy": "files.whole_files",
+    "delete": "files.whole_files",
+    "save": "files.whole_files",
 }
 
 

@@ -14,9 +14,9 @@ from rich.console import Console
 from ._arguments import Dtype, Json, Offset, Order, Ordering, Paths, Quiet, Shape, parse_path
 from ._formatting import dtype_text, duration, printable, size, throughput
 from ._terminal import BYTES, LABEL, TITLE, progress_bar, report_tree, show
-from .conversion import to_npy, to_raw
 from .errors import ArgumentError
-from .npy import NpyHeader
+from .files.conversion import to_npy, to_raw
+from .files.npy import NpyHeader
 
 __all__ = ["COMMANDS", "Converted", "convert"]
 

@@ -11,9 +11,9 @@ from ._advised import AdvisedContent
 from ._content import raise_read_only
 from ._validation import LARGEST, Bytes, as_count
 from .errors import ArgumentError, FileError, InUseError, UnsupportedError
+from .files.descriptors import set_size
 from .modes import Access
 from .region import Region, references_to_bytes, region_of, regions_of
-from .source import set_size
 
 __all__ = ["ResizableContent"]
 

@@ -16,11 +16,11 @@ import numpy as np
 
 from . import _os
 from .errors import AccessError, ArgumentError, UnsupportedError, file_error
-from .inspection import holes_of
+from .files.descriptors import as_path, open_file
+from .files.inspection import holes_of
 from .mapping import MappedFile
 from .modes import Mode
 from .residency import Residency, residency_of
-from .source import as_path, open_file
 
 __all__ = [
     "ADVICE",

@@ -18,7 +18,7 @@ import numpy as np
 
 from ._validation import LARGEST, round_up
 from .errors import FormatError
-from .npy import MAGIC, NpyHeader, encode_header, read_header
+from .files.npy import MAGIC, NpyHeader, encode_header, read_header
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt

@@ -16,9 +16,10 @@ from numpy.lib.array_utils import byte_bounds
 
 from . import _os, guard
 from .errors import FileError, MappingLostError, file_error
+from .files.descriptors import replaced_error
 from .guard import lost_memory
 from .region import Region, regions_of
-from .source import Source, replaced_error
+from .source import Source
 
 __all__ = ["Guarding", "check_file", "check_region", "fault_error", "raise_if_lost", "recover"]
 

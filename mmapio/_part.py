@@ -26,9 +26,9 @@ import numpy as np
 
 from ._validation import LARGEST, as_count, as_dtype, full_shape, round_up
 from .errors import ArgumentError, ClosedError, FormatError
+from .files.npy import encode_header, read_header
 from .mapping import MappedFile
 from .modes import Mode
-from .npy import encode_header, read_header
 from .region import Region
 
 __all__ = ["Part", "Slots", "as_size", "no_slots", "slots_for"]

@@ -17,7 +17,6 @@ import numpy as np
 
 from . import _os
 from ._growing import GrowingHeader
-from ._publish import publishing
 from ._validation import as_bytes, full_shape
 from .errors import (
     ArgumentError,
@@ -28,9 +27,10 @@ from .errors import (
     ReadOnlyError,
     file_error,
 )
+from .files.descriptors import open_file, open_or_create, read_at
+from .files.npy import NpyHeader, read_header
+from .files.publishing import publishing
 from .modes import Mode
-from .npy import NpyHeader, read_header
-from .source import open_file, open_or_create
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
@@ -159,7 +159,7 @@ class RowFile:
 
     def _read(self) -> None:
         size = os.fstat(self.fd).st_size
-        found = read_header(functools.partial(_read_at, self.fd), size)
+        found = read_header(functools.partial(read_at, self.fd), size)
         self.rows = rows_of(found, repr(self.path))
         self.plain = self.rows.dtype.kind in "biufc"  # others may export no buffer
         self.committed = found.shape[0]
@@ -195,7 +195,7 @@ class RowFile:
             draft.write(header.encode(self.committed))
             end, at = os.fstat(self.fd).st_size, old
             while at < end:
-                piece = _read_at(self.fd, at, 1 << 20)
+                piece = read_at(self.fd, at, 1 << 20)
                 draft.write(piece)
                 at += len(piece)
             _lock(draft.fd, self.path)  # before anybody can find it
@@ -265,11 +265,6 @@ class RowFile:
     def __del__(self) -> None:
         if getattr(self, "fd", -1) >= 0:
             self.close()
-
-
-def _read_at(fd: int, offset: int, length: int) -> bytes:
-    os.lseek(fd, offset, os.SEEK_SET)
-    return os.read(fd, length)
 
 
 def _lock(fd: int, path: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ._resident import ResidentContent
 from .errors import UnsupportedError
-from .watch import Change, Counter, Watch
+from .files.watch import Change, Counter, Watch
 
 __all__ = ["WatchedContent", "watch_content"]
 

@@ -17,15 +17,16 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
-from . import files, opening
+from . import opening
 from ._extras import require
 from ._validation import as_bytes
 from ._watching import watch_content
 from .array import MappedArray
 from .errors import ArgumentTypeError
+from .files import whole_files
+from .files.watch import Change, Counter
 from .mapping import MappedFile
 from .modes import Access
-from .watch import Change, Counter
 
 __all__ = ["Changes", "copy", "delete", "flush", "open", "watch", "write"]
 
@@ -164,7 +165,7 @@ async def copy(src: Path, dst: Path) -> None:
     >>> len(mmapio.open("two.npy"))
     3
     """
-    await _in_thread(functools.partial(files.copy, src, dst))
+    await _in_thread(functools.partial(whole_files.copy, src, dst))
 
 
 async def delete(path: Path) -> None:
@@ -186,7 +187,7 @@ async def delete(path: Path) -> None:
     >>> a = mmapio.create("three.npy", 3)
     >>> asyncio.run(mmapio.aio.delete("three.npy"))
     """
-    await _in_thread(functools.partial(files.delete, path))
+    await _in_thread(functools.partial(whole_files.delete, path))
 
 
 def watch(

@@ -40,7 +40,7 @@ from ._terminal import (
     show,
 )
 from .errors import MmapioError
-from .inspection import FileInfo, inspect
+from .files.inspection import FileInfo, inspect
 from .reports import ArrayScan, BytesScan, FieldScan
 from .reports import scan as scan_file
 

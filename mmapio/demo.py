@@ -22,7 +22,7 @@ import numpy.typing as npt
 from . import reports
 from .array import MappedArray
 from .errors import UnsupportedError
-from .files import save
+from .files.whole_files import save
 from .mapping import MappedFile
 from .opening import create
 from .opening import open as open_array

@@ -26,10 +26,10 @@ from .errors import (
     ReadOnlyError,
     UnsupportedError,
 )
+from .files.descriptors import as_path, replaced_error
 from .mapping import MappedFile
 from .modes import Mode
 from .region import Region
-from .source import as_path, replaced_error
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt

@@ -14,10 +14,11 @@ from ._syncing import follow_policy
 from ._validation import as_count, as_nbytes, bounded
 from ._watching import WatchedContent
 from .errors import ArgumentError, UnsupportedError, file_error
+from .files.descriptors import check_mappable
 from .flush import FlushPolicy
 from .modes import Mode
 from .region import Region, WhenInUse, close_region, regions_of
-from .source import Source, check_mappable
+from .source import Source
 
 __all__ = ["MappedFile", "handle_of", "is_shared_by_path"]
 

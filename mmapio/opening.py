@@ -15,11 +15,12 @@ from ._syncing import follow_policy
 from ._validation import Bytes, as_count, as_dtype, as_shape, fitting_shape, full_shape
 from .array import MappedArray, array_over
 from .errors import ArgumentError, FormatError
+from .files.descriptors import as_path
 from .flush import FlushPolicy
 from .mapping import MappedFile
 from .modes import Mode
 from .region import Region
-from .source import Source, as_path
+from .source import Source
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
@@ -360,7 +361,7 @@ def _of_file_object(file: Any, mode: Mode, guard: bool) -> MappedFile:
 
 def _open_npy(region: Region, wanted: np.dtype[Any] | None, shape: Shape | None) -> MappedArray:
     """Return the array that a `.npy` file's header describes; it must be what was wanted."""
-    from .npy import read_header  # not at import: raw files do without it
+    from .files.npy import read_header  # not at import: raw files do without it
 
     size, name = region.size, region.source.name
     data = region.bytes()
@@ -411,7 +412,7 @@ def _contents(
     dtype: np.dtype[Any], shape: tuple[int, ...], offset: int | None, order: Order, raw: bool
 ) -> tuple[int, bytes]:
     """Return size and first bytes of the file of an array of zeros."""
-    from .npy import encode_header
+    from .files.npy import encode_header
 
     data_size = prod(shape) * dtype.itemsize
     if raw:

@@ -24,9 +24,10 @@ from .errors import (
     InUseError,
     file_error,
 )
+from .files.descriptors import as_path, open_file, open_or_create, replaced_error
 from .guard import lost_memory
 from .modes import Access, Mode
-from .source import Source, as_path, open_file, open_or_create, replaced_error
+from .source import Source
 
 __all__ = [
     "Region",

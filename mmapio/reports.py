@@ -15,7 +15,7 @@ import numpy.typing as npt
 from numpy.lib import format as numpy_format
 
 from ._merge import merge
-from .inspection import begins_as_npy
+from .files.inspection import is_npy
 from .mapping import MappedFile
 from .opening import open as open_array
 
@@ -259,7 +259,7 @@ def scan(
     6
     """
     advance = progress or (lambda done, total: None)
-    if dtype is None and not _is_npy(path):
+    if dtype is None and not is_npy(path):
         return _scan_bytes(path, threads, advance)
     array = open_array(path, dtype=dtype, shape=shape, offset=offset, order=order)
     return _scan_array(path, array.ndarray, bins, threads, advance)
@@ -292,11 +292,6 @@ def plain(value: Any) -> Any:
     if math.isnan(value):
         return None
     return "Infinity" if value > 0 else "-Infinity"
-
-
-def _is_npy(path: str | os.PathLike[str]) -> bool:
-    with MappedFile.open(path) as mapping:
-        return begins_as_npy(mapping)
 
 
 def _scan_bytes(path: str | os.PathLike[str], threads: int | None, progress: Progress) -> BytesScan:

@@ -15,9 +15,9 @@ from ._cachemap import CacheMap, edges_of, map_of_file, map_of_memory
 from ._formatting import printable, resampled, shades, size
 from ._validation import as_count, as_integer, bounded
 from .errors import ArgumentError, UnsupportedError
+from .files.descriptors import as_path, open_file
 from .modes import Mode
 from .region import Region
-from .source import as_path, open_file
 
 if TYPE_CHECKING:
     import numpy.typing as npt

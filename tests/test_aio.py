@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import mmapio
-from mmapio import MappedFile, _os, aio, files
+from mmapio import MappedFile, _os, aio
 from mmapio.errors import (
     ArgumentTypeError,
     ClosedError,
@@ -23,6 +23,7 @@ from mmapio.errors import (
     MissingFileError,
     OutOfBoundsError,
 )
+from mmapio.files.whole_files import whole_files
 
 
 @pytest.fixture
@@ -188,14 +189,14 @@ def test_a_cancelled_copy_leaves_no_half_of_a_file(
     source, target = tmp_path / "source.npy", tmp_path / "target.npy"
     np.save(source, np.arange(1000))
     np.save(target, np.zeros(3))
-    begun, real = threading.Event(), files._os.copy_contents
+    begun, real = threading.Event(), whole_files._os.copy_contents
 
     def slow(*arguments: int) -> None:
         begun.set()
         time.sleep(0.05)
         real(*arguments)
 
-    monkeypatch.setattr(files._os, "copy_contents", slow)
+    monkeypatch.setattr(whole_files._os, "copy_contents", slow)
 
     async def work() -> None:
         task = asyncio.create_task(aio.copy(source, target))

@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 
 import mmapio
-from mmapio import _os, conversion
+from mmapio import _os
 from mmapio._polling import poll
-from mmapio.conversion import to_npy, to_raw
 from mmapio.errors import (
     ArgumentError,
     DirectoryError,
@@ -26,6 +25,8 @@ from mmapio.errors import (
     FormatError,
     MissingFileError,
 )
+from mmapio.files import conversion
+from mmapio.files.conversion import to_npy, to_raw
 
 RECORD = np.dtype([("at", ">f8", 3), ("name", "S5"), ("n", "<i2")], align=True)
 ARRAYS = {
@@ -199,7 +200,7 @@ def test_a_source_that_shrinks_meanwhile(tmp_path: Path, monkeypatch: pytest.Mon
 
 SLOWLY = """
 import sys, time
-from mmapio import conversion
+from mmapio.files import conversion
 conversion._PIECE_BYTES = 1000
 def told(done, total):
     if done == 3000:

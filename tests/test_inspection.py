@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mmapio
-from mmapio.inspection import inspect
+from mmapio.files.inspection import inspect
 
 MIB = 1 << 20
 

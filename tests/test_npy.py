@@ -23,7 +23,7 @@ from numpy.lib import format as numpy_format
 
 import mmapio
 from mmapio.errors import FormatError
-from mmapio.npy import MAGIC, NpyHeader, encode_header, read_header
+from mmapio.files.npy import MAGIC, NpyHeader, encode_header, read_header
 
 PACKED = np.dtype([("a", "<i4"), ("b", ">f8"), ("c", "S3")])
 PADDED = np.dtype([("a", "u1"), ("b", "<f8"), ("c", "<u2")], align=True)
@@ -485,7 +485,7 @@ def test_nothing_in_a_header_is_evaluated(tmp_path: Path) -> None:
     with pytest.raises(FormatError):
         mmapio.open(path)
     assert not flag.exists()
-    assert "ast" not in vars(sys.modules["mmapio.npy"])
+    assert "ast" not in vars(sys.modules["mmapio.files.npy"])
 
 
 def test_what_is_too_wide_to_be_opened_is_not_created(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from mmapio import _os
-from mmapio._publish import publishing
 from mmapio.errors import DirectoryError, ExistingFileError, FileError, MissingFileError
+from mmapio.files.publishing import publishing
 
 on_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such thing")
 
@@ -211,7 +211,7 @@ def test_a_kill_leaves_all_as_it_was(
     (folder / "file").write_bytes(b"old")
     code = """
 import os, signal, sys
-from mmapio._publish import publishing
+from mmapio.files.publishing import publishing
 for replace in (False, True):
     child = os.fork()
     if child == 0:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import mmapio
 from mmapio import reports
-from mmapio.npy import MAGIC
+from mmapio.files.npy import MAGIC
 from mmapio.reports import BYTE_CLASSES, ArrayScan, BytesScan, FieldScan, plain, scan
 
 NUMBERS = ["?", *"bBhHiIqQefd", ">i2", ">u4", ">i8", ">f2", ">f4", ">f8"]

@@ -19,7 +19,7 @@ import pytest
 import watchfiles
 
 import mmapio
-from mmapio import Change, Generation, MappedFile, _os, aio, watch
+from mmapio import Change, Generation, MappedFile, _os, aio
 from mmapio._polling import poll
 from mmapio.errors import (
     ArgumentError,
@@ -30,6 +30,7 @@ from mmapio.errors import (
     MissingFileError,
     UnsupportedError,
 )
+from mmapio.files import watch
 
 LONG_S = 60  # as much as a machine that is busy may need
 THREAD = "mmapio-file-watch"

@@ -17,8 +17,8 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn
 import numpy as np
 from numpy.lib import format as numpy_format
 
-from ._validation import LARGEST, MOST_DIMENSIONS
-from .errors import FormatError
+from .._validation import LARGEST, MOST_DIMENSIONS
+from ..errors import FormatError
 
 __all__ = ["MAGIC", "NpyHeader", "encode_header", "read_header"]
 
@@ -44,7 +44,7 @@ class NpyHeader(NamedTuple):
     Examples
     --------
     >>> import numpy as np
-    >>> from mmapio.npy import NpyHeader
+    >>> from mmapio.files.npy import NpyHeader
     >>> NpyHeader(np.dtype("<f8"), (3, 4), False, data_offset=128).file_size
     224
     """
@@ -92,7 +92,7 @@ def encode_header(
     Examples
     --------
     >>> import numpy as np
-    >>> from mmapio.npy import encode_header
+    >>> from mmapio.files.npy import encode_header
     >>> encode_header(np.dtype("<f8"), (3, 4))[:8]
     b'\x93NUMPY\x01\x00'
     """
@@ -145,7 +145,7 @@ def read_header(read: Callable[[int, int], bytes], size: int) -> NpyHeader:
     Examples
     --------
     >>> import io, numpy as np
-    >>> from mmapio.npy import read_header
+    >>> from mmapio.files.npy import read_header
     >>> file = io.BytesIO()
     >>> np.save(file, np.zeros((2, 3), "<i4"))
     >>> data = file.getvalue()

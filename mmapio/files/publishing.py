@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from . import _os
-from .errors import FileError, file_error
+from .. import _os
+from ..errors import FileError, file_error
 
 __all__ = ["Draft", "publishing"]
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _os
-from ._losses import raise_if_lost
-from ._publish import Draft, publishing
-from ._validation import Bytes, as_bytes, as_dtype
-from .errors import file_error
-from .modes import Mode
+from .. import _os
+from .._losses import raise_if_lost
+from .._validation import Bytes, as_bytes, as_dtype
+from ..errors import file_error
+from ..modes import Mode
+from .descriptors import as_path, open_file, set_size
 from .npy import encode_header
-from .source import as_path, open_file, set_size
+from .publishing import Draft, publishing
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Final, Literal, NamedTuple, Protocol, Self
 
-from . import _os
-from ._extras import require
-from ._validation import as_count, as_integer
-from .errors import ArgumentTypeError, MmapioError, UnsupportedError, file_error
+from .. import _os
+from .._extras import require
+from .._validation import as_count, as_integer
+from ..errors import ArgumentTypeError, MmapioError, UnsupportedError, file_error
 
 __all__ = ["Change", "Counter", "Kind", "Watch"]
 

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator
 from math import prod
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from . import _os
-from ._publish import publishing
-from ._validation import as_count, as_dtype, fitting_shape
-from .errors import ArgumentError, ExistingFileError, FormatError
-from .modes import Mode
+from .. import _os
+from .._validation import as_count, as_dtype, fitting_shape
+from ..errors import ArgumentError, ExistingFileError, FormatError
+from ..modes import Mode
+from .descriptors import as_path, open_file, read_at
 from .npy import MAGIC, NpyHeader, encode_header, read_header
-from .source import as_path, open_file
+from .publishing import publishing
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
@@ -92,7 +92,7 @@ def to_npy(
     Examples
     --------
     >>> import numpy as np, pathlib
-    >>> from mmapio.conversion import to_npy
+    >>> from mmapio.files.conversion import to_npy
     >>> _ = pathlib.Path("raw.bin").write_bytes(bytes(range(12)))
     >>> to_npy("raw.bin", "made.npy", ">u2", (-1, 3)).shape
     (2, 3)
@@ -104,7 +104,7 @@ def to_npy(
     if order not in ("C", "F"):
         raise ArgumentError(f"order must be 'C' or 'F', got {order!r}")
     with _opened(source) as (name, fd, facts):
-        if offset is None and _read(fd, 0, len(MAGIC)) == MAGIC:
+        if offset is None and read_at(fd, 0, len(MAGIC)) == MAGIC:
             raise FormatError(
                 f"{name!r} is a .npy file: leave out the dtype to make a raw file of it, or give "
                 "an offset if it only looks like one"
@@ -162,7 +162,7 @@ def to_raw(
     Examples
     --------
     >>> import numpy as np, pathlib
-    >>> from mmapio.conversion import to_raw
+    >>> from mmapio.files.conversion import to_raw
     >>> np.save("saved.npy", np.arange(3, dtype="<u2"))
     >>> to_raw("saved.npy", "raw.bin").dtype
     dtype('uint16')
@@ -170,11 +170,11 @@ def to_raw(
     b'\x00\x00\x01\x00\x02\x00'
     """
     with _opened(source) as (name, fd, facts):
-        if _read(fd, 0, len(MAGIC)) != MAGIC:
+        if read_at(fd, 0, len(MAGIC)) != MAGIC:
             raise FormatError(
                 f"{name!r} is no .npy file; to make one of it, give its dtype (--dtype)"
             )
-        header = read_header(functools.partial(_read, fd), facts.size)
+        header = read_header(functools.partial(read_at, fd), facts.size)
         if facts.size < header.file_size:
             raise FormatError(
                 f"{name!r} is truncated: shape {header.shape} of dtype {header.dtype} needs "
@@ -197,11 +197,6 @@ def _opened(path: Any) -> Iterator[_Opened]:
         yield name, fd, facts
     finally:
         os.close(fd)
-
-
-def _read(fd: int, offset: int, length: int) -> bytes:
-    os.lseek(fd, offset, os.SEEK_SET)
-    return os.read(fd, length)
 
 
 def _write(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import sys
@@ -12,11 +13,11 @@ from typing import Any, Final
 
 from numpy.lib import format as numpy_format
 
-from . import _os
-from .mapping import MappedFile
+from ..modes import Mode
+from .descriptors import as_path, open_file, read_at
 from .npy import MAGIC, NpyHeader, read_header
 
-__all__ = ["FileInfo", "begins_as_npy", "holes_of", "inspect"]
+__all__ = ["FileInfo", "holes_of", "inspect", "is_npy"]
 
 _PAGE: Final = 4096  # alignment beyond this tells nothing
 
@@ -149,27 +150,34 @@ def inspect(path: str | os.PathLike[str]) -> FileInfo:
     Examples
     --------
     >>> import mmapio
-    >>> from mmapio.inspection import inspect
+    >>> from mmapio.files.inspection import inspect
     >>> mmapio.create("few.npy", 3, "f8").close()
     >>> inspect("few.npy").data_offset
     128
     """
-    with MappedFile.open(path) as mapping:
-        size = mapping.size
-        fd = mapping.fileno()
+    fd, facts = open_file(as_path(path), Mode.READ)
+    try:
         header, version = None, ""
-        if begins_as_npy(mapping):
-            header = read_header(mapping.read, size)
-            version = "{}.{}".format(*mapping.read(len(MAGIC), 2))
-        allocated = _os.identify(fd).allocated
-        return FileInfo(
-            os.fspath(path), size, allocated, tuple(holes_of(fd, size)), version, header
-        )
+        if _begins_as_npy(fd):
+            header = read_header(functools.partial(read_at, fd), facts.size)
+            version = "{}.{}".format(*read_at(fd, len(MAGIC), 2))
+        holes = tuple(holes_of(fd, facts.size))
+    finally:
+        os.close(fd)
+    return FileInfo(os.fspath(path), facts.size, facts.allocated, holes, version, header)
 
 
-def begins_as_npy(mapping: MappedFile) -> bool:
-    """Tell whether the first bytes are those of a `.npy` file."""
-    return mapping.read(0, min(mapping.size, len(MAGIC))) == MAGIC
+def is_npy(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file begins as a `.npy` file does."""
+    fd, _ = open_file(as_path(path), Mode.READ)
+    try:
+        return _begins_as_npy(fd)
+    finally:
+        os.close(fd)
+
+
+def _begins_as_npy(fd: int) -> bool:
+    return read_at(fd, 0, len(MAGIC)) == MAGIC
 
 
 def holes_of(fd: int, size: int) -> Iterator[tuple[int, int]]:

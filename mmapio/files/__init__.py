@@ -1,0 +1,1 @@
+"""Files: headers, opening and publishing, whole copies, conversion, and changes to them."""

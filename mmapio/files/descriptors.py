@@ -1,0 +1,189 @@
+"""Files as descriptors: opened, created, sized, and checked to be mappable."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable
+
+from .. import _os
+from .._validation import as_count
+from ..errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DirectoryError,
+    ExistingFileError,
+    FileError,
+    MissingFileError,
+    ReplacedError,
+    file_error,
+)
+from ..modes import Mode
+from .publishing import publishing
+
+__all__ = [
+    "as_path",
+    "check_mappable",
+    "create_file",
+    "open_file",
+    "open_or_create",
+    "read_at",
+    "replaced_error",
+    "set_size",
+]
+
+# O_NONBLOCK: a pipe or a terminal is to be refused, not waited for.
+_COMMON = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_COMMON |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+
+
+def as_path(path: object) -> str:
+    """Return `path` as an absolute str, which stays right when the working directory changes."""
+    try:
+        name = os.fsdecode(path)  # type: ignore[arg-type]
+    except TypeError:
+        raise ArgumentTypeError(
+            f"path must be a str, bytes or os.PathLike, got {type(path).__name__!r}"
+        ) from None
+    if "\0" in name:
+        raise ArgumentError(f"path {name!r} has a null character")
+    if os.path.isabs(name) or not name:
+        return name
+    return os.path.join(os.getcwd(), name)
+
+
+def open_file(path: str, mode: Mode) -> tuple[int, _os.FileFacts]:
+    """Open an existing file for a mapping; return its descriptor and what is known of it."""
+    writable = mode.settled is Mode.UPDATE
+    try:
+        fd = os.open(path, _COMMON | (os.O_RDWR if writable else os.O_RDONLY))
+    except OSError as error:
+        raise file_error(error, f"open in mode {mode.value!r}", path) from error
+    try:
+        return fd, check_mappable(fd, path)
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def check_mappable(fd: int, path: str | None) -> _os.FileFacts:
+    """Return what is known of an open file, which must be one that can be mapped."""
+    facts = _os.identify(fd)
+    if facts.size > 0 and facts.is_regular:
+        return facts
+    if facts.is_directory:
+        raise DirectoryError(errno.EISDIR, "cannot map a directory; name a file in it", path)
+    if not facts.is_regular:
+        raise FileError(errno.ENODEV, "cannot map: not a regular file (a pipe or a device)", path)
+    if _has_bytes(fd):
+        reason = "cannot map: a pseudo-file, which tells no size; read it with open() instead"
+        raise FileError(errno.ENODEV, reason, path)
+    return facts
+
+
+def read_at(fd: int, offset: int, length: int) -> bytes:
+    """Return up to `length` bytes of a file from an offset on; its position moves."""
+    os.lseek(fd, offset, os.SEEK_SET)  # os.pread is not there on Windows
+    return os.read(fd, length)
+
+
+def _has_bytes(fd: int) -> bool:
+    """Tell whether a file that claims to be empty can be read from, as those of /proc can."""
+    try:
+        position = os.lseek(fd, 0, os.SEEK_CUR)
+        found = os.read(fd, 1) != b""
+        os.lseek(fd, position, os.SEEK_SET)
+    except OSError:  # as /proc/self/mem does
+        return True
+    return found and os.fstat(fd).st_size == 0  # or somebody has just written it
+
+
+def create_file(
+    path: str,
+    size: int,
+    prefix: bytes,
+    use: Callable[[int], object] | None = None,
+    *,
+    replace: bool,
+    reserve: bool,
+    durable: bool,
+) -> int:
+    """Create a file of `size` bytes, zeros but for its `prefix`: all of it, or nothing.
+
+    Return its descriptor, with which `use` is called before the file gets its name; it may refuse.
+    """
+    with publishing(path, "create", replace=replace, durable=durable) as draft:
+        set_size(draft.fd, 0, size, reserve, path)
+        draft.write(prefix)
+        if use is not None:
+            use(draft.fd)
+        draft.keep_open = True
+    return draft.fd
+
+
+def set_size(fd: int, old: int, new: int, reserve: bool, path: str | None) -> None:
+    """Grow or shrink a file, with its blocks if `reserve`; on failure it is as it was."""
+    try:
+        if reserve and new > old:
+            _os.allocate(fd, old, new - old)
+        else:
+            os.ftruncate(fd, new)
+    except BaseException as error:
+        # posix_fallocate leaves the file grown when blocks run out half way, or Ctrl-C comes.
+        if new > old:
+            with contextlib.suppress(OSError):
+                os.ftruncate(fd, old)
+        if not isinstance(error, OSError):
+            raise
+        hint = f"{new} bytes were asked for"
+        if reserve:
+            hint += ", with all their blocks (reserve=False makes a file with holes)"
+        raise file_error(error, "set the size of the file", path, hint) from error
+
+
+def open_or_create(
+    path: str,
+    mode: Mode,
+    size: int | None,
+    prefix: bytes,
+    reserve: bool,
+    durable: bool,
+    check: Callable[[int], object],
+    use: Callable[[int], object] | None = None,
+) -> tuple[int, _os.FileFacts, bool]:
+    """Return descriptor and facts of the file, and whether it was created here.
+
+    `check` is called with the size of a file that is about to be created, and may refuse; `use`
+    with its descriptor before it gets its name, and may refuse as well.
+    """
+    if mode.settled is mode:
+        raise ArgumentError(f"size is for modes that create a file, not {mode.value!r}")
+    if size is None and mode is not Mode.OPEN_OR_CREATE:
+        raise ArgumentError(f"mode {mode.value!r} creates a file and needs its size in bytes")
+    replace = mode is Mode.REPLACE
+    while True:
+        if mode is Mode.OPEN_OR_CREATE:
+            try:
+                return *open_file(path, mode), False
+            except MissingFileError:
+                if size is None:
+                    raise
+            path = os.path.realpath(path)
+        try:
+            count = as_count(size, "size")
+            check(count)
+            fd = create_file(
+                path, count, prefix, use, replace=replace, reserve=reserve, durable=durable
+            )
+            return fd, _os.identify(fd), True
+        except ExistingFileError:
+            # Somebody else was first: theirs is the file to open.
+            if mode is not Mode.OPEN_OR_CREATE:
+                raise
+
+
+def replaced_error(path: str, what: str) -> ReplacedError:
+    """Return the error for a path that no longer leads to the file that was mapped."""
+    reason = f"the file that was mapped {what}; open the path anew to map what is there now"
+    return ReplacedError(errno.ESTALE, reason, path)
