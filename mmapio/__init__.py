@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from .array import MappedArray
+from .durability.policy import FlushPolicy
 from .errors import (
     AccessError,
     ArgumentError,
@@ -38,7 +39,6 @@ from .errors import (
     ReplacedError,
     UnsupportedError,
 )
-from .flush import FlushPolicy
 from .mapping import MappedFile
 from .opening import anonymous, create, memmap, open
 

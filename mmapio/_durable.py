@@ -7,7 +7,7 @@ from ._extent import ResizableContent
 from ._losses import check_file, check_region
 from ._syncing import check_flushes, flush_range, note_write
 from ._validation import bounded
-from .flush import FlushPolicy
+from .durability.policy import FlushPolicy
 from .modes import Access
 
 __all__ = ["DurableContent"]

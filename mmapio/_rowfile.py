@@ -9,13 +9,12 @@ import errno
 import functools
 import os
 import threading
-import weakref
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import _os
+from . import _forking, _os
 from ._growing import GrowingHeader
 from ._validation import as_bytes, full_shape
 from .errors import (
@@ -127,7 +126,7 @@ class RowFile:
         self.fd = fd
         self.path = path
         self.lock = threading.RLock()
-        _files.add(self)
+        _forking.renew_in_child(self)
 
     @classmethod
     def open(
@@ -256,6 +255,11 @@ class RowFile:
             "forked from it; open it anew"
         )
 
+    def renew(self) -> None:
+        """Leave the file to the parent: its descriptor holds the lock, and must be the last."""
+        self.lock = threading.RLock()
+        self.close()
+
     def close(self) -> None:
         """Close the file, and so unlock it."""
         if self.fd >= 0:
@@ -297,16 +301,3 @@ def _refuse_locked(path: str) -> None:
         _lock(fd, path)
     finally:
         os.close(fd)
-
-
-_files: weakref.WeakSet[RowFile] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for file in list(_files):
-        file.lock = threading.RLock()
-        file.close()  # the parent's descriptor holds the lock, and must be the last to go
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

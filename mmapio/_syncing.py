@@ -8,8 +8,10 @@ import weakref
 from collections.abc import Callable
 
 from . import _os
+from .durability.background import flusher
+from .durability.policy import FlushPolicy
+from .durability.write_ledger import Ledger, Write, hull
 from .errors import ArgumentError, ClosedError, FileError, FlushError, ReplacedError
-from .flush import FlushPolicy, Ledger, Write, flusher, hull
 from .modes import Access
 from .region import Region
 from .source import Source

@@ -13,9 +13,9 @@ from ._options import Touch, as_options
 from ._syncing import follow_policy
 from ._validation import as_count, as_nbytes, bounded
 from ._watching import WatchedContent
+from .durability.policy import FlushPolicy
 from .errors import ArgumentError, UnsupportedError, file_error
 from .files.descriptors import check_mappable
-from .flush import FlushPolicy
 from .modes import Mode
 from .region import Region, WhenInUse, close_region, regions_of
 from .source import Source

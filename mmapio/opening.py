@@ -14,9 +14,9 @@ from ._options import Touch, as_options
 from ._syncing import follow_policy
 from ._validation import Bytes, as_count, as_dtype, as_shape, fitting_shape, full_shape
 from .array import MappedArray, array_over
+from .durability.policy import FlushPolicy
 from .errors import ArgumentError, FormatError
 from .files.descriptors import as_path
-from .flush import FlushPolicy
 from .mapping import MappedFile
 from .modes import Mode
 from .region import Region

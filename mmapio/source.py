@@ -12,13 +12,13 @@ from typing import Any
 
 from . import _os
 from ._validation import LARGEST
+from .durability.write_ledger import Ledger
 from .errors import (
     FlushError,
     MissingFileError,
     UnsupportedError,
 )
 from .files.descriptors import open_file, replaced_error
-from .flush import Ledger
 from .modes import Mode
 
 __all__ = ["Source"]

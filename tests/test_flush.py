@@ -22,6 +22,8 @@ from pagecache import skip_unless_told, unwritten
 
 import mmapio
 from mmapio import FlushPolicy, MappedFile, _durable, _os
+from mmapio.durability.background import flusher
+from mmapio.durability.write_ledger import Ledger
 from mmapio.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -30,7 +32,6 @@ from mmapio.errors import (
     OutOfBoundsError,
     ReadOnlyError,
 )
-from mmapio.flush import Ledger, flusher
 
 PAGE = _os.PAGE_SIZE
 SIZE = 64 * PAGE
@@ -470,7 +471,7 @@ import os, sys, time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # forks and threads: that is what is tested
 import mmapio
 from mmapio import _os
-from mmapio.flush import flusher
+from mmapio.durability.background import flusher
 policy = mmapio.FlushPolicy.every_millis(1)
 m = mmapio.MappedFile.open(sys.argv[1], "r+", flush_policy=policy)
 real, parent, begun = _os.sync, os.getpid(), []

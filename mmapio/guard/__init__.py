@@ -24,7 +24,7 @@ import warnings
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from .. import _os
+from .. import _forking, _os
 from ..modes import Access
 from . import lost_memory
 
@@ -105,6 +105,10 @@ class _State:
         self.failure: str | None = None  # why it cannot be had
         self.free: list[int] = []
         self.paths: dict[int, bytes] = {}  # what the rows point to
+        self.renew()
+
+    def renew(self) -> None:
+        """Replace the lock."""
         self.lock = threading.Lock()
 
     def start(self) -> Handler | None:
@@ -143,6 +147,7 @@ class _State:
 
 
 _state = _State()
+_forking.renew_in_child(_state)
 
 
 def watch(region: _Region, start: int, length: int, offset: int) -> None:
@@ -219,12 +224,3 @@ def reset(row: int, low: int = 0, high: int = 0) -> None:
         handler.words[at + _HIGH] = high if still else 0
         handler.words[at + _PAST_END] &= still
         handler.words[at + _FAULTS] = int(still)
-
-
-def _start_afresh() -> None:
-    """Replace a lock that another thread may have held when this process was forked."""
-    _state.lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_afresh)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import TypeVar
 
+from mmapio import _forking
 from mmapio._extras import require
 from mmapio.errors import ArgumentError
 from mmapio.kernels._cpus import usable_cpus
@@ -310,11 +311,8 @@ _here = _Here()
 _pool = _Pool()
 
 
+@_forking.renew_with
 def _start_afresh() -> None:
     """Forget the threads and locks that a fork did not copy."""
     global _pool
     _pool = _Pool()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_afresh)

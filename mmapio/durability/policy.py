@@ -1,0 +1,187 @@
+"""Flush policies: when writes are made durable.
+
+Nothing here knows a mapping: what is to be flushed is a range of bytes, or a callable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .._validation import as_count, as_nbytes
+from ..errors import ArgumentError, ArgumentTypeError, FlushError
+
+__all__ = ["FlushPolicy"]
+
+
+@dataclass(frozen=True, slots=True)
+class FlushPolicy:
+    """When a mapping makes durable what was written to it, besides when it is told to `flush`.
+
+    Made by the class methods below, for the `flush_policy` of `MappedFile.open` and `open`. What
+    counts as written is what goes through `write`, and what `mark_dirty` tells of stores through
+    arrays, for nobody else sees these.
+
+    A policy that flushes does so once more when the mapping is closed, or goes. A flush that fails
+    is the last one: each later one raises the same `FlushError`, until the file is opened anew.
+
+    Parameters
+    ----------
+    kind : str
+        Name of the class method that made it.
+    amount : int
+        Its argument; 0 where it has none.
+    on_error : callable, optional
+        As in `every_millis`.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> policy = mmapio.FlushPolicy.every_bytes("1 MiB")
+    >>> policy
+    FlushPolicy.every_bytes(1048576)
+    >>> with mmapio.MappedFile.open("log.bin", "x+", size=64, flush_policy=policy) as m:
+    ...     _ = m.write(0, b"kept")
+    ...     m.pending_bytes
+    4
+    """
+
+    kind: str
+    amount: int = 0
+    on_error: Callable[[FlushError], object] | None = field(default=None, compare=False)
+
+    @classmethod
+    def manual(cls) -> FlushPolicy:
+        """Return the policy of flushing only when told to; that of a mapping that is given none.
+
+        Returns
+        -------
+        FlushPolicy
+            The policy.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> mmapio.FlushPolicy.manual()
+        FlushPolicy.manual()
+        """
+        return cls("manual")
+
+    @classmethod
+    def always(cls) -> FlushPolicy:
+        """Return the policy of flushing at each write: all that is dirty, when `write` returns.
+
+        Returns
+        -------
+        FlushPolicy
+            The policy.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> policy = mmapio.FlushPolicy.always()
+        >>> with mmapio.MappedFile.open("safe.bin", "x+", size=64, flush_policy=policy) as m:
+        ...     _ = m.write(0, b"durable when this returns")
+        ...     m.pending_bytes
+        0
+        """
+        return cls("always")
+
+    @classmethod
+    def every_bytes(cls, nbytes: int | str) -> FlushPolicy:
+        """Return the policy of flushing whenever so many bytes were written.
+
+        Parameters
+        ----------
+        nbytes : int or str
+            Bytes, as in ``65536`` or ``"64 KiB"``; those written twice count twice.
+
+        Returns
+        -------
+        FlushPolicy
+            The policy.
+
+        Raises
+        ------
+        ArgumentError
+            If `nbytes` is not 1 or more.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> mmapio.FlushPolicy.every_bytes("64 KiB")
+        FlushPolicy.every_bytes(65536)
+        """
+        return cls("every_bytes", _one_or_more(as_nbytes(nbytes, "nbytes"), "nbytes"))
+
+    @classmethod
+    def every_writes(cls, count: int) -> FlushPolicy:
+        """Return the policy of flushing at every so many writes.
+
+        Parameters
+        ----------
+        count : int
+            How many calls of `write` and `mark_dirty` one flush is for.
+
+        Returns
+        -------
+        FlushPolicy
+            The policy.
+
+        Raises
+        ------
+        ArgumentError
+            If `count` is not 1 or more.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> mmapio.FlushPolicy.every_writes(100)
+        FlushPolicy.every_writes(100)
+        """
+        return cls("every_writes", _one_or_more(as_count(count, "count"), "count"))
+
+    @classmethod
+    def every_millis(
+        cls, millis: int, on_error: Callable[[FlushError], object] | None = None
+    ) -> FlushPolicy:
+        """Return the policy of flushing in the background, what was stored through arrays too.
+
+        Parameters
+        ----------
+        millis : int
+            Milliseconds from the end of a flush to the next.
+        on_error : callable, optional
+            Called with the `FlushError`, in the thread that flushes. Whether or not there is one,
+            the next `write` or `flush` of the mapping raises the error.
+
+        Returns
+        -------
+        FlushPolicy
+            The policy. One thread serves all mappings that have it, and ends with the last one.
+
+        Raises
+        ------
+        ArgumentError
+            If `millis` is not 1 or more.
+        ArgumentTypeError
+            If `on_error` cannot be called.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> mmapio.FlushPolicy.every_millis(10)
+        FlushPolicy.every_millis(10)
+        """
+        if on_error is not None and not callable(on_error):
+            raise ArgumentTypeError(f"on_error must be callable, got {type(on_error).__name__!r}")
+        return cls("every_millis", _one_or_more(as_count(millis, "millis"), "millis"), on_error)
+
+    def __repr__(self) -> str:
+        return f"FlushPolicy.{self.kind}({self.amount or ''})"
+
+
+def _one_or_more(value: int, name: str) -> int:
+    if value == 0:
+        raise ArgumentError(f"{name} must be 1 or more, got 0")
+    return value
