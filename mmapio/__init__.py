@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from .files.whole_files import copy, delete, save
     from .generation import Generation
     from .growable import GrowableArray
+    from .pagecache.residency import Residency
     from .reader import MappedReader
-    from .residency import Residency
     from .ring import RingBuffer
     from .segment import Segment
     from .seqlock import SeqLock
@@ -112,7 +112,7 @@ _NAMES = {
     "Generation": "generation",
     "GrowableArray": "growable",
     "MappedReader": "reader",
-    "Residency": "residency",
+    "Residency": "pagecache.residency",
     "RingBuffer": "ring",
     "Segment": "segment",
     "SeqLock": "seqlock",

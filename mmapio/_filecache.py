@@ -20,7 +20,7 @@ from .files.descriptors import as_path, open_file
 from .files.inspection import holes_of
 from .mapping import MappedFile
 from .modes import Mode
-from .residency import Residency, residency_of
+from .pagecache.residency import Residency, residency_of
 
 __all__ = [
     "ADVICE",

@@ -20,7 +20,7 @@ from ._formatting import printable, size
 from ._terminal import BAR, LABEL, TITLE, console, error_text, report_tree, show_text, sum_of
 from ._trees import files_under
 from .errors import ArgumentError, MmapioError, file_error
-from .residency import BUCKETS, Residency, cells, picture_of, residency_of
+from .pagecache.residency import BUCKETS, Residency, cells, picture_of, residency_of
 
 __all__ = ["COMMANDS", "residency"]
 

@@ -8,7 +8,7 @@ from ._durable import DurableContent
 from ._validation import bounded
 
 if TYPE_CHECKING:
-    from .residency import Residency
+    from .pagecache.residency import Residency
 
 __all__ = ["ResidentContent"]
 
@@ -67,9 +67,16 @@ class ResidentContent(DurableContent):
         ...     m.residency(0, 1 << 19).resident
         524288
         """
-        from .residency import residency_of_region
+        from .pagecache.residency import residency_of_memory
 
         with self._source.lock:  # nobody closes it meanwhile
-            region = self.region
+            region, source = self.region, self._source
             start, count = bounded(offset, length, self.size)
-            return residency_of_region(region, start, count, buckets)
+            return residency_of_memory(
+                region.address + start,
+                count,
+                buckets,
+                path=source.path,
+                offset=source.offset + start,
+                opened=source.opened if source.has_file else None,
+            )

@@ -20,7 +20,7 @@ from .region import Region, WhenInUse, close_region, other_references
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
 
-    from .residency import Residency
+    from .pagecache.residency import Residency
 
 __all__ = ["MappedArray", "array_over"]
 

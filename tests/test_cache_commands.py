@@ -19,7 +19,7 @@ import mmapio
 from mmapio import _filecache, _os
 from mmapio._polling import poll
 from mmapio.errors import ArgumentError
-from mmapio.residency import residency_of
+from mmapio.pagecache.residency import residency_of
 
 pytestmark = pytest.mark.page_cache
 SIZE = 3_000_000

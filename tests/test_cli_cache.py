@@ -19,7 +19,7 @@ import pytest
 import mmapio
 from mmapio import _os
 from mmapio._filecache import evict as evict_file
-from mmapio.residency import residency_of
+from mmapio.pagecache.residency import residency_of
 
 PAGE = _os.PAGE_SIZE
 SIZE = 1 << 20

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 import mmapio
 from mmapio import _os
 from mmapio.errors import ArgumentError
-from mmapio.kernels import _behind, _pages, _spans
+from mmapio.kernels import _behind, _spans
 from mmapio.kernels._behind import Window
 from mmapio.kernels.reduce import map_chunks, reduce_chunks
+from mmapio.pagecache import memory_hints
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux gives back a part of a mapping"
@@ -252,7 +253,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
         return True
 
     monkeypatch.setattr(_behind, "hint", hint)
-    monkeypatch.setattr(_pages, "hint", hint)
+    monkeypatch.setattr(memory_hints, "hint", hint)
     return given
 
 
@@ -370,10 +371,10 @@ def test_a_system_that_takes_no_advice(path: Path, monkeypatch: pytest.MonkeyPat
     a = mapped(path)
     expected = int(a.sum())
     assert reduce_chunks(a, total, add, 0, drop_behind=True) == expected
-    assert not _pages.hint(a.ctypes.data, a.ctypes.data + 5, _os.Advice.WILLNEED)
-    assert _pages.is_resident(a.ctypes.data)
-    assert list(_pages.missing_runs(a.ctypes.data, a.ctypes.data + a.nbytes)) == []
-    assert _pages.what_backs(a.ctypes.data, a.ctypes.data + a.nbytes) == (False, 0)
+    assert not memory_hints.hint(a.ctypes.data, a.ctypes.data + 5, _os.Advice.WILLNEED)
+    assert memory_hints.is_resident(a.ctypes.data)
+    assert list(memory_hints.missing_runs(a.ctypes.data, a.ctypes.data + a.nbytes)) == []
+    assert memory_hints.what_backs(a.ctypes.data, a.ctypes.data + a.nbytes) == (False, 0)
 
 
 def test_runs_of_missing_pages(path: Path) -> None:
@@ -384,8 +385,9 @@ def test_runs_of_missing_pages(path: Path) -> None:
     if _os.resident(base, 8 * PAGE).tolist() != [1, 0, 0, 1, 0, 1, 1, 0]:
         pytest.skip("this file system reads more than it is asked for")
     runs = [
-        [(low - base) // PAGE for low in run] for run in _pages.missing_runs(base, base + 8 * PAGE)
+        [(low - base) // PAGE for low in run]
+        for run in memory_hints.missing_runs(base, base + 8 * PAGE)
     ]
     assert runs == [[1, 3], [4, 5], [7, 8]]
-    inner = list(_pages.missing_runs(base + PAGE + 7, base + 3 * PAGE - 9))
+    inner = list(memory_hints.missing_runs(base + PAGE + 7, base + 3 * PAGE - 9))
     assert inner == [(base + PAGE, base + 3 * PAGE)]

@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 
 import mmapio
-from mmapio import _cachemap, _os
+from mmapio import _os
 from mmapio._formatting import size
 from mmapio._os import Advice
-from mmapio.residency import cells, picture_of, residency_of
+from mmapio.pagecache import cache_map
+from mmapio.pagecache.residency import cells, picture_of, residency_of
 
 PAGE = _os.PAGE_SIZE
 PAGES = 256
@@ -200,7 +201,7 @@ def test_both_ways_draw_the_same_map(
     read_pages(cold, 1, 2, 64, 65, 66, 200)
     expected = residency_of(cold, buckets=buckets)
     monkeypatch.setattr(_os, "cache_facts", refusing(errno.ENOSYS))
-    monkeypatch.setattr(_cachemap, "_WINDOW_BYTES", window)
+    monkeypatch.setattr(cache_map, "_WINDOW_BYTES", window)
     found = residency_of(cold, buckets=buckets)
     assert found.map.tolist() == expected.map.tolist()
     assert (found.resident, found.length) == (expected.resident, expected.length)
@@ -332,7 +333,7 @@ def test_sixteen_tebibytes_take_no_time_and_no_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pages", [0, 1, 5, 128, 1000, 2**50])
 @pytest.mark.parametrize("buckets", [1, 3, 128])
 def test_buckets_divide_a_range_evenly(pages: int, buckets: int) -> None:
-    edges = _cachemap.edges_of(PAGE + 1, max(pages * PAGE - 1, 0), buckets).tolist()
+    edges = cache_map.edges_of(PAGE + 1, max(pages * PAGE - 1, 0), buckets).tolist()
     assert edges[0] == PAGE
     assert edges[-1] == (pages + 1) * PAGE
     assert len(edges) == min(buckets, pages) + 1
@@ -488,7 +489,7 @@ AS_NOBODY = """
 import os, sys
 import mmapio
 from mmapio import _os
-from mmapio.residency import residency_of
+from mmapio.pagecache.residency import residency_of
 with mmapio.MappedFile.open(sys.argv[1]) as mapping:
     mapping.residency()  # all that is imported for it, which another user may not read
 os.setgroups([])
@@ -652,5 +653,6 @@ def test_a_plot_without_matplotlib(path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_report_is_not_imported_before_it_is_asked_for(run_python: Callable[..., str]) -> None:
-    code = "import sys, mmapio; print('mmapio.residency' in sys.modules, mmapio.Residency.__name__)"
+    name = "mmapio.pagecache.residency"
+    code = f"import sys, mmapio; print({name!r} in sys.modules, mmapio.Residency.__name__)"
     assert run_python(code) == "False Residency\n"

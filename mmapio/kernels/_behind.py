@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from mmapio._os import Advice
 from mmapio.errors import ArgumentError
-from mmapio.kernels._pages import hint, is_resident, missing_runs, prefetch, what_backs
+from mmapio.pagecache.memory_hints import hint, is_resident, missing_runs, prefetch, what_backs
 
 __all__ = ["Window"]
 

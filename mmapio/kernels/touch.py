@@ -17,8 +17,8 @@ from mmapio.errors import ReadOnlyError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels._behind import Window
 from mmapio.kernels._jit import jit, part
-from mmapio.kernels._pages import hint, is_resident, memory_of
 from mmapio.kernels._pool import run_chunks, thread_count
+from mmapio.pagecache.memory_hints import hint, is_resident, memory_of
 
 __all__ = ["touch_pages"]
 

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from . import _heatstrip, _os
-from ._cachemap import CacheMap, edges_of, map_of_file, map_of_memory
-from ._formatting import printable, resampled, shades, size
-from ._validation import as_count, as_integer, bounded
-from .errors import ArgumentError, UnsupportedError
-from .files.descriptors import as_path, open_file
-from .modes import Mode
-from .region import Region
+from .. import _os
+from .._formatting import printable, resampled, shades, size
+from .._validation import as_count, as_integer, bounded
+from ..errors import ArgumentError, UnsupportedError
+from ..files.descriptors import as_path, open_file
+from ..modes import Mode
+from . import heat_strip
+from .cache_map import CacheMap, edges_of, map_of_file, map_of_memory
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["BUCKETS", "Residency", "cells", "picture_of", "residency_of", "residency_of_region"]
+__all__ = ["BUCKETS", "Residency", "cells", "picture_of", "residency_of", "residency_of_memory"]
 
 BUCKETS: Final = 128
 
@@ -210,7 +211,7 @@ class Residency:
         >>> ax.get_title(loc="right")
         '100.0% of 1.00 MiB in memory...'
         """
-        return _heatstrip.draw(_heatstrip.new_axes() if ax is None else ax, _strip_of(self))
+        return heat_strip.draw(heat_strip.new_axes() if ax is None else ax, _strip_of(self))
 
     def __repr__(self) -> str:
         dirty = f", {size(self.dirty)} dirty" if self.dirty else ""
@@ -260,7 +261,7 @@ def residency_of(
     Examples
     --------
     >>> import mmapio
-    >>> from mmapio.residency import residency_of
+    >>> from mmapio.pagecache.residency import residency_of
     >>> mmapio.create("asked.npy", 1000, "f8").close()
     >>> residency_of("asked.npy")
     <Residency ...asked.npy 100.0% of 7.94 KiB in memory...>
@@ -277,44 +278,55 @@ def residency_of(
     return _report(os.fsdecode(path), start, nbytes, found, None)
 
 
-def residency_of_region(region: Region, offset: int, length: int, buckets: int | None) -> Residency:
-    """Tell what of a range of a mapping is in memory; the caller keeps it from being closed.
+def residency_of_memory(
+    address: int,
+    length: int,
+    buckets: int | None,
+    *,
+    path: str | None = None,
+    offset: int = 0,
+    opened: Callable[[], AbstractContextManager[int]] | None = None,
+) -> Residency:
+    """Report how much of mapped memory is in memory; the caller keeps it mapped meanwhile.
 
     Parameters
     ----------
-    region : Region
-        The memory.
-    offset, length : int
-        The range within it, in bytes.
+    address, length : int
+        The range, in bytes.
     buckets : int or None
         As of `MappedFile.residency`.
+    path : str, optional
+        Path of the file that is mapped there, for the report.
+    offset : int, default 0
+        Byte of the file that lies at the address.
+    opened : callable, optional
+        Returns a context manager that yields a descriptor of the file; there is no file if left
+        out.
 
     Returns
     -------
     Residency
-        What there is to tell.
+        The report.
 
     Examples
     --------
     >>> import mmapio
-    >>> from mmapio.residency import residency_of_region
-    >>> m = mmapio.MappedFile.anonymous(4096)
-    >>> residency_of_region(m.region, 0, 4096, None).resident
+    >>> from mmapio.pagecache.residency import residency_of_memory
+    >>> a = mmapio.anonymous(4096, "u1")
+    >>> residency_of_memory(a.ctypes.data, 4096, None).resident
     0
     """
     count = None if buckets is None else _as_buckets(buckets)
-    source = region.source
-    edges = edges_of(source.offset + offset, length, count)
-    lead = source.offset + offset - int(edges[0])
-    address = region.address + offset - lead
+    edges = edges_of(offset, length, count)
     found = None
-    if source.has_file:
-        with contextlib.suppress(UnsupportedError), source.opened() as fd:
-            found = map_of_file(fd, source.path, edges, by_page=count is None)
+    if opened is not None:
+        with contextlib.suppress(UnsupportedError), opened() as fd:
+            found = map_of_file(fd, path, edges, by_page=count is None)
+    start = address - (offset - int(edges[0]))
     if found is None:
-        found = map_of_memory(address, edges)
-    use = _os.memory_use(address, int(edges[-1] - edges[0]))
-    return _report(source.path, source.offset + offset, length, found, use)
+        found = map_of_memory(start, edges)
+    use = _os.memory_use(start, int(edges[-1] - edges[0]))
+    return _report(path, offset, length, found, use)
 
 
 def cells(report: Residency, width: int, *, ascii_only: bool = False) -> list[tuple[str, bool]]:
@@ -337,7 +349,7 @@ def cells(report: Residency, width: int, *, ascii_only: bool = False) -> list[tu
     Examples
     --------
     >>> import mmapio
-    >>> from mmapio.residency import cells
+    >>> from mmapio.pagecache.residency import cells
     >>> cells(mmapio.MappedFile.anonymous(8192).residency(), 3)
     [('·', False), ('·', False), ('·', False)]
     """
@@ -369,20 +381,20 @@ def picture_of(reports: Iterable[Residency]) -> Figure:
     Examples
     --------
     >>> import mmapio
-    >>> from mmapio.residency import picture_of
+    >>> from mmapio.pagecache.residency import picture_of
     >>> figure = picture_of([mmapio.MappedFile.anonymous(1 << 20).residency()])
     >>> figure.savefig("anonymous.png")
     """
-    return _heatstrip.sheet([_strip_of(report) for report in reports])
+    return heat_strip.sheet([_strip_of(report) for report in reports])
 
 
-def _strip_of(report: Residency) -> _heatstrip.Strip:
+def _strip_of(report: Residency) -> heat_strip.Strip:
     name = os.path.basename(report.path) if report.path else "<anonymous>"
     dirty = f", {size(report.dirty)} dirty" if report.dirty else ""
     caption = f"{report.fraction:.1%} of {size(report.length)} in memory{dirty}"
     if not report.length:
         caption = "empty"
-    return _heatstrip.Strip(
+    return heat_strip.Strip(
         name, caption, report.offset, report.length, report.map, report.dirty_map
     )
 

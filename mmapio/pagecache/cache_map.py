@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _os
-from ._validation import round_down, round_up
-from .errors import AccessError, UnsupportedError, file_error
-from .modes import Access
+from .. import _os
+from .._validation import round_down, round_up
+from ..errors import AccessError, UnsupportedError, file_error
+from ..modes import Access
 
 __all__ = ["CacheMap", "edges_of", "map_of_file", "map_of_memory"]
 

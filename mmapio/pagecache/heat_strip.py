@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from ._extras import require
-from ._formatting import printable, size
+from .._extras import require
+from .._formatting import printable, size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
