@@ -44,7 +44,7 @@ HOMES = {
     "numba": ("kernels", "atomics"),
     "llvmlite": (
         *("guard", "_os._buffer311", "atomics"),
-        *("kernels._folding", "kernels._rows", "kernels._vectors"),
+        *("kernels._folding", "kernels._rows", "kernels.engine.vectors"),
     ),
 }
 PRINTERS = ("_terminal", "cli", "__main__")

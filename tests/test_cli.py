@@ -49,11 +49,11 @@ FEW_KERNELS = """
 import sys
 from mmapio import kernels
 from mmapio.__main__ import main
-from mmapio.kernels import _jit
+from mmapio.kernels.engine import jit
 
 assert all(hasattr(kernels, name) for name in kernels.__all__)
-few = [k for k in _jit.KERNELS if k.dispatcher.__name__ == "find_match"]
-_jit.KERNELS[:] = few
+few = [k for k in jit.KERNELS if k.dispatcher.__name__ == "find_match"]
+jit.KERNELS[:] = few
 try:
     status = main()
 except SystemExit as end:

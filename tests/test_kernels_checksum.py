@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from mmapio import kernels
 from mmapio.errors import ArgumentTypeError
-from mmapio.kernels import _folding, _layout
-from mmapio.kernels._jit import KERNELS
+from mmapio.kernels import _folding
+from mmapio.kernels.engine import pieces
+from mmapio.kernels.engine.jit import KERNELS
 
 SIZES = [1, 15, 63, 64, 65, 1023, 1024, 1025, 1087, 1088, 1089, 4096, 100_003]
 
@@ -39,8 +40,8 @@ def test_any_size_and_alignment(size: int) -> None:
 @given(st.binary(max_size=5000), st.integers(1, 2000), st.integers(1, 4))
 def test_any_bytes_in_pieces_of_any_size(data: bytes, items: int, threads: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_layout, "_DIRECT_BYTES", items)
-        patch.setattr(_layout, "_COPIED_ITEMS", items)
+        patch.setattr(pieces, "_DIRECT_BYTES", items)
+        patch.setattr(pieces, "_COPIED_ITEMS", items)
         a = np.frombuffer(data, "u1")
         check(a, threads=threads)
         check(a[::-1], threads=threads)

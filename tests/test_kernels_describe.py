@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from mmapio import kernels
 from mmapio.errors import ArgumentError, ArgumentTypeError
-from mmapio.kernels import _layout, _workers
+from mmapio.kernels import _workers
+from mmapio.kernels.engine import pieces
 
 DTYPES = [
     np.dtype(order + name)
@@ -151,7 +152,7 @@ def test_pieces_change_nothing_but_rounding(a: NDArray[Any], items: int) -> None
     """The same values in pieces of a few items: bins grow and merge at each."""
     whole = kernels.describe(a, bins=8)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_layout, "_DIRECT_BYTES", 8 * items)
+        patch.setattr(pieces, "_DIRECT_BYTES", 8 * items)
         for threads in (1, 3):
             parts = kernels.describe(a, bins=8, threads=threads)
             assert parts.counts.tolist() == whole.counts.tolist()
@@ -162,8 +163,8 @@ def test_pieces_change_nothing_but_rounding(a: NDArray[Any], items: int) -> None
 
 @pytest.mark.parametrize("dtype", ["f8", "f4", "i8", "u4", ">f8", "u2"])
 def test_threads_do_not_change_the_answer(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_layout, "_DIRECT_BYTES", 1 << 15)
-    monkeypatch.setattr(_layout, "_COPIED_ITEMS", 1 << 12)
+    monkeypatch.setattr(pieces, "_DIRECT_BYTES", 1 << 15)
+    monkeypatch.setattr(pieces, "_COPIED_ITEMS", 1 << 12)
     a = np.sort(sample(np.dtype(dtype), (200_000,)))
     alone = kernels.describe(a, threads=1)
     for threads in (2, 3, 8):
@@ -277,7 +278,7 @@ def test_a_range_that_grows_all_the_time(dtype: str, order: str) -> None:
 
 def test_tables_are_emptied_before_they_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_workers, "_FULL", 1)
-    monkeypatch.setattr(_layout, "_DIRECT_BYTES", 1 << 12)
+    monkeypatch.setattr(pieces, "_DIRECT_BYTES", 1 << 12)
     a = sample(np.dtype("f8"), (50_000,))
     d = kernels.describe(a)
     assert d.counts.tolist() == np.histogram(a, d.edges)[0].tolist()

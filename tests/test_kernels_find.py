@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mmapio import kernels
 from mmapio.errors import ArgumentError, ArgumentTypeError
-from mmapio.kernels import _layout
+from mmapio.kernels.engine import pieces
 
 DTYPES = [
     np.dtype(order + name)
@@ -80,8 +80,8 @@ def check(a: NDArray[Any], value: Any, **options: Any) -> None:
 @contextmanager
 def small_pieces(items: int, itemsize: int = 1) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_layout, "_DIRECT_BYTES", items * itemsize)
-        patch.setattr(_layout, "_COPIED_ITEMS", items)
+        patch.setattr(pieces, "_DIRECT_BYTES", items * itemsize)
+        patch.setattr(pieces, "_COPIED_ITEMS", items)
         yield
 
 
@@ -211,7 +211,7 @@ def test_patterns_in_any_layout(layout: str, size: int) -> None:
 def test_patterns_over_the_ends_of_pieces(size: int) -> None:
     a = np.random.default_rng(0).integers(0, 256, 3 << 20).astype("u1")
     with small_pieces(1 << 20):
-        items = _layout.Pieces(a, unit=16 * size).items
+        items = pieces.Pieces(a, unit=16 * size).items
         for border in (items, 2 * items):
             for start in (border - size, border - size + 1, border - size // 2, border - 1, border):
                 if start + size <= a.size:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from mmapio import kernels
 from mmapio.errors import ArgumentError, ArgumentTypeError
-from mmapio.kernels import _layout, histogram
+from mmapio.kernels import histogram
+from mmapio.kernels.engine import pieces
 
 DTYPES = [
     np.dtype(order + name)
@@ -132,8 +133,8 @@ def test_any_values_in_pieces_of_any_size(
     a: NDArray[Any], bins: Any, span: Any, items: int, threads: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_layout, "_DIRECT_BYTES", items * a.itemsize)
-        patch.setattr(_layout, "_COPIED_ITEMS", items)
+        patch.setattr(pieces, "_DIRECT_BYTES", items * a.itemsize)
+        patch.setattr(pieces, "_COPIED_ITEMS", items)
         check(a, bins, span, threads=threads)
 
 
@@ -213,7 +214,7 @@ def test_nans_are_left_out_where_the_range_is_known() -> None:
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "u1"])
 def test_threads_do_not_change_the_answer(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_layout, "_DIRECT_BYTES", 1 << 12)
+    monkeypatch.setattr(pieces, "_DIRECT_BYTES", 1 << 12)
     a = sample(np.dtype(dtype), 100, (30_000,))
     for threads in (1, 2, 3, 4):
         check(a, 77, None, threads=threads)
@@ -223,7 +224,7 @@ def test_threads_do_not_change_the_answer(dtype: str, monkeypatch: pytest.Monkey
 def test_tables_are_emptied_before_they_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
     home = __import__("sys").modules["mmapio.kernels.histogram"]
     monkeypatch.setattr(home, "_FULL", 1)
-    monkeypatch.setattr(_layout, "_DIRECT_BYTES", 1 << 12)
+    monkeypatch.setattr(pieces, "_DIRECT_BYTES", 1 << 12)
     check(sample(np.dtype("f8"), 1, (20_000,)), 10, None)
 
 

@@ -18,8 +18,8 @@ import pytest
 
 import mmapio
 from mmapio import kernels
-from mmapio.kernels import _jit
-from mmapio.kernels._jit import KERNELS, _CacheFile
+from mmapio.kernels.engine import jit
+from mmapio.kernels.engine.jit import KERNELS, _CacheFile
 
 SCAN = """
 import numpy as np
@@ -146,15 +146,15 @@ def test_other_kernels_make_the_cache_stale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a kernel calls from another file is compiled into it."""
-    from mmapio.kernels import _jit
+    from mmapio.kernels.engine import jit
 
     folder = tmp_path / "kernels"
     folder.mkdir()
     (folder / "part.py").write_text("a = 1\n")
-    monkeypatch.setattr(_jit, "__file__", str(folder / "_jit.py"))
-    before = _jit._sources_stamp()
+    monkeypatch.setattr(jit, "__file__", str(folder / "jit.py"))
+    before = jit._sources_stamp()
     (folder / "part.py").write_text("a = 10\n")
-    assert _jit._sources_stamp() != before
+    assert jit._sources_stamp() != before
 
 
 @pytest.mark.timeout(600)
@@ -185,7 +185,7 @@ def test_ctrl_c_ends_a_compilation_after_it_is_done() -> None:
     """In the midst of it, a function that LLVM calls would swallow it."""
     done = []
 
-    @_jit.uninterrupted
+    @jit.uninterrupted
     def compile_(what: str) -> None:
         signal.raise_signal(signal.SIGINT)
         done.append(what)
@@ -194,7 +194,7 @@ def test_ctrl_c_ends_a_compilation_after_it_is_done() -> None:
         compile_("whole")
     assert done == ["whole"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    thread = threading.Thread(target=_jit.uninterrupted(done.append), args=("in a thread",))
+    thread = threading.Thread(target=jit.uninterrupted(done.append), args=("in a thread",))
     thread.start()
     thread.join()
     assert done == ["whole", "in a thread"]

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 import mmapio
 from mmapio import _os
 from mmapio.errors import ArgumentError
-from mmapio.kernels import _behind, _spans
-from mmapio.kernels._behind import Window
+from mmapio.kernels import _spans
+from mmapio.kernels.engine import read_ahead
+from mmapio.kernels.engine.read_ahead import Window
 from mmapio.kernels.reduce import map_chunks, reduce_chunks
 from mmapio.pagecache import memory_hints
 
@@ -95,7 +96,7 @@ def in_cache(path: Path) -> NDArray[np.uint8]:
 @pytest.fixture(params=["the system reads ahead", "we read ahead"])
 def reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     far = 0 if request.param == "the system reads ahead" else 1 << 60
-    monkeypatch.setattr(_behind, "_FAR_BYTES", far)
+    monkeypatch.setattr(read_ahead, "_FAR_BYTES", far)
 
 
 @pytest.fixture
@@ -252,7 +253,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
         given.append((advice.name, start, stop))
         return True
 
-    monkeypatch.setattr(_behind, "hint", hint)
+    monkeypatch.setattr(read_ahead, "hint", hint)
     monkeypatch.setattr(memory_hints, "hint", hint)
     return given
 
@@ -288,7 +289,7 @@ def test_a_window_releases_each_byte_that_it_passed(
 def test_a_window_that_only_reads_ahead(path: Path, log: list[tuple[str, int, int]]) -> None:
     a = mapped(path, "u1")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_behind, "_FAR_BYTES", 1 << 60)
+        patch.setattr(read_ahead, "_FAR_BYTES", 1 << 60)
         window = Window(a, release=False)
     with window.passing(0, a.size):
         pass

@@ -21,8 +21,8 @@ import pytest
 import mmapio
 from mmapio import kernels
 from mmapio.errors import ArgumentError
-from mmapio.kernels import _cpus, _pool
-from mmapio.kernels._pool import run_chunks, run_workers, thread_count
+from mmapio.kernels.engine import cpus, threads
+from mmapio.kernels.engine.threads import run_chunks, run_workers, thread_count
 
 
 def test_every_chunk_runs_once_and_workers_are_numbered() -> None:
@@ -123,7 +123,7 @@ def test_nothing_holds_the_array_afterwards() -> None:
 
 
 def test_an_invitation_that_nobody_took_up_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_pool, "_pool", _pool._Pool())
+    monkeypatch.setattr(threads, "_pool", threads._Pool())
     helping, finish = threading.Event(), threading.Event()
 
     def keep_the_helper(chunk: int, worker: int) -> None:
@@ -185,7 +185,7 @@ def test_ctrl_c_returns_at_once_and_leaves_nothing_running(threads: str) -> None
         import signal, sys, time, threading
         import numpy as np
         from mmapio import kernels
-        from mmapio.kernels._pool import run_chunks
+        from mmapio.kernels.engine.threads import run_chunks
 
         a = np.random.default_rng(0).normal(size=4_000_000)
         kernels.describe(a)
@@ -230,7 +230,7 @@ def test_ctrl_c_returns_at_once_and_leaves_nothing_running(threads: str) -> None
 def test_no_helper_is_lost_to_ctrl_c_wherever_it_comes(run_python: Callable[..., str]) -> None:
     code = """
         import random, signal, threading
-        from mmapio.kernels._pool import run_chunks
+        from mmapio.kernels.engine.threads import run_chunks
 
         def interrupt(*_):
             raise KeyboardInterrupt
@@ -265,13 +265,13 @@ def test_ctrl_c_before_the_caller_begins_stops_those_it_invited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     done: list[int] = []
-    invite = _pool._pool.invite
+    invite = threads._pool.invite
 
     def invite_and_stop(job: Any, helpers: int) -> None:
         invite(job, helpers)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_pool._pool, "invite", invite_and_stop)
+    monkeypatch.setattr(threads._pool, "invite", invite_and_stop)
     with pytest.raises(KeyboardInterrupt):
         run_chunks(1000, lambda chunk, worker: done.append(chunk), threads=3)
     after = len(done)
@@ -305,7 +305,7 @@ def test_thread_count(monkeypatch: pytest.MonkeyPatch) -> None:
     assert thread_count() == 3
     assert thread_count(5) == 5
     monkeypatch.delenv("MMAPIO_NUM_THREADS")
-    assert thread_count() == _cpus.usable_cpus()
+    assert thread_count() == cpus.usable_cpus()
     for wrong in (0, -2, 1.5, "two", 4097, 10**30):
         with pytest.raises(ArgumentError, match="threads must be an integer from 1 to 4096"):
             thread_count(wrong)  # type: ignore[arg-type]
@@ -317,8 +317,8 @@ def test_thread_count(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cpus_are_looked_up_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MMAPIO_NUM_THREADS", raising=False)
     found = iter([5, 7])
-    monkeypatch.setattr(_pool, "usable_cpus", lambda: next(found))
-    monkeypatch.setattr(_pool, "_cpus", (-1e9, 1))
+    monkeypatch.setattr(threads, "usable_cpus", lambda: next(found))
+    monkeypatch.setattr(threads, "_cpus", (-1e9, 1))
     assert [thread_count(), thread_count()] == [5, 5]
     later = time.monotonic() + 1.1
     monkeypatch.setattr(time, "monotonic", lambda: later)
@@ -350,12 +350,12 @@ def test_a_quota_limits_the_cpus(
         (tmp_path / name).write_text(text)
         if name.endswith("quota_us"):
             (tmp_path / name).with_name("cpu.cfs_period_us").write_text("100000\n")
-    monkeypatch.setattr(_cpus, "_GROUPS", tmp_path)
-    monkeypatch.setattr(_cpus, "_OWN_GROUPS", own)
+    monkeypatch.setattr(cpus, "_GROUPS", tmp_path)
+    monkeypatch.setattr(cpus, "_OWN_GROUPS", own)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    assert _cpus.usable_cpus() == cpus
-    monkeypatch.setattr(_cpus, "_OWN_GROUPS", tmp_path / "missing")
-    assert _cpus.usable_cpus() == 8
+    assert cpus.usable_cpus() == cpus
+    monkeypatch.setattr(cpus, "_OWN_GROUPS", tmp_path / "missing")
+    assert cpus.usable_cpus() == 8
 
 
 def test_progress_reaches_the_end(capsys: pytest.CaptureFixture[str]) -> None:

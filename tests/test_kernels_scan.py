@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 import mmapio
 from mmapio import kernels
 from mmapio.errors import ArgumentError, ArgumentTypeError
-from mmapio.kernels import _columns, _layout
+from mmapio.kernels import _columns
+from mmapio.kernels.engine import pieces
 
 FLOATS = ["f2", "f4", "f8"]
 DTYPES = [
@@ -107,8 +108,8 @@ def check(a: NDArray[Any], **options: Any) -> None:
 @contextmanager
 def small_pieces(items: int, itemsize: int = 8) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_layout, "_DIRECT_BYTES", items * itemsize)
-        patch.setattr(_layout, "_COPIED_ITEMS", items)
+        patch.setattr(pieces, "_DIRECT_BYTES", items * itemsize)
+        patch.setattr(pieces, "_COPIED_ITEMS", items)
         yield
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import mmapio
 from mmapio import kernels
-from mmapio.kernels._jit import KERNELS
+from mmapio.kernels.engine.jit import KERNELS
 
 DTYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8")
 

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 import mmapio
 from mmapio import _os, atomics
 from mmapio.errors import ArgumentError, ReadOnlyError
-from mmapio.kernels import _behind, touch
+from mmapio.kernels import touch
+from mmapio.kernels.engine import read_ahead
 from mmapio.kernels.touch import touch_pages
 
 PAGE = _os.PAGE_SIZE
@@ -128,7 +129,7 @@ def test_cold_files_are_read_in(
     fd = os.open(path, os.O_RDONLY)
     os.fsync(fd)
     for far in (0, 1 << 60):  # to leave reading ahead to the system, and to do it
-        monkeypatch.setattr(_behind, "_FAR_BYTES", far)
+        monkeypatch.setattr(read_ahead, "_FAR_BYTES", far)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         a = np.memmap(path, "u1", "r+")
         assert touch_pages(a, write=write) == size // PAGE

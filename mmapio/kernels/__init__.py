@@ -111,7 +111,7 @@ def compile_all(progress: Callable[[int, int], object] | None = None) -> int:
     """
     for module in sorted(set(_HOMES.values())):
         importlib.import_module(f".{module}", __name__)
-    jit = importlib.import_module("._jit", __name__)
+    jit = importlib.import_module(".engine.jit", __name__)
     return int(jit.compile_all(progress))
 
 

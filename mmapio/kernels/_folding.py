@@ -20,7 +20,7 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from mmapio.kernels._jit import jit, piece_type
+from mmapio.kernels.engine.jit import jit, piece_type
 
 __all__ = ["can_fold", "crc32"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from mmapio.kernels._jit import inside
+from mmapio.kernels.engine.jit import inside
 
 __all__ = ["equal_key", "is_nan_key", "key_of", "value_of"]
 

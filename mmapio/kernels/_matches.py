@@ -9,8 +9,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mmapio.kernels._jit import inside, jit, part, piece_type
-from mmapio.kernels._vectors import SHORT_AT_ONCE, are_bytes, count_bytes
+from mmapio.kernels.engine.jit import inside, jit, part, piece_type
+from mmapio.kernels.engine.vectors import SHORT_AT_ONCE, are_bytes, count_bytes
 
 __all__ = [
     "all_matches",

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from mmapio.kernels._jit import part
+from mmapio.kernels.engine.jit import part
 
 __all__ = ["NO_RECORDS", "RECORDS"]
 

@@ -14,7 +14,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from mmapio.kernels._jit import jit, part
+from mmapio.kernels.engine.jit import jit, part
 
 __all__ = ["move_rows", "normalize"]
 

@@ -12,7 +12,6 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mmapio.kernels._jit import jit, part, piece_type
 from mmapio.kernels._sums import (
     BLOCK,
     REASSOCIATE,
@@ -23,6 +22,7 @@ from mmapio.kernels._sums import (
     two_sum,
 )
 from mmapio.kernels.bytescan import add_bytes, byte_tables
+from mmapio.kernels.engine.jit import jit, part, piece_type
 
 __all__ = ["State", "scan_floats", "scan_ints", "state_of"]
 

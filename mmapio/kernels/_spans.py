@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from mmapio._validation import as_integer
 from mmapio.errors import ArgumentError
-from mmapio.kernels._behind import Window
-from mmapio.kernels._pool import run_chunks, thread_count
+from mmapio.kernels.engine.read_ahead import Window
+from mmapio.kernels.engine.threads import run_chunks, thread_count
 
 __all__ = ["Pace", "Spans", "cut", "scan"]
 

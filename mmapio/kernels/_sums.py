@@ -14,8 +14,8 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from mmapio.kernels._jit import inside, jit, part, piece_type
-from mmapio.kernels._vectors import (
+from mmapio.kernels.engine.jit import inside, jit, part, piece_type
+from mmapio.kernels.engine.vectors import (
     FLOATS_AT_ONCE,
     SHORT_AT_ONCE,
     add_bytes,

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmapio.kernels._bins import Bins, Number, bins_for
-from mmapio.kernels._layout import Pieces
 from mmapio.kernels._scan import State, scan_floats, scan_ints, state_of
 from mmapio.kernels._sums import rounded_sum, variance
+from mmapio.kernels.engine.pieces import Pieces
 
 __all__ = ["Rows", "Worker", "worker_for"]
 

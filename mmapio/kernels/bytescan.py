@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from mmapio.errors import ArgumentTypeError
 from mmapio.guard.lost_memory import noticing
-from mmapio.kernels._jit import jit, part, piece_type
-from mmapio.kernels._layout import Pieces, plain
-from mmapio.kernels._pool import run_workers
+from mmapio.kernels.engine.jit import jit, part, piece_type
+from mmapio.kernels.engine.pieces import Pieces, plain
+from mmapio.kernels.engine.threads import run_workers
 
 __all__ = ["add_bytes", "byte_counts", "byte_tables", "pattern_counts"]
 

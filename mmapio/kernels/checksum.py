@@ -10,8 +10,7 @@ import numpy as np
 from mmapio.errors import ArgumentTypeError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels._folding import crc32
-from mmapio.kernels._layout import Pieces, plain
-from mmapio.kernels._visits import map_pieces
+from mmapio.kernels.engine.pieces import Pieces, map_pieces, plain
 
 __all__ = ["checksum"]
 

@@ -23,10 +23,9 @@ from mmapio.kernels._extremes import (
     piece_extremes,
     where_extremes,
 )
-from mmapio.kernels._inside import item_type, row_of, unordered_row_of
-from mmapio.kernels._jit import inside
-from mmapio.kernels._layout import numbers, pieces_of
-from mmapio.kernels._visits import map_pieces
+from mmapio.kernels.engine.jit import inside
+from mmapio.kernels.engine.overloads import item_type, row_of, unordered_row_of
+from mmapio.kernels.engine.pieces import map_pieces, numbers, pieces_of
 
 __all__ = ["argmax", "argmin", "max", "min", "minmax"]
 

@@ -16,9 +16,6 @@ from numpy.typing import NDArray
 
 from mmapio.errors import ArgumentError, ArgumentTypeError
 from mmapio.guard.lost_memory import noticing
-from mmapio.kernels._inside import check_bytes, item_type, pattern_of, row_of, unordered_row_of
-from mmapio.kernels._jit import inside
-from mmapio.kernels._layout import Pieces, numbers, pieces_of
 from mmapio.kernels._matches import (
     all_matches,
     border_table,
@@ -32,7 +29,15 @@ from mmapio.kernels._matches import (
     pattern_matches,
     positions,
 )
-from mmapio.kernels._visits import map_pieces, visit_pieces
+from mmapio.kernels.engine.jit import inside
+from mmapio.kernels.engine.overloads import (
+    check_bytes,
+    item_type,
+    pattern_of,
+    row_of,
+    unordered_row_of,
+)
+from mmapio.kernels.engine.pieces import Pieces, map_pieces, numbers, pieces_of, visit_pieces
 
 __all__ = ["count", "count_nonzero", "find", "find_all"]
 

@@ -17,11 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from mmapio.errors import ArgumentError, ArgumentTypeError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels._extremes import combined, piece_extremes
-from mmapio.kernels._jit import jit, part, piece_type
-from mmapio.kernels._layout import Pieces, numbers, pieces_of
-from mmapio.kernels._pool import run_workers
-from mmapio.kernels._visits import map_pieces
 from mmapio.kernels.bytescan import pattern_counts
+from mmapio.kernels.engine.jit import jit, part, piece_type
+from mmapio.kernels.engine.pieces import Pieces, map_pieces, numbers, pieces_of
+from mmapio.kernels.engine.threads import run_workers
 
 __all__ = ["histogram"]
 

@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels._columns import by_columns, column_means, column_sums, column_variances
-from mmapio.kernels._inside import item_type, unordered_row_of
-from mmapio.kernels._jit import inside
-from mmapio.kernels._layout import numbers, pieces_of, plain
 from mmapio.kernels._sums import (
     add_moments,
     compensated_sum,
@@ -30,7 +27,9 @@ from mmapio.kernels._sums import (
     split_sum,
     variance,
 )
-from mmapio.kernels._visits import map_pieces, visit_pieces
+from mmapio.kernels.engine.jit import inside
+from mmapio.kernels.engine.overloads import item_type, unordered_row_of
+from mmapio.kernels.engine.pieces import map_pieces, numbers, pieces_of, plain, visit_pieces
 
 __all__ = ["mean", "sum", "var"]
 

@@ -16,9 +16,9 @@ from mmapio.atomics._rules import check_dtype, misaligned
 from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels._indices import Numbers, as_numbers, outside
-from mmapio.kernels._jit import jit, piece_type
-from mmapio.kernels._layout import plain
-from mmapio.kernels._pool import run_chunks
+from mmapio.kernels.engine.jit import jit, piece_type
+from mmapio.kernels.engine.pieces import plain
+from mmapio.kernels.engine.threads import run_chunks
 from mmapio.kernels.extremes import minmax
 
 __all__ = ["scatter_add"]

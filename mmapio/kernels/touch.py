@@ -15,9 +15,9 @@ from mmapio import _os, atomics
 from mmapio._os import Advice
 from mmapio.errors import ReadOnlyError
 from mmapio.guard.lost_memory import noticing
-from mmapio.kernels._behind import Window
-from mmapio.kernels._jit import jit, part
-from mmapio.kernels._pool import run_chunks, thread_count
+from mmapio.kernels.engine.jit import jit, part
+from mmapio.kernels.engine.read_ahead import Window
+from mmapio.kernels.engine.threads import run_chunks, thread_count
 from mmapio.pagecache.memory_hints import hint, is_resident, memory_of
 
 __all__ = ["touch_pages"]

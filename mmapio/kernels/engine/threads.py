@@ -20,7 +20,7 @@ from typing import TypeVar
 from mmapio import _forking
 from mmapio._extras import require
 from mmapio.errors import ArgumentError
-from mmapio.kernels._cpus import usable_cpus
+from mmapio.kernels.engine.cpus import usable_cpus
 
 __all__ = ["run_chunks", "run_workers", "thread_count"]
 
@@ -54,7 +54,7 @@ def thread_count(threads: int | None = None) -> int:
 
     Examples
     --------
-    >>> from mmapio.kernels._pool import thread_count
+    >>> from mmapio.kernels.engine.threads import thread_count
     >>> thread_count(3)
     3
     """
@@ -103,7 +103,7 @@ def run_chunks(
 
     Examples
     --------
-    >>> from mmapio.kernels._pool import run_chunks
+    >>> from mmapio.kernels.engine.threads import run_chunks
     >>> squares = [0] * 4
     >>> run_chunks(4, lambda chunk, worker: squares.__setitem__(chunk, chunk**2), threads=2)
     >>> squares
@@ -147,7 +147,7 @@ def run_workers(
 
     Examples
     --------
-    >>> from mmapio.kernels._pool import run_workers
+    >>> from mmapio.kernels.engine.threads import run_workers
     >>> lists = run_workers(4, list, list.append, threads=2)
     >>> sorted(sum(lists, []))
     [0, 1, 2, 3]

@@ -63,7 +63,7 @@ class Window:
     Examples
     --------
     >>> import numpy as np
-    >>> from mmapio.kernels._behind import Window
+    >>> from mmapio.kernels.engine.read_ahead import Window
     >>> a = np.arange(10)
     >>> window = Window(a)
     >>> with window.passing(2, 5):

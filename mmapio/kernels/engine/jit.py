@@ -81,7 +81,7 @@ def jit(
 
     Examples
     --------
-    >>> from mmapio.kernels._jit import jit
+    >>> from mmapio.kernels.engine.jit import jit
     >>> @jit(lambda: [], cache=False)
     ... def twice(x: int) -> int:
     ...     return 2 * x
@@ -115,7 +115,7 @@ def uninterrupted(compile_: Callable[P, R]) -> Callable[P, R]:
 
     Examples
     --------
-    >>> from mmapio.kernels._jit import uninterrupted
+    >>> from mmapio.kernels.engine.jit import uninterrupted
     >>> uninterrupted(len)("abc")
     3
     """
@@ -154,7 +154,7 @@ def part(**options: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
     Examples
     --------
-    >>> from mmapio.kernels._jit import part
+    >>> from mmapio.kernels.engine.jit import part
     >>> @part()
     ... def half(x: float) -> float:
     ...     return x / 2
@@ -186,7 +186,7 @@ def inside(
 
     Examples
     --------
-    >>> from mmapio.kernels._jit import inside, jit
+    >>> from mmapio.kernels.engine.jit import inside, jit
     >>> def double(x):
     ...     raise NotImplementedError
     >>> @inside(double)
@@ -215,7 +215,7 @@ def piece_type(dtype: str) -> Any:
 
     Examples
     --------
-    >>> from mmapio.kernels._jit import piece_type
+    >>> from mmapio.kernels.engine.jit import piece_type
     >>> piece_type("f4").dtype, piece_type("f4").mutable
     (float32, False)
     """
@@ -242,7 +242,7 @@ def compile_all(progress: Progress | None = None) -> int:
 
     Examples
     --------
-    >>> from mmapio.kernels._jit import compile_all
+    >>> from mmapio.kernels.engine.jit import compile_all
     >>> compile_all() > 0
     True
     """

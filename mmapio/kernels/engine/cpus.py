@@ -23,7 +23,7 @@ def usable_cpus() -> int:
 
     Examples
     --------
-    >>> from mmapio.kernels._cpus import usable_cpus
+    >>> from mmapio.kernels.engine.cpus import usable_cpus
     >>> usable_cpus() >= 1
     True
     """

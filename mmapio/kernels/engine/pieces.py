@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmapio.errors import ArgumentTypeError
+from mmapio.kernels.engine.threads import run_workers
 
-__all__ = ["Pieces", "numbers", "pieces_of", "plain"]
+__all__ = ["Pieces", "map_pieces", "numbers", "pieces_of", "plain", "visit_pieces"]
+
+R = TypeVar("R")
 
 _DIRECT_BYTES = 4 << 20
 _COPIED_ITEMS = 1 << 16
@@ -40,7 +43,7 @@ class Pieces:
     Examples
     --------
     >>> import numpy as np
-    >>> from mmapio.kernels._layout import Pieces
+    >>> from mmapio.kernels.engine.pieces import Pieces
     >>> pieces = Pieces(np.arange(6, dtype=">i4").reshape(2, 3).T)
     >>> len(pieces), pieces.take(0, pieces.buffer())
     (1, array([0, 1, 2, 3, 4, 5], dtype=int32))
@@ -159,3 +162,36 @@ def _cut(shape: tuple[int, ...], items: int) -> tuple[int, int]:
             return axis, max(1, items // inner)
         inner *= shape[axis]
     return 0, max(1, items // max(1, inner))
+
+
+def visit_pieces(
+    visit: Callable[[int, NDArray[Any]], object],
+    pieces: Pieces,
+    threads: int | None = None,
+    progress: bool = False,
+) -> None:
+    """Call `visit` with the number of each piece, and with the piece."""
+    run_workers(
+        len(pieces),
+        pieces.buffer,
+        lambda buffer, number: visit(number, pieces.take(number, buffer)),
+        threads=threads,
+        progress=progress,
+        nbytes=pieces.nbytes,
+    )
+
+
+def map_pieces(
+    kernel: Callable[[NDArray[Any]], R],
+    pieces: Pieces,
+    threads: int | None = None,
+    progress: bool = False,
+) -> list[R]:
+    """Return what a kernel says of each piece, in their order, whichever thread got which."""
+    results: list[R | None] = [None] * len(pieces)
+
+    def visit(number: int, piece: NDArray[Any]) -> None:
+        results[number] = kernel(piece)
+
+    visit_pieces(visit, pieces, threads, progress)
+    return cast("list[R]", results)

@@ -9,7 +9,7 @@ import numpy as np
 from numba import types
 
 from mmapio.errors import ArgumentError, ArgumentTypeError
-from mmapio.kernels._jit import inside
+from mmapio.kernels.engine.jit import inside
 
 __all__ = ["check_bytes", "item_type", "pattern_of", "row_of", "unordered_row_of"]
 
