@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as numpy_format
 
-from ._merge import merge
 from .files.inspection import is_npy
+from .kernels.statistics.merging import merge
 from .mapping import MappedFile
 from .opening import open as open_array
 

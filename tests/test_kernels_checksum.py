@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mmapio import kernels
 from mmapio.errors import ArgumentTypeError
-from mmapio.kernels import _folding
+from mmapio.kernels import _crc32
 from mmapio.kernels.engine import pieces
 from mmapio.kernels.engine.jit import KERNELS
 
@@ -61,7 +61,7 @@ def test_long_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
     a = random_bytes((9 << 20) + 5)
     for threads in (1, 2, 3, 4):
         check(a, threads=threads)
-    monkeypatch.setattr(_folding, "can_fold", lambda: False)
+    monkeypatch.setattr(_crc32, "can_fold", lambda: False)
     check(a)
 
 
@@ -71,15 +71,15 @@ def test_without_the_instruction(run_python: Callable[..., str]) -> None:
         import zlib
         import numpy as np
         from mmapio import kernels
-        from mmapio.kernels import _folding
+        from mmapio.kernels import _crc32
         a = np.arange(10_000)
-        print(_folding.can_fold(), kernels.checksum(a) == zlib.crc32(a))
+        print(_crc32.can_fold(), kernels.checksum(a) == zlib.crc32(a))
     """
     assert run_python(code, NUMBA_CPU_NAME="generic") == "False True\n"
 
 
 def test_the_instruction_is_used_where_there_is_one() -> None:
-    if not _folding.can_fold():
+    if not _crc32.can_fold():
         pytest.skip("this processor does not multiply without carries, as x86 does")
     check(random_bytes(1 << 16))
     (kernel,) = (k.dispatcher for k in KERNELS if k.dispatcher.__name__ == "_fold_blocks")

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from mmapio import kernels
 from mmapio.errors import ArgumentError, ArgumentTypeError
-from mmapio.kernels import _workers
 from mmapio.kernels.engine import pieces
+from mmapio.kernels.statistics import _describers
 
 DTYPES = [
     np.dtype(order + name)
@@ -277,7 +277,7 @@ def test_a_range_that_grows_all_the_time(dtype: str, order: str) -> None:
 
 
 def test_tables_are_emptied_before_they_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_workers, "_FULL", 1)
+    monkeypatch.setattr(_describers, "_FULL", 1)
     monkeypatch.setattr(pieces, "_DIRECT_BYTES", 1 << 12)
     a = sample(np.dtype("f8"), (50_000,))
     d = kernels.describe(a)

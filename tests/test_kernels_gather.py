@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 import mmapio
 from mmapio import _os
 from mmapio.errors import ArgumentError, ArgumentTypeError, OutOfBoundsError, ReadOnlyError
-from mmapio.kernels import _rows
-from mmapio.kernels.gather import gather, scatter
+from mmapio.kernels.rows import copying
+from mmapio.kernels.rows.gathering import gather, scatter
 
-module = importlib.import_module("mmapio.kernels.gather")  # the package may give that name away
+module = importlib.import_module(
+    "mmapio.kernels.rows.gathering"
+)  # the package may give that name away
 PAGE = _os.PAGE_SIZE
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux drops pages when asked to")
@@ -495,15 +497,15 @@ def test_only_rows_in_bounds_are_written() -> None:
     source, target = np.ones((9, 2)), np.zeros((9, 2))
     addresses = source.ctypes.data, target.ctypes.data
     none = np.zeros(0, np.int64)
-    _rows.move_rows(addresses[0], 16, none, addresses[1], 16, none, 1, 8, 3, 5, 16)
+    copying.move_rows(addresses[0], 16, none, addresses[1], 16, none, 1, 8, 3, 5, 16)
     assert target[:, 0].tolist() == [0, 0, 0, 1, 1, 0, 0, 0, 0]
-    _rows.move_rows(addresses[0], 16, none, addresses[1], 16, none, 6, 8, 0, 9, 16)
+    copying.move_rows(addresses[0], 16, none, addresses[1], 16, none, 6, 8, 0, 9, 16)
     assert target[:, 1].tolist() == [0, 0, 0, 1, 1, 0, 1, 1, 0]
 
 
 def test_numbers_are_checked_before_they_are_used() -> None:
     numbers = np.empty(3, np.int64)
-    assert _rows.normalize(np.array([0, -4, 3]), 4, numbers) == 3
+    assert copying.normalize(np.array([0, -4, 3]), 4, numbers) == 3
     assert numbers.tolist() == [0, 0, 3]
-    assert _rows.normalize(np.array([0, 4, 3]), 4, numbers) == 1
-    assert _rows.normalize(np.array([-5, 4, 3]), 4, numbers) == 0
+    assert copying.normalize(np.array([0, 4, 3]), 4, numbers) == 1
+    assert copying.normalize(np.array([-5, 4, 3]), 4, numbers) == 0

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from mmapio import kernels
 from mmapio.errors import ArgumentError, ArgumentTypeError
-from mmapio.kernels import histogram
 from mmapio.kernels.engine import pieces
+from mmapio.kernels.statistics import histograms
 
 DTYPES = [
     np.dtype(order + name)
@@ -222,8 +222,7 @@ def test_threads_do_not_change_the_answer(dtype: str, monkeypatch: pytest.Monkey
 
 
 def test_tables_are_emptied_before_they_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    home = __import__("sys").modules["mmapio.kernels.histogram"]
-    monkeypatch.setattr(home, "_FULL", 1)
+    monkeypatch.setattr(histograms, "_FULL", 1)
     monkeypatch.setattr(pieces, "_DIRECT_BYTES", 1 << 12)
     check(sample(np.dtype("f8"), 1, (20_000,)), 10, None)
 
@@ -264,7 +263,3 @@ def test_bins_of_wrong_types(bins: Any) -> None:
 def test_what_is_no_real_number_is_refused(dtype: str) -> None:
     with pytest.raises(ArgumentTypeError, match="histogram needs"):
         kernels.histogram(np.zeros(3, dtype))
-
-
-def test_the_function_outlives_the_import_of_its_module() -> None:
-    assert callable(histogram)

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 import mmapio
 from mmapio import _os
 from mmapio.errors import ArgumentError
-from mmapio.kernels import _spans
+from mmapio.kernels.chunks import spans
+from mmapio.kernels.chunks.map_reduce import map_chunks, reduce_chunks
 from mmapio.kernels.engine import read_ahead
 from mmapio.kernels.engine.read_ahead import Window
-from mmapio.kernels.reduce import map_chunks, reduce_chunks
 from mmapio.pagecache import memory_hints
 
 pytestmark = pytest.mark.skipif(
@@ -258,7 +258,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
     return given
 
 
-def spans(size: int, step: int) -> Iterator[tuple[int, int]]:
+def ranges_of(size: int, step: int) -> Iterator[tuple[int, int]]:
     return ((start, min(start + step, size)) for start in range(0, size, step))
 
 
@@ -271,7 +271,7 @@ def test_a_window_releases_each_byte_that_it_passed(
     """In pairs: of two threads the second one is done first."""
     a = mapped(path, "u1")[1:-1]
     window = Window(a)
-    ranges = list(spans(a.size, step))
+    ranges = list(ranges_of(a.size, step))
     if order == "in pairs":
         ranges = [ranges[i] for i in sorted(range(len(ranges)), key=lambda i: (i // 2, -i))]
     for start, stop in ranges:
@@ -351,7 +351,7 @@ def test_rows_that_do_not(turn: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
 
 
 def test_every_way_gives_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_spans, "_SPAN_BYTES", MIB)
+    monkeypatch.setattr(spans, "_SPAN_BYTES", MIB)
     a = mapped(path, "f8")[:MIB]
     found = {
         reduce_chunks(a, total, add, 0.0, chunk=1000, threads=threads, drop_behind=drop)

@@ -326,7 +326,7 @@ def test_cpus_are_looked_up_once_a_second(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(
-    ("groups", "files", "cpus"),
+    ("groups", "files", "count"),
     [
         ("0::/\n", {"cpu.max": "150000 100000\n"}, 2),
         ("0::/a/b\n", {"a/cpu.max": "100000 100000\n", "a/b/cpu.max": "max 100000\n"}, 1),
@@ -339,7 +339,7 @@ def test_cpus_are_looked_up_once_a_second(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_quota_limits_the_cpus(
     groups: str,
     files: dict[str, str],
-    cpus: int,
+    count: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -353,7 +353,7 @@ def test_a_quota_limits_the_cpus(
     monkeypatch.setattr(cpus, "_GROUPS", tmp_path)
     monkeypatch.setattr(cpus, "_OWN_GROUPS", own)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    assert cpus.usable_cpus() == cpus
+    assert cpus.usable_cpus() == count
     monkeypatch.setattr(cpus, "_OWN_GROUPS", tmp_path / "missing")
     assert cpus.usable_cpus() == 8
 

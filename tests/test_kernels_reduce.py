@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 import mmapio
 from mmapio.errors import ArgumentError, ArgumentTypeError, KernelError, ReadOnlyError
-from mmapio.kernels import _compose, _spans
-from mmapio.kernels.reduce import map_chunks, reduce_chunks
+from mmapio.kernels.chunks import compiling, spans
+from mmapio.kernels.chunks.map_reduce import map_chunks, reduce_chunks
 
 njit = functools.partial(numba.njit, nogil=True)
 
@@ -95,8 +95,8 @@ def halves(chunk: Any) -> Any:
 @pytest.fixture(autouse=True)
 def many_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut small arrays into many spans, and hand them to the pool."""
-    monkeypatch.setattr(_spans, "_SPAN_BYTES", 64)
-    monkeypatch.setattr(_spans, "_FEW_SPANS", 0)
+    monkeypatch.setattr(spans, "_SPAN_BYTES", 64)
+    monkeypatch.setattr(spans, "_FEW_SPANS", 0)
 
 
 @pytest.fixture(params=["alone", 1, 2, 4])
@@ -105,8 +105,8 @@ def threads(
 ) -> int:
     """Return a number of threads; alone, one does all spans in two calls."""
     if request.param == "alone":
-        monkeypatch.setattr(_spans, "_FEW_SPANS", 1 << 60)
-        monkeypatch.setattr(_spans, "_SHORT_NS", 1 << 60)
+        monkeypatch.setattr(spans, "_FEW_SPANS", 1 << 60)
+        monkeypatch.setattr(spans, "_SHORT_NS", 1 << 60)
         return 1
     return int(request.param)
 
@@ -444,7 +444,7 @@ def whole(chunk: Any) -> Any:
 def test_records_are_never_cut(sizes: list[int], chunk: int, span: int, threads: int) -> None:
     text = "\n".join("x" * size for size in sizes)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_spans, "_SPAN_BYTES", span)
+        patch.setattr(spans, "_SPAN_BYTES", span)
         data = np.frombuffer(text.encode(), "u1")
         init = np.zeros(4, np.int64)
         found = reduce_chunks(data, whole, add, init, chunk=chunk, threads=threads, delimiter=b"\n")
@@ -791,7 +791,7 @@ def test_a_second_call_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     reduce_chunks(a, first, add, 0, chunk=3)
     out = np.empty(17)
     map_chunks(a, first, out, chunk=3)
-    monkeypatch.setattr(_compose, "compiled", None)
+    monkeypatch.setattr(compiling, "compiled", None)
     assert reduce_chunks(a[::-1].copy(), first, add, 7, chunk=5) == 7
     assert reduce_chunks(a[:7], first, add, 0) == 0
     map_chunks(a, first, out, chunk=3)
@@ -800,11 +800,11 @@ def test_a_second_call_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_compose, "_found", {})
-    monkeypatch.setattr(_compose, "_KEPT", 3)
+    monkeypatch.setattr(compiling, "_found", {})
+    monkeypatch.setattr(compiling, "_KEPT", 3)
     for number in range(7):
-        _compose.kept(number, (number,))
-    assert list(_compose._found.values()) == [(4,), (5,), (6,)]
+        compiling.kept(number, (number,))
+    assert list(compiling._found.values()) == [(4,), (5,), (6,)]
 
 
 def test_types_that_differ_are_compiled_apart() -> None:
@@ -850,7 +850,7 @@ def test_ctrl_c_stops_a_slow_scan_and_its_threads(
     code = f"""
         import signal, threading, time
         import numba, numpy as np
-        from mmapio.kernels.reduce import map_chunks, reduce_chunks
+        from mmapio.kernels.chunks.map_reduce import map_chunks, reduce_chunks
 
         @numba.njit
         def slow(chunk):
@@ -900,7 +900,7 @@ def test_a_failing_kernel_stops_the_others() -> None:
         return s
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_spans, "_PART_NS", 0)
+        patch.setattr(spans, "_PART_NS", 0)
         a = np.arange(20_000)
         with pytest.raises(ZeroDivisionError, match="three"):
             reduce_chunks(a, fails, add, 0.0, chunk=1, threads=3)
@@ -929,7 +929,7 @@ def test_the_result_does_not_depend_on_the_pace(
         ]
 
     expected = found()
-    monkeypatch.setattr(_spans, "_PART_NS", part_ns)
+    monkeypatch.setattr(spans, "_PART_NS", part_ns)
     assert found() == expected
     assert expected[2] == (500, 0, 998, True)
 

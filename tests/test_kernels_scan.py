@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 import mmapio
 from mmapio import kernels
 from mmapio.errors import ArgumentError, ArgumentTypeError
-from mmapio.kernels import _columns
 from mmapio.kernels.engine import pieces
+from mmapio.kernels.statistics import _columns
 
 FLOATS = ["f2", "f4", "f8"]
 DTYPES = [

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmapio import kernels
-from mmapio._merge import merge
+from mmapio.kernels.statistics.merging import merge
 
 EXACT = ("count", "nans", "infs", "zeros", "min", "max")
 ROUNDED = ("sum", "mean", "var", "std")

@@ -22,23 +22,21 @@ Examples
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from mmapio.kernels.extremes import argmax, argmin, max, min, minmax
-from mmapio.kernels.find import count, count_nonzero, find, find_all
-from mmapio.kernels.scan import mean, sum, var
+from mmapio.kernels.search import count, count_nonzero, find, find_all
+from mmapio.kernels.statistics.extremes import argmax, argmin, max, min, minmax
+from mmapio.kernels.statistics.sums import mean, sum, var
 
 if TYPE_CHECKING:
-    from mmapio.kernels.bytescan import byte_counts
-    from mmapio.kernels.checksum import checksum
-    from mmapio.kernels.describe import Description, describe
-    from mmapio.kernels.gather import gather, scatter
-    from mmapio.kernels.histogram import histogram
-    from mmapio.kernels.reduce import map_chunks, reduce_chunks
-    from mmapio.kernels.scatter_add import scatter_add
+    from mmapio.kernels.checksums import checksum
+    from mmapio.kernels.chunks.map_reduce import map_chunks, reduce_chunks
+    from mmapio.kernels.rows.adding import scatter_add
+    from mmapio.kernels.rows.gathering import gather, scatter
+    from mmapio.kernels.statistics.counts import byte_counts
+    from mmapio.kernels.statistics.description import Description, describe
+    from mmapio.kernels.statistics.histograms import histogram
     from mmapio.kernels.touch import touch_pages
 
 __all__ = [
@@ -71,16 +69,16 @@ __all__ = [
 # What users' kernels may call is there before numba looks for it; the rest when it is asked for,
 # for it takes longer to import than the first call of a function.
 _HOMES = {
-    "Description": "describe",
-    "byte_counts": "bytescan",
-    "checksum": "checksum",
-    "describe": "describe",
-    "gather": "gather",
-    "histogram": "histogram",
-    "map_chunks": "reduce",
-    "reduce_chunks": "reduce",
-    "scatter": "gather",
-    "scatter_add": "scatter_add",
+    "Description": "statistics.description",
+    "byte_counts": "statistics.counts",
+    "checksum": "checksums",
+    "describe": "statistics.description",
+    "gather": "rows.gathering",
+    "histogram": "statistics.histograms",
+    "map_chunks": "chunks.map_reduce",
+    "reduce_chunks": "chunks.map_reduce",
+    "scatter": "rows.gathering",
+    "scatter_add": "rows.adding",
     "touch_pages": "touch",
 }
 
@@ -125,14 +123,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """Keeps a function reachable whose module has its name, and is imported by itself."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        is_home = isinstance(value, ModuleType) and _HOMES.get(name) == name
-        super().__setattr__(name, getattr(value, name) if is_home else value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -16,8 +16,8 @@ from numba.core.registry import cpu_target
 from numpy.typing import NDArray
 
 from mmapio.errors import KernelError
-from mmapio.kernels._explain import explained, name_of, result_type, type_of
-from mmapio.kernels._records import NO_RECORDS, RECORDS
+from mmapio.kernels.chunks.messages import explained, name_of, result_type, type_of
+from mmapio.kernels.chunks.records import NO_RECORDS, RECORDS
 
 __all__ = [
     "Compiled",

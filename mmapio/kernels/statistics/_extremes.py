@@ -7,9 +7,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from mmapio.kernels._keys import equal_key, is_nan_key, key_of, value_of
-from mmapio.kernels._sums import FLOATS, INTEGERS
 from mmapio.kernels.engine.jit import jit, part, piece_type
+from mmapio.kernels.statistics._moments import FLOATS, INTEGERS
+from mmapio.kernels.statistics._order_keys import equal_key, is_nan_key, key_of, value_of
 
 __all__ = [
     "Where",

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmapio.errors import ArgumentTypeError
 from mmapio.guard.lost_memory import noticing
-from mmapio.kernels._folding import crc32
+from mmapio.kernels._crc32 import crc32
 from mmapio.kernels.engine.pieces import Pieces, map_pieces, plain
 
 __all__ = ["checksum"]

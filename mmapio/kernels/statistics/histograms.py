@@ -16,11 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from mmapio.errors import ArgumentError, ArgumentTypeError
 from mmapio.guard.lost_memory import noticing
-from mmapio.kernels._extremes import combined, piece_extremes
-from mmapio.kernels.bytescan import pattern_counts
 from mmapio.kernels.engine.jit import jit, part, piece_type
 from mmapio.kernels.engine.pieces import Pieces, map_pieces, numbers, pieces_of
 from mmapio.kernels.engine.threads import run_workers
+from mmapio.kernels.statistics._extremes import combined, piece_extremes
+from mmapio.kernels.statistics.counts import pattern_counts
 
 __all__ = ["histogram"]
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from mmapio.errors import ArgumentError
 from mmapio.guard.lost_memory import noticing
-from mmapio.kernels._bins import MAX_BINS, MIN_BINS, Number, bins_for
-from mmapio.kernels._workers import Rows, Worker, worker_for
-from mmapio.kernels.bytescan import pattern_counts
 from mmapio.kernels.engine.pieces import Pieces, numbers
 from mmapio.kernels.engine.threads import run_workers
+from mmapio.kernels.statistics._bins import MAX_BINS, MIN_BINS, Number, bins_for
+from mmapio.kernels.statistics._describers import Rows, Worker, worker_for
+from mmapio.kernels.statistics.counts import pattern_counts
 
 __all__ = ["Description", "describe"]
 

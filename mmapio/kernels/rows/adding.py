@@ -15,11 +15,11 @@ from mmapio import atomics
 from mmapio.atomics._rules import check_dtype, misaligned
 from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
 from mmapio.guard.lost_memory import noticing
-from mmapio.kernels._indices import Numbers, as_numbers, outside
 from mmapio.kernels.engine.jit import jit, piece_type
 from mmapio.kernels.engine.pieces import plain
 from mmapio.kernels.engine.threads import run_chunks
-from mmapio.kernels.extremes import minmax
+from mmapio.kernels.rows.indices import Numbers, as_numbers, outside
+from mmapio.kernels.statistics.extremes import minmax
 
 __all__ = ["scatter_add"]
 

@@ -14,10 +14,10 @@ from mmapio import _os
 from mmapio._extras import require
 from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
 from mmapio.guard.lost_memory import noticing
-from mmapio.kernels._indices import Numbers, row_numbers
-from mmapio.kernels._rows import move_rows
 from mmapio.kernels.engine.pieces import plain
 from mmapio.kernels.engine.threads import run_chunks, thread_count
+from mmapio.kernels.rows.copying import move_rows
+from mmapio.kernels.rows.indices import Numbers, row_numbers
 from mmapio.pagecache.memory_hints import is_resident, prefetch
 
 __all__ = ["gather", "scatter"]

@@ -12,7 +12,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mmapio.kernels._sums import (
+from mmapio.kernels.engine.jit import jit, part, piece_type
+from mmapio.kernels.statistics._moments import (
     BLOCK,
     REASSOCIATE,
     float_sum,
@@ -21,8 +22,7 @@ from mmapio.kernels._sums import (
     squared_deviations,
     two_sum,
 )
-from mmapio.kernels.bytescan import add_bytes, byte_tables
-from mmapio.kernels.engine.jit import jit, part, piece_type
+from mmapio.kernels.statistics.counts import add_bytes, byte_tables
 
 __all__ = ["State", "scan_floats", "scan_ints", "state_of"]
 

@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 from mmapio.errors import ArgumentError
 from mmapio.guard.lost_memory import noticing
-from mmapio.kernels._columns import by_columns, column_extremes
-from mmapio.kernels._extremes import (
+from mmapio.kernels.engine.jit import inside
+from mmapio.kernels.engine.overloads import item_type, row_of, unordered_row_of
+from mmapio.kernels.engine.pieces import map_pieces, numbers, pieces_of
+from mmapio.kernels.statistics._columns import by_columns, column_extremes
+from mmapio.kernels.statistics._extremes import (
     combined,
     find_extremes,
     first,
@@ -23,9 +26,6 @@ from mmapio.kernels._extremes import (
     piece_extremes,
     where_extremes,
 )
-from mmapio.kernels.engine.jit import inside
-from mmapio.kernels.engine.overloads import item_type, row_of, unordered_row_of
-from mmapio.kernels.engine.pieces import map_pieces, numbers, pieces_of
 
 __all__ = ["argmax", "argmin", "max", "min", "minmax"]
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmapio.kernels._bins import Bins, Number, bins_for
-from mmapio.kernels._scan import State, scan_floats, scan_ints, state_of
-from mmapio.kernels._sums import rounded_sum, variance
 from mmapio.kernels.engine.pieces import Pieces
+from mmapio.kernels.statistics._bins import Bins, Number, bins_for
+from mmapio.kernels.statistics._moments import rounded_sum, variance
+from mmapio.kernels.statistics._one_pass import State, scan_floats, scan_ints, state_of
 
 __all__ = ["Rows", "Worker", "worker_for"]
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from mmapio.errors import ArgumentError, ArgumentTypeError, KernelError, ReadOnlyError
 from mmapio.guard.lost_memory import noticing
-from mmapio.kernels._compose import Args, Compiled, owned, reduction
-from mmapio.kernels._explain import name_of
-from mmapio.kernels._spans import Pace, Spans, cut, scan
-from mmapio.kernels._store import MisfitError, mapping
+from mmapio.kernels.chunks.compiling import Args, Compiled, owned, reduction
+from mmapio.kernels.chunks.messages import name_of
+from mmapio.kernels.chunks.spans import Pace, Spans, cut, scan
+from mmapio.kernels.chunks.storing import MisfitError, mapping
 from mmapio.kernels.engine.pieces import plain
 from mmapio.kernels.engine.read_ahead import Window
 

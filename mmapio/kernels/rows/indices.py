@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mmapio._validation import LARGEST
 from mmapio.errors import ArgumentError, ArgumentTypeError, OutOfBoundsError
-from mmapio.kernels._rows import normalize
+from mmapio.kernels.rows.copying import normalize
 
 __all__ = ["Numbers", "as_numbers", "outside", "row_numbers"]
 

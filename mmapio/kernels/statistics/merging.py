@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from .kernels import Description
+    from .description import Description
 
 __all__ = ["merge"]
 
@@ -35,7 +35,7 @@ def merge(parts: Sequence[Description], bins: int) -> Description:
     Examples
     --------
     >>> from mmapio import kernels
-    >>> from mmapio._merge import merge
+    >>> from mmapio.kernels.statistics.merging import merge
     >>> parts = [kernels.describe(values, bins=4) for values in ([1, 2, 3], [100])]
     >>> whole = merge(parts, bins=4)
     >>> whole.mean, whole.counts

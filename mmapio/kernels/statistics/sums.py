@@ -14,8 +14,16 @@ from numba import types
 from numpy.typing import NDArray
 
 from mmapio.guard.lost_memory import noticing
-from mmapio.kernels._columns import by_columns, column_means, column_sums, column_variances
-from mmapio.kernels._sums import (
+from mmapio.kernels.engine.jit import inside
+from mmapio.kernels.engine.overloads import item_type, unordered_row_of
+from mmapio.kernels.engine.pieces import map_pieces, numbers, pieces_of, plain, visit_pieces
+from mmapio.kernels.statistics._columns import (
+    by_columns,
+    column_means,
+    column_sums,
+    column_variances,
+)
+from mmapio.kernels.statistics._moments import (
     add_moments,
     compensated_sum,
     exact_sum,
@@ -27,9 +35,6 @@ from mmapio.kernels._sums import (
     split_sum,
     variance,
 )
-from mmapio.kernels.engine.jit import inside
-from mmapio.kernels.engine.overloads import item_type, unordered_row_of
-from mmapio.kernels.engine.pieces import map_pieces, numbers, pieces_of, plain, visit_pieces
 
 __all__ = ["mean", "sum", "var"]
 

@@ -11,8 +11,16 @@ from numba.np.numpy_support import as_dtype
 from numpy.typing import NDArray
 
 from mmapio.errors import KernelError
-from mmapio.kernels._compose import Args, Compiled, call_types, compiled, kept, kind_of, kinds_of
-from mmapio.kernels._explain import name_of, type_of
+from mmapio.kernels.chunks.compiling import (
+    Args,
+    Compiled,
+    call_types,
+    compiled,
+    kept,
+    kind_of,
+    kinds_of,
+)
+from mmapio.kernels.chunks.messages import name_of, type_of
 from mmapio.kernels.engine.jit import part
 
 __all__ = ["MisfitError", "mapping"]

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmapio.errors import ArgumentError
-from mmapio.kernels._sums import FLOATS, INTEGERS, leading, two_sum
 from mmapio.kernels.engine.jit import jit, piece_type
 from mmapio.kernels.engine.pieces import Pieces, pieces_of, visit_pieces
+from mmapio.kernels.statistics._moments import FLOATS, INTEGERS, leading, two_sum
 
 __all__ = ["by_columns", "column_extremes", "column_means", "column_sums", "column_variances"]
 

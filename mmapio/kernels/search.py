@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mmapio.errors import ArgumentError, ArgumentTypeError
 from mmapio.guard.lost_memory import noticing
-from mmapio.kernels._matches import (
+from mmapio.kernels._search import (
     all_matches,
     border_table,
     borders,

@@ -1,0 +1,1 @@
+"""Functions of the user, compiled and run over the chunks of an array."""

@@ -1,0 +1,1 @@
+"""Rows of an array by their numbers: read, written and added to."""

@@ -1,0 +1,1 @@
+"""Statistics of arrays: sums, moments, extremes, histograms, and all of them in one pass."""
