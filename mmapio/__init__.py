@@ -14,7 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .array import MappedArray
+from .arrays.mapped_array import MappedArray
+from .arrays.opening import anonymous, create, memmap, open
 from .durability.policy import FlushPolicy
 from .errors import (
     AccessError,
@@ -39,21 +40,20 @@ from .errors import (
     ReplacedError,
     UnsupportedError,
 )
-from .mapping import MappedFile
-from .opening import anonymous, create, memmap, open
+from .mapping.mapped_file import MappedFile
 
 if TYPE_CHECKING:
     from . import aio, atomics, kernels
+    from .arrays.growable_array import GrowableArray
     from .files.watch import Change, Watch
     from .files.whole_files import copy, delete, save
-    from .generation import Generation
-    from .growable import GrowableArray
+    from .mapping.reader import MappedReader
+    from .mapping.segment import Segment
     from .pagecache.residency import Residency
-    from .reader import MappedReader
-    from .ring import RingBuffer
-    from .segment import Segment
-    from .seqlock import SeqLock
-    from .sharded import ShardedCounter
+    from .sharing.generation import Generation
+    from .sharing.ring_buffer import RingBuffer
+    from .sharing.seqlock import SeqLock
+    from .sharing.sharded_counter import ShardedCounter
 
 __version__ = "0.1.0"
 
@@ -109,14 +109,14 @@ __all__ = [
 _MODULES = {"aio", "atomics", "kernels"}
 _NAMES = {
     "Change": "files.watch",
-    "Generation": "generation",
-    "GrowableArray": "growable",
-    "MappedReader": "reader",
+    "Generation": "sharing.generation",
+    "GrowableArray": "arrays.growable_array",
+    "MappedReader": "mapping.reader",
     "Residency": "pagecache.residency",
-    "RingBuffer": "ring",
-    "Segment": "segment",
-    "SeqLock": "seqlock",
-    "ShardedCounter": "sharded",
+    "RingBuffer": "sharing.ring_buffer",
+    "Segment": "mapping.segment",
+    "SeqLock": "sharing.seqlock",
+    "ShardedCounter": "sharing.sharded_counter",
     "Watch": "files.watch",
     "copy": "files.whole_files",
     "delete": "files.whole_files",

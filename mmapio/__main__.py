@@ -28,7 +28,7 @@ def main() -> int:
     try:
         for module in ("typer", "rich", "tqdm"):
             require(module, "cli")
-        from .cli import app
+        from .cli.app import app
 
         app(prog_name="mmapio")
     except MissingExtraError as error:

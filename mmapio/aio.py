@@ -17,15 +17,15 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
-from . import opening
 from ._extras import require
 from ._validation import as_bytes
-from ._watching import watch_content
-from .array import MappedArray
+from .arrays import opening
+from .arrays.mapped_array import MappedArray
 from .errors import ArgumentTypeError
 from .files import whole_files
 from .files.watch import Change, Counter
-from .mapping import MappedFile
+from .mapping._watching import watch_content
+from .mapping.mapped_file import MappedFile
 from .modes import Access
 
 __all__ = ["Changes", "copy", "delete", "flush", "open", "watch", "write"]

@@ -227,7 +227,7 @@ def test_a_system_without_it_says_what_to_do_instead(
 def test_messages_name_the_other_platforms_too(
     path: Path, monkeypatch: pytest.MonkeyPatch, name: str, platform: str
 ) -> None:
-    monkeypatch.setattr("mmapio._pages.sys.platform", platform)
+    monkeypatch.setattr("mmapio.mapping.page_advice.sys.platform", platform)
     monkeypatch.setattr(_os, "smaps", lambda address, length: [])
     with pytest.raises(UnsupportedError, match=f"{name} takes no advice 'collapse'"):
         MappedFile.anonymous(PAGE).advise("collapse")
@@ -416,7 +416,7 @@ def test_prefetch_reads_in_and_maps_nothing(
     path: Path, monkeypatch: pytest.MonkeyPatch, at_once_bytes: int
 ) -> None:
     evicted(path)
-    monkeypatch.setattr("mmapio._pages._AT_ONCE_BYTES", at_once_bytes or PAGE)
+    monkeypatch.setattr("mmapio.mapping.page_advice._AT_ONCE_BYTES", at_once_bytes or PAGE)
     m = MappedFile.open(path)
     start, others = m.region.address, set(threading.enumerate())
     m.prefetch(1, 16 * PAGE - 1)
@@ -440,7 +440,7 @@ def test_prefetch_of_much_ends_with_the_mapping(
         assert go_on.wait(20)
 
     monkeypatch.setattr(_os, "prefetch", slow)
-    monkeypatch.setattr("mmapio._pages._AT_ONCE_BYTES", PAGE)
+    monkeypatch.setattr("mmapio.mapping.page_advice._AT_ONCE_BYTES", PAGE)
     before = set(os.listdir("/proc/self/fd"))
     for ending in ("close", "del"):
         m = MappedFile.open(path)
@@ -469,8 +469,8 @@ def test_a_prefetch_that_gets_no_thread_begins_by_itself(
     asked: list[int] = []
     monkeypatch.setattr(_os, "PREFETCH_BYTES", PAGE)
     monkeypatch.setattr(_os, "prefetch", lambda fd, offset, length: asked.append(offset))
-    monkeypatch.setattr("mmapio._pages._AT_ONCE_BYTES", 2 * PAGE)
-    monkeypatch.setattr(f"mmapio._pages.{what}", refuse)
+    monkeypatch.setattr("mmapio.mapping.page_advice._AT_ONCE_BYTES", 2 * PAGE)
+    monkeypatch.setattr(f"mmapio.mapping.page_advice.{what}", refuse)
     before = os.listdir("/proc/self/fd") if sys.platform == "linux" else []
     MappedFile.open(path).prefetch()
     monkeypatch.undo()

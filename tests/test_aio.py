@@ -23,7 +23,7 @@ from mmapio.errors import (
     MissingFileError,
     OutOfBoundsError,
 )
-from mmapio.files.whole_files import whole_files
+from mmapio.files import whole_files
 
 
 @pytest.fixture

@@ -16,10 +16,11 @@ import pexpect
 import pytest
 
 import mmapio
-from mmapio import _filecache, _os
-from mmapio._polling import poll
+from mmapio import _os
+from mmapio.cli import page_cache
 from mmapio.errors import ArgumentError
 from mmapio.pagecache.residency import residency_of
+from mmapio.sharing.polling import poll
 
 pytestmark = pytest.mark.page_cache
 SIZE = 3_000_000
@@ -116,15 +117,15 @@ def test_cold_pages_stay_and_what_is_not_there_is_not_read(
 
 
 def test_ranges_in_memory_are_found(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pages = _filecache.np.array([0, 1, 1, 0, 1], "u1")
+    pages = page_cache.np.array([0, 1, 1, 0, 1], "u1")
     monkeypatch.setattr(_os, "resident", lambda *_: pages)
     page = _os.PAGE_SIZE
     with mmapio.MappedFile.open(path) as m:
-        found = list(_filecache._cached(m, 100 * page, 5 * page - 7))
+        found = list(page_cache._cached(m, 100 * page, 5 * page - 7))
     assert found == [(101 * page, 103 * page), (104 * page, 105 * page - 7)]
 
 
-@pytest.mark.parametrize("advice", [*_filecache._PASSING, "nonsense"])
+@pytest.mark.parametrize("advice", [*page_cache._PASSING, "nonsense"])
 def test_advice_that_would_not_last_is_refused(
     run_command: Callable[..., Any], path: Path, advice: str
 ) -> None:
@@ -133,12 +134,12 @@ def test_advice_that_would_not_last_is_refused(
     why = "got 'nonsense'" if advice == "nonsense" else "would end with this command"
     assert why in " ".join(re.sub("[│]", " ", found.err).split())
     with pytest.raises(ArgumentError, match=why):
-        _filecache.advise(path, advice)
+        page_cache.advise(path, advice)
 
 
 def test_all_advice_of_mappings_is_known(path: Path) -> None:
     known = {advice.name.lower() for advice in _os.Advice} - {"remove"}
-    assert known == {*_filecache.ADVICE, *_filecache._PASSING}
+    assert known == {*page_cache.ADVICE, *page_cache._PASSING}
 
 
 # Flush --------------------------------------------------------------------------------------------

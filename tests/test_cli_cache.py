@@ -18,7 +18,7 @@ import pytest
 
 import mmapio
 from mmapio import _os
-from mmapio._filecache import evict as evict_file
+from mmapio.cli.page_cache import evict as evict_file
 from mmapio.pagecache.residency import residency_of
 
 PAGE = _os.PAGE_SIZE

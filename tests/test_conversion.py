@@ -16,7 +16,6 @@ import pytest
 
 import mmapio
 from mmapio import _os
-from mmapio._polling import poll
 from mmapio.errors import (
     ArgumentError,
     DirectoryError,
@@ -27,6 +26,7 @@ from mmapio.errors import (
 )
 from mmapio.files import conversion
 from mmapio.files.conversion import to_npy, to_raw
+from mmapio.sharing.polling import poll
 
 RECORD = np.dtype([("at", ">f8", 3), ("name", "S5"), ("n", "<i2")], align=True)
 ARRAYS = {

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mmapio
-from mmapio import demo
 from mmapio.__main__ import main
+from mmapio.cli import demo
 
 PACKAGE = str(Path(mmapio.__file__).parents[1])
 
@@ -147,9 +147,9 @@ def test_a_process_that_fails_is_noticed(text: Path) -> None:
 
 
 def test_a_scan_that_is_wrong_is_noticed(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = mmapio.reports.scan(text)
+    wrong = mmapio.cli.file_scan.scan(text)
     wrong.counts[0] += 1
-    monkeypatch.setattr(demo.reports, "scan", lambda path: wrong)
+    monkeypatch.setattr(demo.file_scan, "scan", lambda path: wrong)
     assert not demo._scan_text(text).ok
 
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pagecache import skip_unless_told, unwritten
 
 import mmapio
-from mmapio import FlushPolicy, MappedFile, _durable, _os
+from mmapio import FlushPolicy, MappedFile, _os
 from mmapio.durability.background import flusher
 from mmapio.durability.write_ledger import Ledger
 from mmapio.errors import (
@@ -32,6 +32,7 @@ from mmapio.errors import (
     OutOfBoundsError,
     ReadOnlyError,
 )
+from mmapio.mapping import _durable
 
 PAGE = _os.PAGE_SIZE
 SIZE = 64 * PAGE

@@ -60,8 +60,8 @@ def test_waiting_ends_in_time(waiting):
 
 @pytest.mark.skipif(not _os.HAS_FUTEX, reason="this system has no futex between processes")
 def test_a_bump_wakes_and_does_not_wait_for_the_next_look(monkeypatch):
-    monkeypatch.setattr("mmapio._waiting.LONGEST_SLEEP_S", 60)
-    monkeypatch.setattr("mmapio.generation.LONGEST_SLEEP_S", 60)
+    monkeypatch.setattr("mmapio.sharing.waiting.LONGEST_SLEEP_S", 60)
+    monkeypatch.setattr("mmapio.sharing.generation.LONGEST_SLEEP_S", 60)
     generation = Generation.anonymous()
     seen: list[int] = []
     waiter = threading.Thread(target=lambda: seen.append(generation.wait_for_change(0)))

@@ -18,7 +18,7 @@ import pytest
 
 import mmapio
 from mmapio import GrowableArray, _os
-from mmapio._growing import GrowingHeader, is_whole
+from mmapio.arrays.growing_header import GrowingHeader, is_whole
 from mmapio.errors import (
     ArgumentError,
     ArgumentTypeError,

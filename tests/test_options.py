@@ -16,7 +16,7 @@ import pytest
 import mmapio
 from mmapio import MappedFile, _os
 from mmapio.errors import ArgumentError, FileError, InUseError, MappingLostError, UnsupportedError
-from mmapio.region import Region
+from mmapio.mapping.region import Region
 
 PAGE = _os.PAGE_SIZE
 SIZE = 16 * PAGE

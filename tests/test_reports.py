@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mmapio
-from mmapio import reports
+from mmapio.cli import file_scan
+from mmapio.cli.file_scan import BYTE_CLASSES, ArrayScan, BytesScan, FieldScan, plain, scan
 from mmapio.files.npy import MAGIC
-from mmapio.reports import BYTE_CLASSES, ArrayScan, BytesScan, FieldScan, plain, scan
 
 NUMBERS = ["?", *"bBhHiIqQefd", ">i2", ">u4", ">i8", ">f2", ">f4", ">f8"]
 
@@ -150,14 +150,14 @@ def test_an_array_in_many_blocks_is_described_as_a_whole(
     values = np.zeros(1000, [("a", "<f8"), ("b", "<i4", 2)])
     values["a"], values["b"] = some("f8", 1000), some("i4", (1000, 2))
     values["a"][:100] = np.nan
-    monkeypatch.setattr(reports, "_BLOCK_BYTES", 1000)
+    monkeypatch.setattr(file_scan, "_BLOCK_BYTES", 1000)
     a, b = scan_array(tmp_path / "a.npy", values).fields
     check(a, values["a"])
     check(b, values["b"])
 
 
 def test_progress_is_told_up_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reports, "_BLOCK_BYTES", 1000)
+    monkeypatch.setattr(file_scan, "_BLOCK_BYTES", 1000)
     np.save(tmp_path / "a.npy", np.zeros(300))
     told: list[tuple[int, int]] = []
     scan(tmp_path / "a.npy", progress=lambda done, total: told.append((done, total)))
@@ -221,7 +221,7 @@ def test_classes_are_those_of_ascii(name: str, members: bytes) -> None:
 
 
 def test_bytes_in_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reports, "_BLOCK_BYTES", 100)
+    monkeypatch.setattr(file_scan, "_BLOCK_BYTES", 100)
     content = bytes(range(256)) * 3
     assert scan_bytes(tmp_path / "bytes", content).counts.tolist() == [3] * 256
 

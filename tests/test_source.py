@@ -28,8 +28,8 @@ from mmapio.errors import (
     OutOfBoundsError,
     ReplacedError,
 )
-from mmapio.region import Region
-from mmapio.source import Source
+from mmapio.mapping.region import Region
+from mmapio.mapping.source import Source
 
 MODES = ["r", "r+", "c", "w+", "x+", "a+"]
 CREATING = ["w+", "x+", "a+"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import mmapio
-from mmapio._trees import files_under
+from mmapio.cli.file_trees import files_under
 
 links = pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
 

@@ -64,20 +64,20 @@ class Plant(NamedTuple):
 
 
 PLANTS = (
-    Plant("view", "_content.py", "view", "slices.View.time_view_1000_times", 1000),
-    Plant("open", "opening.py", "open", "open.OpenRaw.time_open(8388608)"),
+    Plant("view", "mapping/mapped_bytes.py", "view", "slices.View.time_view_1000_times", 1000),
+    Plant("open", "arrays/opening.py", "open", "open.OpenRaw.time_open(8388608)"),
     Plant(
         "flush",
-        "_durable.py",
+        "mapping/_durable.py",
         "flush",
         "flush.FlushOnePage.time_flush",
         # A disk is fast one moment and slow the next: what is a quarter now would not be one then.
         code=f"@__import__('mmapio.{LONGER}', fromlist='.').longer({SHARE})",
     ),
-    Plant("append", "growable.py", "append", "growth.Append.time_append(64)", 1000),
+    Plant("append", "arrays/growable_array.py", "append", "growth.Append.time_append(64)", 1000),
     Plant(
         "kernel",
-        "kernels/scan.py",
+        "kernels/statistics/sums.py",
         "_exact_sum",
         "scan.SumOfBytes.time_mmapio",
         # The same compiled code, over a quarter of the items once more.

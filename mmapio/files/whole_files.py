@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _os
-from .._losses import raise_if_lost
 from .._validation import Bytes, as_bytes, as_dtype
 from ..errors import file_error
+from ..guard import lost_memory
 from ..modes import Mode
 from .descriptors import as_path, open_file, set_size
 from .npy import encode_header
@@ -69,7 +69,7 @@ def save(path: Path, array: npt.ArrayLike) -> None:
         draft.write(header)
         for piece in _pieces(data.T if fortran else data):
             _write_piece(draft, piece)
-        raise_if_lost(data)
+        lost_memory.raise_if_lost(data)
 
 
 def _write_piece(draft: Draft, piece: Bytes) -> None:
@@ -79,7 +79,7 @@ def _write_piece(draft: Draft, piece: Bytes) -> None:
         # A system call says EFAULT where a read meets the guard: so read it all.
         if error.errno == errno.EFAULT:
             piece.max()
-            raise_if_lost(piece)
+            lost_memory.raise_if_lost(piece)
         raise
 
 

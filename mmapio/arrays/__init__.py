@@ -1,0 +1,1 @@
+"""Arrays over mapped files: opened, created, and grown."""

@@ -1,0 +1,626 @@
+"""`GrowableArray`: a `.npy` file that grows along its first axis, while others read it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+import numpy as np
+from numpy import ndarray
+
+from .. import _os
+from .._validation import as_count, as_dtype, as_nbytes, full_shape
+from ..errors import (
+    ArgumentError,
+    ClosedError,
+    FileError,
+    FormatError,
+    OutOfBoundsError,
+    ReadOnlyError,
+    UnsupportedError,
+)
+from ..files.descriptors import as_path, replaced_error
+from ..mapping.flushing import guarding
+from ..mapping.mapped_file import MappedFile
+from ..mapping.region import Region
+from ..modes import Mode
+from .growing_header import whole_header
+from .row_file import RowFile, as_items, check_rows, new_rows, rows_of
+
+if TYPE_CHECKING:  # numpy.typing is slow to import
+    import numpy.typing as npt
+
+__all__ = ["GrowableArray"]
+
+_CAPACITY: Final = "64 GiB"
+_PIECE_BYTES: Final = 8 << 20
+
+
+class GrowableArray:
+    """A `.npy` file that grows along its first axis, in place; made by `open`.
+
+    One process at a time appends rows; any number read, and see them once they are committed: all
+    rows of a commit, or none. The file is a valid `.npy` file at every commit. Arrays over it
+    (`array`, ``g[...]``) are views, of the file's own memory, and stay valid while it grows.
+
+    A ``with`` block that ends well commits and closes; after an error, what was not committed is
+    left to the next writer, who drops it.
+
+    Parameters
+    ----------
+    mapping : MappedFile
+        The mapped file; use `open` instead.
+    file : RowFile, optional
+        The same file, locked, to write to.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> g = mmapio.GrowableArray.open("log.npy", "a+", dtype="f8", row_shape=(3,))
+    >>> g.append([1, 2, 3])
+    >>> g.extend([[4, 5, 6], [7, 8, 9]])
+    >>> g.commit()
+    >>> reader = mmapio.GrowableArray.open("log.npy")
+    >>> reader[-1], len(reader)
+    (array([7., 8., 9.]), 3)
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_array",
+        "_count",
+        "_durable",
+        "_file",
+        "_mapping",
+        "_raw",
+        "_rows",
+    )
+
+    def __init__(self, mapping: MappedFile, file: RowFile | None = None) -> None:
+        self._mapping = mapping
+        self._file = file
+        self._array: npt.NDArray[Any] | None = None
+        self._durable = -1  # how many rows are known to be durable
+        self._raw = b""
+        if file is not None:
+            self._rows = file.rows
+            self._count = file.committed
+        else:
+            self._count = -1
+            self._look()
+
+    @classmethod
+    def open(
+        cls,
+        path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+        mode: str = "r",
+        *,
+        dtype: npt.DTypeLike | None = None,
+        row_shape: int | tuple[int, ...] | None = None,
+        capacity: int | str = _CAPACITY,
+        recover: Literal["rows"] | None = None,
+    ) -> Self:
+        """Open a `.npy` file to append to it, or to read what another appends.
+
+        Parameters
+        ----------
+        path : str, bytes or os.PathLike
+            The file; one that `numpy.save` wrote, in C order, will do.
+        mode : {"r", "r+", "w+", "x+", "a+"}, default "r"
+            As in `MappedFile.open`: ``r`` to read, ``a+`` to append to a file that may be new.
+        dtype : dtype_like, optional
+            Type of the items; of a file that is there, what it must be. New files need one.
+        row_shape : int or tuple of int, optional
+            Shape of a row; of a file that is there, what it must be. Rows of a new file are single
+            items if it is left out.
+        capacity : int or str, default "64 GiB"
+            Address space to reserve, which costs no memory. The file may grow past it: arrays made
+            before then keep their place, and new ones lie in another.
+        recover : {"rows"}, optional
+            Keep the rows that were appended but never committed, as far as they are whole. They
+            survive the death of the process that wrote them; after a power loss they may read
+            zeros. If left out, they are dropped.
+
+        Returns
+        -------
+        GrowableArray
+            The array.
+
+        Raises
+        ------
+        LockedError
+            If another process, or somebody else in this one, writes to the file; `pid` tells who.
+        FormatError
+            If the file is no `.npy` file that can grow, or not of this dtype and row shape.
+        MissingFileError, ExistingFileError, DirectoryError, AccessError, FileError
+            If the file cannot be opened, created or mapped.
+        ArgumentError
+            If an argument has a value that cannot be used.
+        UnsupportedError
+            On Windows, where a mapped file cannot grow.
+
+        Notes
+        -----
+        The writer holds a lock (flock(2)) that the system takes away when the process dies. A
+        header with no room for a larger number, as numpy wrote before 1.23, makes the writer put a
+        copy of the file in its place, once.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> with mmapio.GrowableArray.open("points.npy", "a+", dtype="<f4", row_shape=2) as g:
+        ...     g.append((0.5, 1.5))
+        >>> np.load("points.npy")
+        array([[0.5, 1.5]], dtype=float32)
+        """
+        if not _os.CAN_MAP_PAST_END:
+            raise UnsupportedError("this platform cannot grow a file while it is mapped")
+        kind, name = Mode.parse(mode), as_path(path)
+        if kind is Mode.COPY:
+            raise ArgumentError("mode 'c' writes nothing; a growable array is read in mode 'r'")
+        if recover not in (None, "rows"):
+            raise ArgumentError(f"recover must be 'rows' or None, got {recover!r}")
+        wanted = None if dtype is None else as_dtype(dtype)
+        shape = None if row_shape is None else full_shape(row_shape, 1)
+        room = as_nbytes(capacity, "capacity")
+        if kind is Mode.READ:
+            found = cls(_mapped(name, kind, room, None))
+        else:
+            file = RowFile.open(name, kind, new_rows(kind, wanted, shape))
+            try:
+                check_rows(file.rows, wanted, shape, name)
+                count = file.recover(recover == "rows")
+                file.seal()
+                found = cls(_mapped(name, kind, room, _os.identify(file.fd).identity), file)
+                found._count = count
+            except BaseException:
+                file.close()
+                raise
+        check_rows(found._rows, wanted, shape, name)
+        return found
+
+    @property
+    def array(self) -> npt.NDArray[Any]:
+        """All rows as an array over the file's memory; it stays as long when more are appended.
+
+        A writer sees what it has appended, and can change it; readers see what is committed.
+        """
+        found = self._array
+        if found is None:
+            with self._held():
+                count, rows = self._count, self._rows
+                self._mapping._follow(rows.end(count))
+                shape, data = (count, *rows.shape), self._mapping.region.bytes()
+                found = np.ndarray(shape, rows.dtype, data, rows.data_offset)
+                self._array = found
+        return found
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the items."""
+        return self._rows.dtype
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of a row."""
+        return self._rows.shape
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of `array`."""
+        return (self._count, *self._rows.shape)
+
+    @property
+    def committed(self) -> int:
+        """How many rows are committed: what others see."""
+        return self._count if self._file is None else self._file.committed
+
+    @property
+    def path(self) -> str:
+        """Absolute path of the file."""
+        return str(self._mapping.path)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._mapping.closed
+
+    def append(self, row: npt.ArrayLike) -> None:
+        """Append one row.
+
+        Parameters
+        ----------
+        row : array_like
+            Of the shape `row_shape`, and of a type that can be cast to `dtype` in kind.
+
+        Raises
+        ------
+        FileError
+            If the row cannot be written, on a full disk for one; nothing is appended then.
+        ArgumentError, ArgumentTypeError
+            If it has another shape, or values that do not fit.
+        ReadOnlyError
+            If the array is open for reading.
+        ClosedError
+            If it is closed.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> g = mmapio.GrowableArray.open("numbers.npy", "w+", dtype="i4")
+        >>> for number in range(3):
+        ...     g.append(number)
+        >>> g.array
+        array([0, 1, 2], dtype=int32)
+        """
+        dtype, shape, _, nbytes = self._rows
+        # The short way, of a row that is right as it is. All else goes the long one.
+        if (
+            type(row) is ndarray
+            and row.dtype is dtype
+            and row.shape == shape
+            and self._put(row, nbytes, 1)
+        ):
+            return
+        data = as_items(row, dtype)
+        if data.shape != shape:
+            raise ArgumentError(f"a row has shape {shape}, got {data.shape}")
+        file = self._writer()
+        with file.lock:
+            file.write(data, self._count)
+            self._count += 1
+            self._array = None
+
+    def extend(self, rows: npt.ArrayLike) -> None:
+        """Append some rows: all of them, or none.
+
+        Parameters
+        ----------
+        rows : array_like
+            Of the shape ``(n, *row_shape)``, and of a type that can be cast to `dtype` in kind.
+
+        Raises
+        ------
+        FileError
+            If they cannot be written, on a full disk for one; nothing is appended then.
+        ArgumentError, ArgumentTypeError
+            If they have another shape, or values that do not fit.
+        ReadOnlyError
+            If the array is open for reading.
+        ClosedError
+            If it is closed.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> g = mmapio.GrowableArray.open("pairs.npy", "w+", dtype="i4", row_shape=2)
+        >>> g.extend([(1, 2), (3, 4)])
+        >>> len(g)
+        2
+        """
+        dtype, shape, _, _ = self._rows
+        if (
+            type(rows) is ndarray
+            and rows.dtype is dtype
+            and rows.shape[1:] == shape
+            and self._put(rows, rows.nbytes, len(rows))
+        ):
+            return
+        data = rows if isinstance(rows, ndarray) else as_items(rows, dtype)
+        if data.shape[1:] != self._rows.shape or data.ndim == 0:
+            wanted = ", ".join(map(str, ("n", *self._rows.shape)))
+            raise ArgumentError(f"rows have shape ({wanted}), got {data.shape}")
+        file = self._writer()
+        step = max(1, _PIECE_BYTES // self._rows.nbytes)
+        with file.lock:
+            count = self._count
+            try:
+                for at in range(0, len(data), step):
+                    piece = as_items(data[at : at + step], self._rows.dtype)
+                    file.write(piece, count + at)
+            except BaseException:
+                if file.fd >= 0:
+                    file.cut(count)
+                raise
+            self._count = count + len(data)
+            self._array = None
+
+    def _put(self, rows: npt.NDArray[Any], nbytes: int, count: int) -> bool:
+        """Write rows that are right as they are; what does not work is told by the long way."""
+        file, (_, _, start, row_bytes) = self._file, self._rows
+        if file is None:
+            return False
+        try:
+            with file.lock:
+                at = start + self._count * row_bytes
+                if _os.write_at(file.fd, rows, at) != nbytes:  # type: ignore[arg-type]
+                    return False
+                self._count += count
+                self._array = None
+                return True
+        except (OSError, ValueError):
+            return False
+
+    def commit(self, durable: bool = True) -> None:
+        """Let others see what was appended, and let it survive.
+
+        Parameters
+        ----------
+        durable : bool, default True
+            Return when all rows survive a power loss, with what was stored through arrays. False
+            makes them visible, and safe from the death of this process; if the power goes before
+            a durable commit, the file may have to be opened with ``recover="rows"``.
+
+        Raises
+        ------
+        FlushError
+            If a sync fails, and from then on: what was appended since the last commit may be lost.
+            Open the file anew.
+        ReadOnlyError
+            If the array is open for reading.
+        ClosedError
+            If it is closed.
+
+        Notes
+        -----
+        The rows are synced before the header tells of them, and then the header is (fdatasync(2)).
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> g = mmapio.GrowableArray.open("events.npy", "w+", dtype="i8")
+        >>> g.append(1)
+        >>> g.committed
+        0
+        >>> g.commit()
+        >>> g.committed
+        1
+        """
+        file = self._writer()
+        with file.lock, guarding(self._mapping._source, _commit, self._count):
+            if durable:
+                file.sync()
+            if file.committed != self._count:
+                file.write_header(self._count)
+                if durable:
+                    file.sync()
+            if durable:
+                self._durable = self._count
+
+    def refresh(self) -> int:
+        """Look what the writer has committed since.
+
+        Returns
+        -------
+        int
+            How many rows there are now; `array` shows as many from then on.
+
+        Raises
+        ------
+        ReplacedError
+            If there is another file at the path by now.
+        ClosedError
+            If it is closed.
+
+        Notes
+        -----
+        Arrays made before stay as they are. If the writer has truncated the file, what they show of
+        the rows that are gone is undefined.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> g = mmapio.GrowableArray.open("shared.npy", "w+", dtype="i8")
+        >>> reader = mmapio.GrowableArray.open("shared.npy")
+        >>> g.append(7)
+        >>> g.commit()
+        >>> reader.refresh()
+        1
+        """
+        if self._file is not None:
+            return self._count
+        with self._held():
+            self._look()
+            return self._count
+
+    def truncate(self, count: int, force: bool = False) -> None:
+        """Drop all rows but the first, durably if they were committed.
+
+        Parameters
+        ----------
+        count : int
+            How many rows are left.
+        force : bool, default False
+            Do it even if arrays over the file are alive in this process; what they show of the
+            rows that go reads zeros from then on. Other processes should `refresh`.
+
+        Raises
+        ------
+        InUseError
+            If arrays over the file are alive, and `force` is False.
+        OutOfBoundsError
+            If there are not that many rows.
+        FlushError
+            As for `commit`.
+        ReadOnlyError
+            If the array is open for reading.
+        ClosedError
+            If it is closed.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> g = mmapio.GrowableArray.open("cut.npy", "w+", dtype="i8")
+        >>> g.extend(range(10))
+        >>> g.truncate(4)
+        >>> g.array
+        array([0, 1, 2, 3])
+        """
+        left = as_count(count, "count")
+        file = self._writer()
+        with file.lock:
+            if left > self._count:
+                raise OutOfBoundsError(f"there are {self._count} rows, fewer than {left}")
+            self._array = None
+            file.cut(self._count)  # of what an interrupted append has left
+            mapping, end = self._mapping, self._rows.end(left)
+            mapping._follow(self._rows.end(self._count))
+            if not force and left < self._count:
+                mapping._check_unused(mapping.region, mapping.size, end)
+            if left < file.committed:
+                # First the header: it must never tell of rows that are gone.
+                with guarding(mapping._source, _commit, left):
+                    file.write_header(left)
+                    file.sync()
+            mapping.resize(end, force=True)
+            self._count = left
+
+    def close(self, commit: bool = True, force: bool = False) -> None:
+        """Commit, give the memory back, and let the next one write; a second time does nothing.
+
+        Parameters
+        ----------
+        commit : bool, default True
+            Commit what was appended, durably. False leaves it to the next writer, who drops it.
+        force : bool, default False
+            Close even while arrays over the file are alive, which read zeros from then on.
+
+        Raises
+        ------
+        InUseError
+            If arrays over the file are alive, and `force` is False; all is committed then.
+        FlushError
+            If the commit fails; the array is closed all the same.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> g = mmapio.GrowableArray.open("closed.npy", "w+", dtype="i8")
+        >>> g.append(1)
+        >>> g.close()
+        >>> len(mmapio.GrowableArray.open("closed.npy"))
+        1
+        """
+        self._close(commit, lambda: self._mapping.close(force))
+
+    def _close(self, commit: bool, close_mapping: Any) -> None:
+        with self._held():
+            if self.closed:
+                return
+            self._array = None
+            failure: BaseException | None = None
+            if commit and self._file is not None and self._file.fd >= 0 and self._is_uncommitted():
+                try:
+                    self.commit()
+                except FileError as error:
+                    failure = error
+            close_mapping()
+            if self._file is not None:
+                self._file.close()
+            if failure is not None:
+                raise failure
+
+    def _is_uncommitted(self) -> bool:
+        return self._durable != self._count
+
+    def __enter__(self) -> Self:
+        self._mapping.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._close(kind is None, lambda: self._mapping.__exit__(kind, error, traceback))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.array[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.array)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.array(self.array, dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"mode={self._mapping.mode!r}"
+        shape, kind = self.shape, str(self.dtype)
+        return f"<GrowableArray {self._mapping._source.name} {shape} of {kind} {state}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (type(self), self.path)
+
+    def _held(self) -> contextlib.AbstractContextManager[object]:
+        """Return what keeps other threads from changing this."""
+        return self._mapping._source.lock if self._file is None else self._file.lock
+
+    def _writer(self) -> RowFile:
+        """Return the file, to write to it."""
+        file = self._file
+        if file is not None and file.fd >= 0:
+            return file
+        if self.closed:
+            raise ClosedError(f"the growable array of {self._mapping._source.name} is closed")
+        if file is not None:
+            file.check_own()
+        raise ReadOnlyError(f"{self.path!r} is open for reading; open it in 'r+' or 'a+'")
+
+    def _look(self) -> None:
+        """Take over how many rows the file has; a reader's part of a commit."""
+        mapping, again = self._mapping, False
+        while True:
+            data = mapping.region.bytes()
+            if self._raw and data[: len(self._raw)].tobytes() == self._raw:
+                count = self._count
+            else:
+                header, self._raw = whole_header(data[: mapping.size])
+                self._rows = rows_of(header, mapping._source.name)
+                count = header.shape[0]
+            if self._size_of_file() >= self._rows.end(count):
+                break
+            if again:
+                raise FormatError(f"{self.path!r} is truncated: its header tells of {count} rows")
+            self._raw, again = b"", True  # or it was truncated after the look at the header
+        if count != self._count:
+            self._count, self._array = count, None
+
+    def _size_of_file(self) -> int:
+        """Return the size of the file now, which must still be the one at the path."""
+        source = self._mapping._source
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError as error:
+            raise replaced_error(self.path, "is gone") from error
+        if source.facts is None or found.st_ino != source.facts.inode:
+            raise replaced_error(self.path, "was replaced by another")
+        return found.st_size
+
+
+def _commit(count: int) -> str:
+    return f"commit {count} rows"
+
+
+def _mapped(path: str, mode: Mode, capacity: int, identity: _os.Identity | None) -> MappedFile:
+    """Map a file with room to grow: as much as there is address space for, if not all of it."""
+    while True:
+        try:
+            region = Region.of_path(path, mode.settled, capacity=capacity, identity=identity)
+            return MappedFile(region)
+        except FileError as error:
+            if error.errno != errno.ENOMEM or capacity == 0:
+                raise
+            capacity //= 2
+
+
+def _reopen(kind: type[GrowableArray], path: str) -> GrowableArray:
+    """Open for reading what was pickled; it has one writer already."""
+    return kind.open(path)

@@ -1,0 +1,475 @@
+"""`MappedArray`: an ndarray whose memory is a mapped file."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+
+from .._validation import as_count
+from ..errors import ArgumentError, ClosedError, UnsupportedError
+from ..mapping.losses import Guarding
+from ..mapping.mapped_file import MappedFile, handle_of, is_shared_by_path
+from ..mapping.region import Region, WhenInUse, close_region, other_references
+from .advised_array import AdvisedArray
+
+if TYPE_CHECKING:  # numpy.typing is slow to import
+    import numpy.typing as npt
+
+    from ..pagecache.residency import Residency
+
+__all__ = ["MappedArray", "array_over"]
+
+
+class MappedArray(np.ndarray[Any, np.dtype[Any]], AdvisedArray):
+    """An ndarray whose memory is a mapped file; made by `open`, `create`, `anonymous`, `memmap`.
+
+    A slice is one too, and knows its own range of the file. Arithmetic, reductions and copies give
+    plain ndarrays. It holds no Python state of its own, so slicing costs what it costs in numpy;
+    what it tells of its file is found from the address of its memory.
+
+    Picking items by a list or a mask copies them, as in numpy, and so do `ravel` and `reshape`
+    where they must; such a copy keeps the type, but is not mapped: its `mapping` is None and
+    `flush` raises.
+
+    A ``with`` block closes the mapping at its end: `flush` and the like raise `ClosedError` from
+    then on. The memory stays as it is until the array and all that was made from it are gone;
+    `close` takes it away at once.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> a = mmapio.create("squares.npy", 5, "i8")
+    >>> a[:] = [0, 1, 4, 9, 16]
+    >>> a[2:4].flush()
+    >>> a + 1
+    array([ 1,  2,  5, 10, 17])
+    """
+
+    __slots__ = ()
+
+    # As numpy.memmap has it: beside a plain array, the result is a plain array.
+    __array_priority__ = -100.0
+
+    @property
+    def mapping(self) -> MappedFile | None:
+        """The `MappedFile` the memory belongs to; None for a copy, which has no file."""
+        region = self._region
+        return None if region is None else handle_of(region)
+
+    @property
+    def ndarray(self) -> npt.NDArray[Any]:
+        """The same memory as a plain `numpy.ndarray`."""
+        root = self.base
+        if type(root) is not MappedArray:
+            return self.view(np.ndarray)
+        # Made from the root, not from self, so that `close` can see that it is alive.
+        at = _address(self) - _address(root)
+        plain = np.ndarray(self.shape, self.dtype, root, at, self.strides)
+        if not self.flags.writeable:
+            plain.flags.writeable = False
+        return plain
+
+    @property
+    def filename(self) -> str | None:
+        """Absolute path of the file; None where there is none."""
+        region = self._region
+        return None if region is None else region.source.path
+
+    @property
+    def offset(self) -> int | None:
+        """Byte of the file at which the first item lies; None for a copy, which has no file."""
+        region = self._region
+        return None if region is None else region.source.offset + self._mapped_offset()
+
+    @property
+    def mode(self) -> str | None:
+        """The mode the file was opened in; None for a copy, which has no file."""
+        region = self._region
+        return None if region is None else region.source.mode.value
+
+    @property
+    def closed(self) -> bool:
+        """Whether the mapping was closed, so that the array reads zeros."""
+        region = self._region
+        return region is not None and region.source.closed
+
+    def flush(self, wait: bool = True) -> None:
+        """Write what was stored in the array to the drive; of a slice, the slice's own bytes.
+
+        Parameters
+        ----------
+        wait : bool, default True
+            Return when the bytes are durable; False only starts the writing.
+
+        Raises
+        ------
+        FileError
+            If the drive reports an error.
+        ClosedError
+            If the mapping was closed.
+        UnsupportedError
+            If the array is a copy, which has no file.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> a = mmapio.create("flushed.npy", (100, 100), "f4")
+        >>> a[10:20] = 1
+        >>> a[10:20].flush()
+        """
+        mapping, start, length = self._span()
+        mapping.flush(start, length, wait)
+
+    def touch_pages(self, *, write: bool = False, threads: int | None = None) -> int:
+        """Map every page that the array spans, reading in what is missing.
+
+        Parameters
+        ----------
+        write, threads
+            As for `kernels.touch_pages`.
+
+        Returns
+        -------
+        int
+            How many pages the array lies on.
+
+        Raises
+        ------
+        ReadOnlyError
+            If `write` is asked of a read-only array.
+        ClosedError
+            If the mapping was closed.
+        UnsupportedError
+            If the array is a copy, which has no file.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> a = mmapio.anonymous((100, 100), "u1")
+        >>> a[:10].touch_pages()
+        1
+        """
+        from ..kernels import touch_pages
+
+        if self._mapped_region().source.closed:
+            raise ClosedError("the array's mapping is closed")
+        return touch_pages(self.ndarray, write=write, threads=threads)
+
+    def residency(self, *, buckets: int | None = 128) -> Residency:
+        """Tell what of the array is in memory; of a slice, the slice's own bytes.
+
+        Parameters
+        ----------
+        buckets
+            As for `MappedFile.residency`.
+
+        Returns
+        -------
+        Residency
+            Figures in bytes of the pages that the array lies on, and a map.
+
+        Raises
+        ------
+        AccessError, ReplacedError, ClosedError
+            As of `MappedFile.residency`.
+        UnsupportedError
+            If the array is a copy, which has no file.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> a = mmapio.create("half.npy", (1000, 1000), "f8")
+        >>> a[:500] = 1
+        >>> a[:500].residency().fraction
+        1.0
+        """
+        mapping, start, length = self._span()
+        return mapping.residency(start, length, buckets=buckets)
+
+    def check(self) -> None:
+        """Raise if bytes of the array have been lost since the file was opened.
+
+        Raises
+        ------
+        MappingLostError, ReplacedError, ClosedError
+            As of `MappedFile.check`.
+        UnsupportedError
+            If the array is a copy, which has no file.
+
+        Examples
+        --------
+        >>> import os, mmapio
+        >>> a = mmapio.create("table.bin", 100_000, "u1", raw=True)
+        >>> os.truncate("table.bin", 50_000)
+        >>> a[:50_000].check()
+        >>> a.check()
+        Traceback (most recent call last):
+        mmapio.errors.MappingLostError: [Errno ...] bytes 50000 to 100000 of the file were lost \
+under the mapping, and read zeros: another program has cut the file off: '...table.bin'
+        """
+        mapping, start, length = self._span()
+        mapping.check(start, length)
+
+    def guard(self) -> Guarding:
+        """Return a context manager that checks the array at its end, for code that uses it.
+
+        Returns
+        -------
+        Guarding
+            For a ``with`` block; see `MappedFile.guard`.
+
+        Raises
+        ------
+        UnsupportedError
+            If the array is a copy, which has no file.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> a = mmapio.create("summed.npy", (100, 100), "f4")
+        >>> with a.guard():
+        ...     total = a.sum()
+        """
+        return Guarding(self._mapped_region(), self.check)
+
+    def recover(self) -> int:
+        """Map the file again over what was lost of its mapping, as far as it reaches now.
+
+        Returns
+        -------
+        int
+            Bytes of memory that show the file again; see `MappedFile.recover`.
+
+        Raises
+        ------
+        ReplacedError, ClosedError
+            As of `MappedFile.recover`.
+        UnsupportedError
+            If the array is a copy, which has no file.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> mmapio.create("whole.npy", 100).recover()
+        0
+        """
+        return handle_of(self._mapped_region()).recover()
+
+    def chunks(self, rows: int) -> Iterator[npt.NDArray[Any]]:
+        """Iterate over the array, some rows at a time; the last piece may be short.
+
+        Parameters
+        ----------
+        rows : int
+            How many items of the first dimension a piece has.
+
+        Returns
+        -------
+        iterator of numpy.ndarray
+            Plain arrays over the same memory.
+
+        Raises
+        ------
+        ArgumentError
+            If `rows` is not 1 or more, or the array has no dimension.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> a = mmapio.anonymous((10, 3), "i4")
+        >>> [piece.shape for piece in a.chunks(4)]
+        [(4, 3), (4, 3), (2, 3)]
+        """
+        step = as_count(rows, "rows")
+        if step == 0 or self.ndim == 0:
+            raise ArgumentError(f"cannot cut an array of shape {self.shape} every {rows} rows")
+        plain = self.ndarray
+        return (plain[at : at + step] for at in range(0, len(plain), step))
+
+    def close(self, force: bool = False) -> None:
+        """Close the mapping; the array itself reads zeros from then on.
+
+        Parameters
+        ----------
+        force : bool, default False
+            Close even while other arrays over the mapping are alive; they read zeros too.
+
+        Raises
+        ------
+        InUseError
+            If slices or other arrays over the mapping are alive, and `force` is False. What was
+            made by `numpy.asarray` or `memoryview` of this very array cannot be told from another
+            name for it, and does not count; it reads zeros as well.
+        UnsupportedError
+            If the array is a copy, which has no file.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> a = mmapio.anonymous(3, "i4")
+        >>> part = a[1:]
+        >>> a.close()
+        Traceback (most recent call last):
+        mmapio.errors.InUseError: cannot close the mapping of <anonymous>: arrays over it are \
+alive; drop them, or close(force=True), after which they read zeros
+        """
+        self._close(WhenInUse.ZERO if force else WhenInUse.REFUSE)
+
+    def __enter__(self) -> Self:
+        if self.closed:
+            raise ClosedError("the array's mapping is closed")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # Not strict as `close` is: a loop variable may well hold the last chunk; nor does it take
+        # the memory from what numpy.asarray made of the array, which nobody can see.
+        close_region(self._mapped_region(), WhenInUse.KEEP, own=0)
+
+    def _close(self, when_in_use: WhenInUse) -> None:
+        root = self.base
+        # Every MappedArray of this file has the one root for its base (see array_over); if this
+        # one is the only one, the root is all that refers to the bytes.
+        alone = type(root) is MappedArray and other_references(root) == 1
+        del root  # or the traceback of a refusal would keep it alive
+        close_region(self._mapped_region(), when_in_use, own=1 if alone else 0)
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        if array is self:
+            return array
+        if return_scalar:
+            return array[()]
+        # Of the methods of ndarray only some that make views ask for this, squeeze for one.
+        return array.view(np.ndarray if array.flags.owndata else MappedArray)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        # numpy hands the types on unread, apart from asking whether they are its own.
+        result = super().__array_function__(func, types, args, kwargs)
+        if type(result) in (tuple, list):
+            return type(result)(map(_plain_if_copy, result))
+        return _plain_if_copy(result)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        mapping = self.mapping
+        if mapping is None or not is_shared_by_path(mapping):
+            return self.view(np.ndarray).__reduce_ex__(protocol)
+        at = self._mapped_offset()
+        writeable = self.flags.writeable
+        return _rebuild, (mapping, at, self.shape, self.dtype, self.strides, writeable)
+
+    @property
+    def _region(self) -> Region | None:
+        base: Any = self.base
+        while isinstance(base, np.ndarray):
+            base = base.base
+        return base if isinstance(base, Region) else None
+
+    def _mapped_region(self) -> Region:
+        region = self._region
+        if region is None:
+            raise UnsupportedError("this array is a copy in memory: it has no file")
+        return region
+
+    def _mapped_offset(self) -> int:
+        """Return where in the mapping the first item lies, in bytes."""
+        return _address(self) - self._mapped_region().address
+
+    def _span(self) -> tuple[MappedFile, int, int]:
+        """Return the mapping, and offset and length of the bytes in it that the array spans."""
+        region, start, length = self._memory()
+        return handle_of(region), start, length
+
+    def _memory(self) -> tuple[Region, int, int]:
+        """Return the memory it lies in, and offset and length in it of what the array spans."""
+        region = self._mapped_region()
+        if self.size == 0:
+            return region, 0, 0
+        low, high = byte_bounds(self)
+        return region, low - region.address, high - low
+
+
+def array_over(
+    region: Region,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    offset: int = 0,
+    strides: tuple[int, ...] | None = None,
+    order: Literal["C", "F"] = "C",
+) -> MappedArray:
+    """Return the array that lies at a byte of a region, where there is room for it.
+
+    numpy gives a view of a view the first array of the same type for its base. So one array over
+    all the bytes, which no user ever sees, becomes the base of the array and of all its slices;
+    and how many of them are alive is the number of references to it.
+    """
+    root = region.bytes().view(MappedArray)
+    if dtype.subdtype is not None and strides is None:  # its dimensions come last, as in numpy
+        shape, dtype = shape + dtype.shape, dtype.base
+    return np.ndarray.__new__(MappedArray, shape, dtype, root, offset, strides, order)
+
+
+def _rebuild(
+    mapping: MappedFile,
+    offset: int,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    strides: tuple[int, ...],
+    writeable: bool,
+) -> MappedArray:
+    """Return the array that was pickled by reference."""
+    array = array_over(mapping.region, dtype, shape, offset, strides)
+    if not writeable:
+        array.flags.writeable = False
+    return array
+
+
+def _address(array: npt.NDArray[Any]) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+def _plain_if_copy(result: Any) -> Any:
+    if type(result) is MappedArray and result._region is None:
+        return result.view(np.ndarray)
+    return result
+
+
+def _giving_plain(name: str) -> Callable[..., Any]:
+    """Return an ndarray method that copies, so that the copy is a plain ndarray."""
+    method = getattr(np.ndarray, name)
+
+    @functools.wraps(method)
+    def on_plain(self: MappedArray, *args: Any, **kwargs: Any) -> Any:
+        return method(self.view(np.ndarray), *args, **kwargs)
+
+    return on_plain
+
+
+for _name in (
+    "__copy__",
+    "__deepcopy__",
+    "argmax",
+    "argmin",
+    "argpartition",
+    "argsort",
+    "astype",
+    "byteswap",
+    "choose",
+    "compress",
+    "copy",
+    "dot",
+    "flatten",
+    "repeat",
+    "round",
+    "take",
+):
+    setattr(MappedArray, _name, _giving_plain(_name))

@@ -1,0 +1,432 @@
+"""Opening and creating mapped arrays: `open`, `create`, `anonymous`, `memmap`."""
+
+from __future__ import annotations
+
+import os
+from math import prod
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
+
+from .._validation import Bytes, as_count, as_dtype, as_shape, fitting_shape, full_shape
+from ..durability.policy import FlushPolicy
+from ..errors import ArgumentError, FormatError
+from ..files.descriptors import as_path
+from ..mapping.flushing import follow_policy
+from ..mapping.losses import check_region
+from ..mapping.mapped_file import MappedFile
+from ..mapping.options import Touch, as_options
+from ..mapping.region import Region
+from ..mapping.source import Source
+from ..modes import Mode
+from .mapped_array import MappedArray, array_over
+
+if TYPE_CHECKING:  # numpy.typing is slow to import
+    import numpy.typing as npt
+
+__all__ = ["anonymous", "create", "memmap", "open"]
+
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+Shape = int | tuple[int, ...] | list[int]
+Order = Literal["C", "F"]
+
+
+def open(
+    path: Path,
+    mode: str = "r",
+    *,
+    dtype: npt.DTypeLike | None = None,
+    shape: Shape | None = None,
+    offset: int | None = None,
+    order: Order = "C",
+    reserve: bool = True,
+    capacity: int | str | None = None,
+    flush_policy: FlushPolicy | None = None,
+    guard: bool = True,
+    touch: Touch = "never",
+    advise: str | None = None,
+    hugepages: bool = False,
+    lock: bool = False,
+) -> MappedArray:
+    """Open a file as an array, in place.
+
+    Parameters
+    ----------
+    path : str, bytes or os.PathLike
+        The file. One that begins with the magic of `.npy` is read by its header, unless `offset`
+        is given; any other is raw items of `dtype`.
+    mode : {"r", "r+", "w+", "x+", "a+", "c"}, default "r"
+        As in `MappedFile.open`. The modes that create need `dtype` and `shape`; they make a `.npy`
+        file if the path ends so, and a raw one if not, or if `offset` is given.
+    dtype : dtype_like, optional
+        Type of the items; any but Python objects. Of a `.npy` file: what it must be.
+    shape : int or tuple of int, optional
+        Shape of the array; one dimension may be -1, for as many as fit. All items there are, in
+        one dimension, if left out. Of a `.npy` file: what it must be.
+    offset : int, optional
+        Byte of a raw file at which the first item lies; need not be a multiple of anything.
+    order : {"C", "F"}, default "C"
+        Whether the last or the first index of a raw array varies fastest.
+    reserve : bool, default True
+        Give a file that is created all its blocks, so that a full disk is an error at once.
+    capacity, flush_policy : optional
+        As in `MappedFile.open`.
+    guard : bool, default True
+        Let bytes that the file loses under the array become zeros and a `MappingLostError`; as in
+        `MappedFile.open`.
+    touch, advise, hugepages, lock : optional
+        As in `MappedFile.open`.
+
+    Returns
+    -------
+    MappedArray
+        The array. It keeps no file descriptor.
+
+    Raises
+    ------
+    MissingFileError, ExistingFileError, DirectoryError, AccessError, FileError
+        If the file cannot be opened, created or mapped.
+    FormatError
+        If the file is not what its header, or `dtype` and `shape`, say it is.
+    ArgumentError
+        If an argument has a value that cannot be used, or a raw file is opened without a dtype.
+    UnsupportedError
+        If the system does not take the advice.
+
+    Examples
+    --------
+    >>> import mmapio, pathlib
+    >>> _ = pathlib.Path("raw.bin").write_bytes(bytes(range(16)))
+    >>> mmapio.open("raw.bin", dtype=">u2", shape=(-1, 4))
+    MappedArray([[   1,  515, 1029, 1543],
+                 [2057, 2571, 3085, 3599]], dtype='>u2')
+    """
+    kind = Mode.parse(mode)
+    prepare = as_options(touch, advise, hugepages, lock)
+    wanted = None if dtype is None else as_dtype(dtype)
+    start = None if offset is None else as_count(offset, "offset")
+    _check_order(order)
+    size, prefix = None, b""
+    if kind.settled is not kind and _is_full(shape) and wanted is not None:
+        raw = start is not None or not as_path(path).lower().endswith(".npy")
+        size, prefix = _contents(wanted, full_shape(shape, wanted.itemsize), start, order, raw)
+    elif kind in (Mode.REPLACE, Mode.CREATE):
+        raise ArgumentError(f"mode {mode!r} creates a file and needs dtype and a full shape")
+    region = Region.of_path(
+        path,
+        kind,
+        size,
+        prefix,
+        reserve=reserve,
+        capacity=capacity,
+        guarded=guard,
+        prepare=prepare,
+    )
+    follow_policy(region, flush_policy)
+    data = region.bytes()  # held, for each of those below asks for it
+    if start is None and _is_npy(data, region.size):
+        array = _open_npy(region, wanted, shape)
+        check_region(region, 0, region.size)  # or the header may be zeros that took its place
+        return array
+    if wanted is None:
+        raise FormatError(f"{region.source.name} {_what_it_is(region)}")
+    return _open_raw(region, wanted, shape, start or 0, order)
+
+
+def create(
+    path: Path,
+    shape: Shape,
+    dtype: npt.DTypeLike = float,
+    *,
+    order: Order = "C",
+    raw: bool = False,
+    overwrite: bool = False,
+    reserve: bool = True,
+    guard: bool = True,
+    touch: Touch = "never",
+    advise: str | None = None,
+    hugepages: bool = False,
+    lock: bool = False,
+) -> MappedArray:
+    """Create a file with an array of zeros, and open it for reading and writing.
+
+    Parameters
+    ----------
+    path : str, bytes or os.PathLike
+        The file.
+    shape : int or tuple of int
+        Shape of the array.
+    dtype : dtype_like, default float
+        Type of the items; any but Python objects.
+    order : {"C", "F"}, default "C"
+        Whether the last or the first index varies fastest.
+    raw : bool, default False
+        Write the items alone, without the header of a `.npy` file.
+    overwrite : bool, default False
+        Replace a file that is there; atomically and durably, and whoever maps the old file keeps
+        it whole.
+    reserve : bool, default True
+        Give the file its blocks now, so that a full disk is an error here and not a crash later.
+        False makes a file with holes.
+    guard : bool, default True
+        As in `open`.
+    touch, advise, hugepages, lock : optional
+        As in `MappedFile.open`.
+
+    Returns
+    -------
+    MappedArray
+        The array, for reading and writing.
+
+    Raises
+    ------
+    ExistingFileError
+        If the file is there, and `overwrite` is False.
+    FileError
+        If the file cannot be created, with `errno` ENOSPC if the disk is full; or not be locked.
+        What was at the path is as it was.
+    UnsupportedError
+        If the system does not take the advice; what was at the path is as it was.
+    ArgumentError
+        If shape or dtype cannot be used.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> a = mmapio.create("table.npy", (1000, 3), "f4")
+    >>> a[0] = [1, 2, 3]
+    >>> a.sum()
+    np.float32(6.0)
+    """
+    kind = as_dtype(dtype)
+    _check_order(order)
+    full = full_shape(shape, kind.itemsize)
+    size, prefix = _contents(kind, full, None, order, raw)
+    mode = Mode.REPLACE if overwrite else Mode.CREATE
+    region = Region.of_path(
+        path,
+        mode,
+        size,
+        prefix,
+        reserve=reserve,
+        durable=overwrite,
+        guarded=guard,
+        prepare=as_options(touch, advise, hugepages, lock),
+    )
+    return array_over(region, kind, full, len(prefix), order=order)
+
+
+def anonymous(
+    shape: Shape,
+    dtype: npt.DTypeLike = float,
+    *,
+    order: Order = "C",
+    touch: Touch = "never",
+    advise: str | None = None,
+    hugepages: bool = False,
+    lock: bool = False,
+) -> MappedArray:
+    """Return an array of zeros in memory that forked children share, without a file.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        Shape of the array.
+    dtype : dtype_like, default float
+        Type of the items; any but Python objects.
+    order : {"C", "F"}, default "C"
+        Whether the last or the first index varies fastest.
+    touch, advise, hugepages, lock : optional
+        As in `MappedFile.open`.
+
+    Returns
+    -------
+    MappedArray
+        The array. Memory is taken page by page, when it is first written.
+
+    Raises
+    ------
+    ArgumentError
+        If shape or dtype cannot be used.
+    FileError
+        If there is not that much address space, or not that much may be locked.
+    UnsupportedError
+        If the system does not take the advice.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> mmapio.anonymous((2, 2), "i4")
+    MappedArray([[0, 0],
+                 [0, 0]], dtype=int32)
+    """
+    kind = as_dtype(dtype)
+    _check_order(order)
+    full = full_shape(shape, kind.itemsize)
+    prepare = as_options(touch, advise, hugepages, lock)
+    region = Region.of_nothing(
+        Source(None, Mode.UPDATE), prod(full) * kind.itemsize, huge=hugepages
+    )
+    if prepare is not None:
+        prepare(region)
+    return array_over(region, kind, full, order=order)
+
+
+def memmap(
+    filename: Any,
+    dtype: npt.DTypeLike = np.uint8,
+    mode: str = "r+",
+    offset: int = 0,
+    shape: Shape | None = None,
+    order: Order = "C",
+    *,
+    guard: bool = True,
+) -> MappedArray:
+    """Map a raw file as `numpy.memmap` does: a drop-in for it.
+
+    Parameters
+    ----------
+    filename : str, bytes, os.PathLike or file object
+        The file; a file object must have a descriptor.
+    dtype : dtype_like, default uint8
+        Type of the items.
+    mode : {"r", "r+", "w+", "c"} or numpy's long names, default "r+"
+        As in `MappedFile.open`. In ``r+`` a file that is too short for `shape` is extended.
+    offset : int, default 0
+        Byte of the file at which the first item lies.
+    shape : int or tuple of int, optional
+        Shape; all items there are, in one dimension, if left out. ``w+`` needs one.
+    order : {"C", "F"}, default "C"
+        Whether the last or the first index varies fastest.
+    guard : bool, default True
+        As in `open`.
+
+    Returns
+    -------
+    MappedArray
+        The array, with the attributes `filename`, `offset` and `mode`.
+
+    Raises
+    ------
+    MissingFileError, DirectoryError, AccessError, FileError
+        If the file cannot be opened, created or mapped.
+    FormatError
+        If the file's size is no multiple of the item size, or too small for `shape`.
+    ArgumentError
+        If an argument has a value that cannot be used.
+
+    Notes
+    -----
+    It differs where `numpy.memmap` crashes or loses data. ``w+`` puts a new file in place of an old
+    one, which others can go on mapping, instead of cutting it off under them; a slice's `offset` is
+    its own; `flush` returns when the bytes are durable; an empty file is an empty array; `filename`
+    is always a str; one dimension of `shape` may be -1.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> a = mmapio.memmap("drop_in.bin", dtype="f4", mode="w+", shape=(3, 4))
+    >>> a[1] = 7
+    >>> a[1:].offset
+    16
+    """
+    kind, wanted = Mode.parse(mode), as_dtype(dtype)
+    start = as_count(offset, "offset")
+    _check_order(order)
+    needed = None
+    if _is_full(shape):
+        needed = start + prod(full_shape(shape, wanted.itemsize)) * wanted.itemsize
+    elif kind in (Mode.REPLACE, Mode.CREATE):
+        raise ArgumentError(f"mode {mode!r} creates a file and needs a full shape")
+    if hasattr(filename, "fileno"):
+        mapping = _of_file_object(filename, kind.settled, guard)
+    else:
+        size = None if kind.settled is kind else needed
+        mapping = MappedFile(Region.of_path(filename, kind, size, guarded=guard))
+    if needed is not None and needed > mapping.size and kind.settled is Mode.UPDATE:
+        mapping.resize(needed)
+    return _open_raw(mapping.region, wanted, shape, start, order)
+
+
+def _of_file_object(file: Any, mode: Mode, guard: bool) -> MappedFile:
+    if hasattr(file, "flush"):
+        file.flush()  # what it holds back is not in the file yet
+    mapping = MappedFile.from_fd(file.fileno(), mode.value, guard=guard)
+    name = getattr(file, "name", None)
+    if isinstance(name, (str, bytes)):
+        mapping.region.source.path = as_path(name)
+    return mapping
+
+
+def _open_npy(region: Region, wanted: np.dtype[Any] | None, shape: Shape | None) -> MappedArray:
+    """Return the array that a `.npy` file's header describes; it must be what was wanted."""
+    from ..files.npy import read_header  # not at import: raw files do without it
+
+    size, name = region.size, region.source.name
+    data = region.bytes()
+    header = read_header(lambda at, length: data[at : at + length].tobytes(), size)
+    if size < header.file_size:
+        raise FormatError(
+            f"{name} is truncated: shape {header.shape} of dtype {header.dtype} needs "
+            f"{header.file_size} bytes, the file has {size}"
+        )
+    if wanted is not None and wanted.base != header.dtype:
+        raise FormatError(f"{name} has dtype {header.dtype}, not {wanted}")
+    if shape is not None:
+        items = as_shape(shape) + (wanted.shape if wanted is not None else ())
+        same = [ours in (-1, theirs) for ours, theirs in zip(items, header.shape, strict=False)]
+        if len(items) != len(header.shape) or not all(same):
+            raise FormatError(f"{name} has shape {header.shape}, not {items}")
+    return array_over(region, header.dtype, header.shape, header.data_offset, order=header.order)
+
+
+def _is_npy(data: Bytes, size: int) -> bool:
+    # One byte tells most files that are not; looking at it costs a tenth of a read.
+    length = len(MAGIC_PREFIX)
+    if size < length or data.item(0) != MAGIC_PREFIX[0]:
+        return False
+    return data[:length].tobytes() == MAGIC_PREFIX
+
+
+def _what_it_is(region: Region) -> str:
+    """Say what a file that should have been `.npy` is, and what to do about it."""
+    if region.size == 0:
+        return "is empty, not a .npy file"
+    if region.bytes()[:4].tobytes() == b"PK\3\4":
+        return "is a zip archive, such as .npz, which cannot be mapped: use numpy.load"
+    return "is not a .npy file: open it as raw items with dtype=..."
+
+
+def _open_raw(
+    region: Region, dtype: np.dtype[Any], shape: Shape | None, offset: int, order: Order
+) -> MappedArray:
+    available = region.size - offset
+    if available < 0:
+        raise FormatError(f"offset {offset} lies past the end of the file, at {region.size} bytes")
+    items = fitting_shape(shape, dtype.itemsize, available)
+    return array_over(region, dtype, items, offset, order=order)
+
+
+def _contents(
+    dtype: np.dtype[Any], shape: tuple[int, ...], offset: int | None, order: Order, raw: bool
+) -> tuple[int, bytes]:
+    """Return size and first bytes of the file of an array of zeros."""
+    from ..files.npy import encode_header
+
+    data_size = prod(shape) * dtype.itemsize
+    if raw:
+        return (offset or 0) + data_size, b""
+    shape, dtype = shape + dtype.shape, dtype.base
+    header = encode_header(dtype, shape, order == "F" and len(shape) > 1)
+    return len(header) + data_size, header
+
+
+def _is_full(shape: Shape | None) -> bool:
+    """Tell whether a shape leaves nothing open."""
+    return shape is not None and -1 not in as_shape(shape)
+
+
+def _check_order(order: object) -> None:
+    if order not in ("C", "F"):
+        raise ArgumentError(f"order must be 'C' or 'F', got {order!r}")

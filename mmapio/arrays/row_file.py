@@ -1,0 +1,303 @@
+"""The file of a growable array, in the hands of its one writer.
+
+A commit is: the rows, a sync, the header, a sync. Rows that no header speaks of are nobody's.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import threading
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .. import _forking, _os
+from .._validation import as_bytes, full_shape
+from ..errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    FileError,
+    FormatError,
+    LockedError,
+    ReadOnlyError,
+    file_error,
+)
+from ..files.descriptors import open_file, open_or_create, read_at
+from ..files.npy import NpyHeader, read_header
+from ..files.publishing import publishing
+from ..modes import Mode
+from .growing_header import GrowingHeader
+
+if TYPE_CHECKING:  # numpy.typing is slow to import
+    import numpy.typing as npt
+
+__all__ = ["RowFile", "Rows", "as_items", "check_rows", "new_rows", "rows_of"]
+
+
+class Rows(NamedTuple):
+    """What one row is, and where in the file the first one begins."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    data_offset: int
+    nbytes: int
+
+    def end(self, count: int) -> int:
+        """Return where in the file so many rows end."""
+        return self.data_offset + count * self.nbytes
+
+
+def rows_of(header: NpyHeader, name: str) -> Rows:
+    """Return what the rows of a file are, which must be ones that can grow in number."""
+    if header.shape == ():
+        raise FormatError(f"{name} holds a single item, which has no first axis to grow along")
+    if header.fortran_order and len(header.shape) > 1:
+        raise FormatError(
+            f"{name} is in Fortran order, where rows are not in one piece: save it in C order"
+        )
+    nbytes = prod(header.shape[1:]) * header.dtype.itemsize
+    rows = Rows(header.dtype, header.shape[1:], header.data_offset, nbytes)
+    if nbytes == 0:
+        raise FormatError(f"{name} has rows of shape {rows.shape}, of no bytes, which cannot grow")
+    return rows
+
+
+def new_rows(
+    mode: Mode, dtype: np.dtype[Any] | None, shape: tuple[int, ...] | None
+) -> tuple[np.dtype[Any], tuple[int, ...]] | None:
+    """Return dtype and shape of the rows of a file that is to be created; None: none is."""
+    if mode.settled is mode or (dtype is None and mode is Mode.OPEN_OR_CREATE):
+        return None
+    if dtype is None:
+        raise ArgumentError(f"mode {mode.value!r} creates a file and needs the dtype of its items")
+    full = full_shape((*(shape or ()), *dtype.shape), dtype.base.itemsize)
+    if 0 in full:
+        raise ArgumentError(f"rows of shape {full} have no bytes, and cannot grow in number")
+    return dtype.base, full
+
+
+def check_rows(
+    rows: Rows, dtype: np.dtype[Any] | None, shape: tuple[int, ...] | None, path: str
+) -> None:
+    """Refuse a file whose rows are not what was wanted."""
+    if dtype is not None and dtype.base != rows.dtype:
+        raise FormatError(f"{path!r} has dtype {rows.dtype}, not {dtype}")
+    inner = dtype.shape if dtype is not None else ()
+    if shape is not None and (*shape, *inner) != rows.shape:
+        raise FormatError(f"{path!r} has rows of shape {rows.shape}, not {(*shape, *inner)}")
+
+
+def as_items(values: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return values as an array in C order of a dtype that they can be cast to in kind."""
+    if type(values) is np.ndarray and values.dtype == dtype and values.flags.c_contiguous:
+        return values
+    if isinstance(values, (np.ndarray, np.generic)) and not np.can_cast(
+        values.dtype, dtype, "same_kind"
+    ):
+        raise ArgumentTypeError(f"values of dtype {values.dtype} do not fit dtype {dtype}")
+    try:
+        if dtype.kind in "iu" and np.asarray(values).dtype.kind in "fc":
+            raise ArgumentTypeError(f"the values have fractions, which do not fit dtype {dtype}")
+        return np.asarray(values, dtype, order="C")
+    except (ValueError, OverflowError) as error:
+        raise ArgumentError(f"the values do not fit dtype {dtype}: {error}") from None
+    except TypeError as error:
+        raise ArgumentTypeError(f"the values do not fit dtype {dtype}: {error}") from None
+
+
+class RowFile:
+    """A locked file that rows are written to; `committed` is how many its header tells of."""
+
+    __slots__ = (
+        "__weakref__",
+        "_header",
+        "committed",
+        "fd",
+        "lock",
+        "path",
+        "plain",
+        "rows",
+    )
+
+    def __init__(self, fd: int, path: str) -> None:
+        self.fd = fd
+        self.path = path
+        self.lock = threading.RLock()
+        _forking.renew_in_child(self)
+
+    @classmethod
+    def open(
+        cls,
+        path: str,
+        mode: Mode,
+        new: tuple[np.dtype[Any], tuple[int, ...]] | None,
+    ) -> RowFile:
+        """Open or create the file and lock it; `new` are dtype and shape of a row to create it."""
+        if mode is Mode.REPLACE:
+            _refuse_locked(path)
+        prefix = GrowingHeader(*new).encode(0) if new is not None else b""
+        while True:
+            if mode.settled is mode or new is None:
+                fd, _ = open_file(path, mode)
+            else:
+                size = len(prefix)
+                fd, _, _ = open_or_create(path, mode, size, prefix, True, True, id)
+            file = cls(fd, path)
+            try:
+                _lock(fd, path)
+                if _is_at(fd, path):  # or else it was replaced in between
+                    file._read()
+                    return file
+            except BaseException:
+                file.close()
+                raise
+            file.close()
+
+    def _read(self) -> None:
+        size = os.fstat(self.fd).st_size
+        found = read_header(functools.partial(read_at, self.fd), size)
+        self.rows = rows_of(found, repr(self.path))
+        self.plain = self.rows.dtype.kind in "biufc"  # others may export no buffer
+        self.committed = found.shape[0]
+        self._header = GrowingHeader(self.rows.dtype, self.rows.shape, self.rows.data_offset)
+
+    def recover(self, keep_rows: bool) -> int:
+        """Drop what lies behind the committed rows, but for whole rows on request; count rows."""
+        size = os.fstat(self.fd).st_size
+        whole = (size - self.rows.data_offset) // self.rows.nbytes
+        if whole < self.committed and not keep_rows:
+            raise FormatError(
+                f"{self.path!r} is truncated: its header tells of {self.committed} rows, and "
+                f"{max(whole, 0)} are there; recover='rows' keeps those"
+            )
+        count = whole if keep_rows else self.committed
+        self.committed = min(count, self.committed)
+        if self.rows.end(count) < size:
+            self.cut(count)
+        return count
+
+    def seal(self) -> None:
+        """Make the header one that can change in place; one without room is moved to a copy."""
+        if not self._header.fits:
+            self._move_to_roomy()
+        # No number changes, so that a reader sees the same, whatever it sees of this.
+        self.write_header(self.committed)
+
+    def _move_to_roomy(self) -> None:
+        """Write a copy of the file with a larger header, and put it in the place of the file."""
+        header = GrowingHeader(self.rows.dtype, self.rows.shape)
+        old = self.rows.data_offset
+        with publishing(self.path, "rewrite", replace=True, durable=True) as draft:
+            draft.write(header.encode(self.committed))
+            end, at = os.fstat(self.fd).st_size, old
+            while at < end:
+                piece = read_at(self.fd, at, 1 << 20)
+                draft.write(piece)
+                at += len(piece)
+            _lock(draft.fd, self.path)  # before anybody can find it
+            draft.keep_open = True
+        os.close(self.fd)
+        self.fd, self._header = draft.fd, header
+        self.rows = self.rows._replace(data_offset=header.length)
+
+    def write(self, data: Any, count: int) -> None:
+        """Write rows behind the first `count`: all of them, or none."""
+        at = self.rows.end(count)
+        try:
+            if self.plain:  # as it is, in half the time
+                written = _os.write_at(self.fd, data, at)
+                if written == data.nbytes:
+                    return
+            left = memoryview(as_bytes(data))  # type: ignore[arg-type]
+            while len(left):
+                written = _os.write_at(self.fd, left, at)
+                left, at = left[written:], at + written
+        except BaseException as error:
+            raise self.undone(count, error) from error
+
+    def undone(self, count: int, error: BaseException) -> BaseException:
+        """Take back what was written behind the first `count` rows; return the error to raise."""
+        if self.fd < 0:
+            return self._foreign()
+        os.ftruncate(self.fd, self.rows.end(count))
+        if not isinstance(error, OSError):
+            return error
+        hint = f"nothing was appended; the first {count} rows are as they were"
+        return file_error(error, "append", self.path, hint)
+
+    def cut(self, count: int) -> None:
+        """Cut the file off behind so many rows."""
+        try:
+            os.ftruncate(self.fd, self.rows.end(count))
+        except OSError as error:
+            raise file_error(error, f"cut off behind {count} rows", self.path) from error
+
+    def write_header(self, count: int) -> None:
+        """Tell of so many rows, to whoever reads the file."""
+        _os.write_at(self.fd, self._header.encode(count), 0)
+        self.committed = count
+
+    def sync(self) -> None:
+        """Make durable what was written."""
+        _os.sync_data(self.fd)
+
+    def check_own(self) -> None:
+        """Refuse to write in a child that was forked: the file is its parent's."""
+        if self.fd < 0:
+            raise self._foreign()
+
+    def _foreign(self) -> ReadOnlyError:
+        return ReadOnlyError(
+            f"{self.path!r} is written by the process that opened it, not by this one, which was "
+            "forked from it; open it anew"
+        )
+
+    def renew(self) -> None:
+        """Leave the file to the parent: its descriptor holds the lock, and must be the last."""
+        self.lock = threading.RLock()
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, and so unlock it."""
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            os.close(fd)
+
+    def __del__(self) -> None:
+        if getattr(self, "fd", -1) >= 0:
+            self.close()
+
+
+def _lock(fd: int, path: str) -> None:
+    if _os.lock_file(fd):
+        return
+    pid = _os.lock_holder(fd)
+    who = "another process" if pid is None else f"process {pid}"
+    error = LockedError(
+        errno.EWOULDBLOCK, f"{who} is writing to it; one at a time can, all can read", path
+    )
+    error.pid = pid
+    raise error
+
+
+def _is_at(fd: int, path: str) -> bool:
+    """Tell whether a path leads to an open file."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _refuse_locked(path: str) -> None:
+    """Refuse to replace a file under its writer, who would write on where nobody reads."""
+    try:
+        fd, _ = open_file(path, Mode.UPDATE)
+    except FileError:
+        return  # it is not there, or no file that has a writer
+    try:
+        _lock(fd, path)
+    finally:
+        os.close(fd)

@@ -1,0 +1,1 @@
+"""Mappings: memory that shows a file, opened, used, resized, made durable, and closed."""

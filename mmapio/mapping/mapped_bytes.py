@@ -1,0 +1,434 @@
+"""What can be done with the bytes of a mapping."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from .. import _os
+from .._validation import Bytes, as_bytes, as_count, as_dtype, bounded
+from ..errors import ArgumentError, ClosedError, ReadOnlyError
+from ..guard import lost_memory
+from ..modes import Access
+from .flushing import check_flushes, note_write
+from .losses import check_region, raise_if_lost
+from .region import Region, region_of
+
+if TYPE_CHECKING:  # numpy.typing is slow to import
+    import numpy.typing as npt
+
+    from .reader import MappedReader
+    from .segment import Segment
+
+__all__ = ["MappedContent", "raise_read_only"]
+
+
+def raise_read_only(region: Region) -> NoReturn:
+    """Refuse to change a read-only mapping."""
+    raise ReadOnlyError(f"the mapping of {region.source.name} is read-only; open it in 'r+'")
+
+
+class MappedContent:
+    """The bytes of a mapping: the part of `MappedFile` that reads and writes them."""
+
+    __slots__ = ("_source", "state")
+
+    def __init__(self, region: Region) -> None:
+        self._source = region.source
+        # Bytes and size in one attribute, so that nobody sees the one without the other.
+        # None when it is closed, and while `close_region` looks whether arrays are alive.
+        self.state: tuple[Bytes, int] | None = None
+        if not self._source.closed:
+            self.state = (region.bytes(), region.size)
+
+    @property
+    def size(self) -> int:
+        """Length of the mapping in bytes."""
+        return self._open_state()[1]
+
+    def view(
+        self, offset: int = 0, length: int | None = None, dtype: npt.DTypeLike | None = None
+    ) -> npt.NDArray[Any]:
+        """Return a range of the mapping as an array over the same memory.
+
+        Parameters
+        ----------
+        offset : int, default 0
+            First byte.
+        length : int, optional
+            Length in bytes; up to the end if left out.
+        dtype : dtype_like, optional
+            Type of the items; bytes (``uint8``) if left out.
+
+        Returns
+        -------
+        numpy.ndarray
+            One dimension (and those of `dtype`), ``length // itemsize`` items; writable if the
+            mapping is. While it lives, so does the memory.
+
+        Raises
+        ------
+        OutOfBoundsError
+            If the range does not lie within the mapping.
+        ArgumentError
+            If the length is no multiple of the item size, or the dtype holds objects.
+        ClosedError
+            If the mapping is closed.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> m = mmapio.MappedFile.anonymous(16)
+        >>> m.view(8, 8, "<u4")[:] = 7
+        >>> m.view(8, 4)
+        array([7, 0, 0, 0], dtype=uint8)
+        """
+        # The short way: plain integers that are right. All else goes through the checks.
+        data, size = self.state or self._open_state()
+        if (
+            dtype is None
+            and type(offset) is int
+            and type(length) is int
+            and 0 <= offset <= offset + length <= size
+        ):
+            return data[offset : offset + length]
+        start, count = bounded(offset, length, size)
+        found = data[start : start + count]
+        if dtype is None:
+            return found
+        kind = as_dtype(dtype)
+        if count % kind.itemsize:
+            raise ArgumentError(
+                f"length {count} is not a multiple of the {kind.itemsize} bytes of dtype {kind}"
+            )
+        if kind.subdtype is not None:  # its dimensions come last, as in numpy
+            return found.view(kind.base).reshape(-1, *kind.shape)
+        return found.view(kind)
+
+    def read(self, offset: int = 0, length: int | None = None) -> bytes:
+        r"""Return a copy of a range of the mapping.
+
+        Parameters
+        ----------
+        offset : int, default 0
+            First byte.
+        length : int, optional
+            Length in bytes; up to the end if left out.
+
+        Returns
+        -------
+        bytes
+            Exactly the bytes asked for.
+
+        Raises
+        ------
+        OutOfBoundsError
+            If the range does not lie within the mapping.
+        MappingLostError
+            If a part of it has been lost under the mapping.
+        ClosedError
+            If the mapping is closed.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> mmapio.MappedFile.anonymous(16).read(4, 2)
+        b'\x00\x00'
+        """
+        data = self.view(offset, length)
+        found = data.tobytes()
+        if lost_memory.faults[0]:
+            raise_if_lost(data)
+        return found
+
+    def read_into(self, offset: int, out: Any) -> int:
+        """Fill a buffer with the bytes from an offset on.
+
+        Parameters
+        ----------
+        offset : int
+            First byte.
+        out : writable buffer or numpy.ndarray
+            Where they go, in C order; it must be contiguous.
+
+        Returns
+        -------
+        int
+            How many bytes were copied: as many as `out` holds.
+
+        Raises
+        ------
+        OutOfBoundsError
+            If the mapping ends before `out` is full; nothing is copied then.
+        MappingLostError
+            If a part of the range has been lost under the mapping.
+        ArgumentError
+            If `out` is read-only or not contiguous.
+        ClosedError
+            If the mapping is closed.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> out = bytearray(4)
+        >>> mmapio.MappedFile.anonymous(16).read_into(8, out)
+        4
+        """
+        if isinstance(out, np.ndarray) and not out.flags.c_contiguous:
+            raise ArgumentError("out must be contiguous in C order")
+        target = as_bytes(out)
+        if not target.flags.writeable:
+            raise ArgumentError("out must be writable")
+        data = self.view(offset, len(target))
+        target[:] = data
+        if lost_memory.faults[0]:
+            raise_if_lost(data)
+        return len(target)
+
+    def write(self, offset: int, data: Any) -> int:
+        r"""Copy bytes into the mapping.
+
+        Parameters
+        ----------
+        offset : int
+            Where the first byte goes.
+        data : buffer or numpy.ndarray
+            What to write, in C order.
+
+        Returns
+        -------
+        int
+            How many bytes were written: all of them.
+
+        Raises
+        ------
+        OutOfBoundsError
+            If the data do not fit; nothing is written then.
+        MappingLostError
+            If a part of the range has been lost under the mapping.
+        ReadOnlyError
+            If the mapping is read-only.
+        FlushError
+            If a sync that the flush policy asks for fails, or has failed before.
+        ClosedError
+            If the mapping is closed.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> m = mmapio.MappedFile.anonymous(16)
+        >>> m.write(4, b"abc")
+        3
+        >>> m.read(4, 4)
+        b'abc\x00'
+        """
+        source = as_bytes(data)
+        note_write(self._store(offset, source), offset, len(source))
+        return len(source)
+
+    def _store(self, offset: int, source: Bytes) -> Region:
+        """Copy bytes into the mapping, and return where it lies; nothing else is left of them.
+
+        The traceback of a flush that fails must keep no array alive.
+        """
+        target = self.view(offset, len(source))
+        base: Any = target.base
+        region = region_of(base)
+        if region.access is Access.READ:
+            raise_read_only(region)
+        if region.source.last_flush is not None:
+            check_flushes(region)
+        target[:] = source
+        if lost_memory.faults[0]:
+            check_region(region, offset, offset + len(source))
+        return region
+
+    def chunks(self, nbytes: int, copy: bool = False) -> Iterator[npt.NDArray[np.uint8]]:
+        """Iterate over the mapping in pieces of one size; the last one may be short.
+
+        Parameters
+        ----------
+        nbytes : int
+            Length of a piece in bytes.
+        copy : bool, default False
+            Yield copies, which do not keep the mapping in use.
+
+        Returns
+        -------
+        iterator of numpy.ndarray
+            Arrays of ``uint8`` over the same memory, writable if the mapping is. The mapping's
+            size is taken when the iteration starts.
+
+        Raises
+        ------
+        ArgumentError
+            If `nbytes` is not 1 or more.
+        ClosedError
+            If the mapping is closed.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> [len(chunk) for chunk in mmapio.MappedFile.anonymous(10).chunks(4)]
+        [4, 4, 2]
+        """
+        step = as_count(nbytes, "nbytes")
+        if step == 0:
+            raise ArgumentError("nbytes must be 1 or more, got 0")
+        return _pieces(self.view(), 0, step, copy)
+
+    def pages(self, copy: bool = False) -> Iterator[npt.NDArray[np.uint8]]:
+        """Iterate over the mapping page by page, as memory is divided.
+
+        Parameters
+        ----------
+        copy : bool, default False
+            Yield copies, which do not keep the mapping in use.
+
+        Returns
+        -------
+        iterator of numpy.ndarray
+            Arrays of ``uint8`` over the same memory, writable if the mapping is. The last may be
+            short, and the first too if the mapping starts inside of a page.
+
+        Raises
+        ------
+        ClosedError
+            If the mapping is closed.
+
+        Examples
+        --------
+        >>> import mmap, mmapio
+        >>> m = mmapio.MappedFile.anonymous(mmap.PAGESIZE + 1)
+        >>> [len(page) for page in m.pages()] == [mmap.PAGESIZE, 1]
+        True
+        """
+        # The file's pages are the memory's: both begin where the offset is a multiple.
+        return _pieces(self.view(), -self._source.offset % _os.PAGE_SIZE, _os.PAGE_SIZE, copy)
+
+    def segment(self, offset: int, length: int) -> Segment:
+        """Return a range of the mapping that is checked anew at every use.
+
+        Parameters
+        ----------
+        offset : int
+            First byte.
+        length : int
+            Length in bytes.
+
+        Returns
+        -------
+        Segment
+            The range; it keeps no memory in use, and never writes past its own end.
+
+        Raises
+        ------
+        OutOfBoundsError
+            If the range does not lie within the mapping.
+        ClosedError
+            If the mapping is closed.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> len(mmapio.MappedFile.anonymous(16).segment(4, 8))
+        8
+        """
+        from .segment import Segment  # not at import: most mappings do without one
+
+        return Segment(self, *bounded(offset, as_count(length, "length"), self.size))
+
+    def reader(self) -> MappedReader:
+        r"""Return a stream over the mapping, for whatever reads files.
+
+        Returns
+        -------
+        MappedReader
+            A seekable `io.RawIOBase`; it keeps no memory in use.
+
+        Raises
+        ------
+        ClosedError
+            If the mapping is closed.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> mmapio.MappedFile.anonymous(16).reader().read(3)
+        b'\x00\x00\x00'
+        """
+        from .reader import MappedReader
+
+        self._open_state()
+        return MappedReader(self)
+
+    @property
+    def path(self) -> str | None:
+        """Absolute path of the file; None where there is none."""
+        return self._source.path
+
+    @property
+    def _buffer(self) -> Bytes:
+        """What the buffer protocol gives to others."""
+        data, size = self._open_state()
+        return data[:size]
+
+    def __buffer__(self, flags: int) -> memoryview:
+        return memoryview(self._buffer)  # type: ignore[arg-type]
+
+    def __release_buffer__(self, buffer: memoryview) -> None:
+        # Only with this does numpy.frombuffer hold on to the buffer, and not to `self` alone.
+        buffer.release()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        # Asked when the buffer protocol fails: numpy would hide that error, this raises it.
+        return np.array(self._buffer, dtype, copy=copy)
+
+    def __len__(self) -> int:
+        return self.size
+
+    @property
+    def region(self) -> Region:
+        """The memory it lies in."""
+        return region_of(self._open_state()[0])
+
+    def _open_state(self) -> tuple[Bytes, int]:
+        state = self.state
+        if state is None:
+            # Wait for a close that is under way: it may find arrays alive and give up.
+            with self._source.lock:
+                state = self.state
+            if state is None:
+                self._raise_closed()
+        return state
+
+    def _raise_closed(self) -> NoReturn:
+        raise ClosedError(f"the mapping of {self._source.name} is closed")
+
+
+def _pieces(data: Bytes, first: int, step: int, copy: bool) -> Iterator[Bytes]:
+    """Cut `data` after `first` bytes, then every `step` bytes.
+
+    The rows of a 2-d array come at a third of the price of slices.
+    """
+    first = min(first, len(data))
+    end = first + (len(data) - first) // step * step
+    rows = iter(data[first:end].reshape(-1, step))
+    head, tail = data[:first], data[end:]
+    pieces = rows
+    if len(head) or len(tail):
+        pieces = itertools.chain(
+            (p for p in (head,) if len(p)), rows, (p for p in (tail,) if len(p))
+        )
+    return map(_copied, pieces) if copy else pieces
+
+
+def _copied(piece: Bytes) -> Bytes:
+    """Return a copy of a piece, which must not have been lost."""
+    copy = piece.copy()
+    if lost_memory.faults[0]:
+        raise_if_lost(piece)
+    return copy

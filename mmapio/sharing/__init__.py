@@ -1,0 +1,1 @@
+"""Objects in files that processes share: counters, queues, records, and wake-ups."""

@@ -1,0 +1,272 @@
+"""`Generation`: a number in a file that tells others that the file has changed."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Self
+
+from .._validation import as_integer
+from ..atomics import AtomicCell
+from ..mapping.mapped_file import MappedFile
+from .polling import deadline_of
+from .shared_file import Part, no_slots
+from .waiting import LONGEST_SLEEP_S, Word
+
+__all__ = ["Generation"]
+
+
+class Generation(Part):
+    """A number that grows by one whenever somebody says that something has changed.
+
+    Stores through a mapping raise no file event. With this, who stores calls `bump`, and all
+    others, in any thread or process, wait for it: in `wait_for_change`, or with ``await`` in
+    `changed`.
+
+    Made by `open` and `anonymous`, in a file of its own, or by `at`, in any file. The second
+    process opens the file by its path, or is sent the generation by pickle.
+
+    Parameters
+    ----------
+    mapping : MappedFile
+        One that holds a generation.
+
+    Raises
+    ------
+    FormatError
+        If it holds none.
+
+    Notes
+    -----
+    On Linux waiting is a futex(2), which wakes within microseconds and costs nothing meanwhile; on
+    other systems it is polling, with pauses that grow to 1 ms. A kernel can bump it by
+    ``atomics.fetch_add(generation.lines, (0, 0), 1)``; that wakes nobody, but a sleeper
+    looks every 0.1 s. It is a signed integer of 64 bits, and wraps around.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> generation = mmapio.Generation.open("table.generation")
+    >>> seen = generation.value
+    >>> generation.bump()
+    1
+    >>> mmapio.Generation.open("table.generation", "r").wait_for_change(seen)
+    1
+    """
+
+    __slots__ = ("_cell", "_offset", "_word")
+
+    KIND = "generation"
+
+    _cell: AtomicCell
+    _offset: int | None  # in a mapping of the caller's layout
+    _word: Word
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], mode: str = "a+") -> Self:
+        """Open a generation in a file of its own, or create one.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file.
+        mode : {"a+", "r+", "r", "x+", "w+"}, default "a+"
+            As for `MappedFile.open`. To wait, reading is enough.
+
+        Returns
+        -------
+        Generation
+            The generation; at 0 if it is new.
+
+        Raises
+        ------
+        FormatError
+            If the file holds no generation.
+        ArgumentError
+            If `mode` is ``"c"``.
+        MissingFileError, ExistingFileError, DirectoryError, AccessError, FileError
+            As for `MappedFile.open`.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> mmapio.Generation.open("opened.generation").bump()
+        1
+        """
+        return cls._open(path, mode, 1, no_slots())
+
+    @classmethod
+    def anonymous(cls) -> Self:
+        """Make a generation in memory, which forked children share.
+
+        Returns
+        -------
+        Generation
+            The generation, at 0.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> mmapio.Generation.anonymous()
+        <Generation <anonymous> at 0>
+        """
+        return cls._anonymous(1, no_slots())
+
+    @classmethod
+    def at(cls, mapping: MappedFile, offset: int) -> Self:
+        """Use 8 bytes of a mapping as a generation, beside the data that it is about.
+
+        Parameters
+        ----------
+        mapping : MappedFile
+            A file, or memory, whose layout is the caller's.
+        offset : int
+            First of the 8 bytes: in memory, a multiple of 8.
+
+        Returns
+        -------
+        Generation
+            The generation, at the number that is there.
+
+        Raises
+        ------
+        OutOfBoundsError
+            If the 8 bytes do not lie within the mapping.
+        MisalignedError
+            If they do not lie at a multiple of 8.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> m = mmapio.MappedFile.anonymous(4096)
+        >>> mmapio.Generation.at(m, 8).bump()
+        1
+        >>> m.view(8, 8, "i8")
+        array([1])
+        """
+        mapping.atomic(offset, "i8")  # says what is wrong with it
+        found = cls.__new__(cls)
+        found._mapping = mapping
+        found.lines = mapping.view(offset, 8, "i8").reshape(1, 1)
+        found.slots = mapping.view(offset, 0)
+        found._bind()
+        found._offset = offset
+        return found
+
+    def _bind(self) -> None:
+        self._offset = None
+        self._cell = AtomicCell(self.lines, (0, 0))
+        self._word = Word(self._cell, self.lines)
+
+    @property
+    def value(self) -> int:
+        """The number now."""
+        return int(self._cell.load())
+
+    def bump(self) -> int:
+        """Add one, and wake all that wait.
+
+        Returns
+        -------
+        int
+            The number after it.
+
+        Raises
+        ------
+        ReadOnlyError
+            If the file was opened in mode ``"r"``.
+        ClosedError
+            If the generation is closed.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> generation = mmapio.Generation.anonymous()
+        >>> generation.bump(), generation.bump()
+        (1, 2)
+        """
+        before = int(self._cell.fetch_add(1))
+        self._word.wake()
+        return before + 1 if before < 2**63 - 1 else -(2**63)
+
+    def wait_for_change(self, seen: int, timeout: float | None = None) -> int:
+        """Wait until the number is another one.
+
+        Parameters
+        ----------
+        seen : int
+            The number that was seen before.
+        timeout : float, optional
+            How long to wait at most, in seconds; as long as it takes if left out.
+
+        Returns
+        -------
+        int
+            The number now; `seen` if the time ran out.
+
+        Raises
+        ------
+        ArgumentTypeError
+            If `seen` is no integer.
+        ClosedError
+            If the generation is closed.
+
+        Examples
+        --------
+        >>> import mmapio, threading
+        >>> generation = mmapio.Generation.anonymous()
+        >>> generation.wait_for_change(0, timeout=0.01)
+        0
+        >>> threading.Timer(0.01, generation.bump).start()
+        >>> generation.wait_for_change(0)
+        1
+        """
+        known, deadline = as_integer(seen, "seen"), deadline_of(timeout)
+        word = self._word  # which keeps the memory if this is closed meanwhile
+        while (now := word.load()) == known and (left_s := deadline - time.monotonic()) > 0:
+            word.sleep(known, min(left_s, LONGEST_SLEEP_S))
+        return int(now)
+
+    async def changed(self, seen: int) -> int:
+        """Wait until the number is another one, without keeping the event loop from its work.
+
+        Parameters
+        ----------
+        seen : int
+            The number that was seen before.
+
+        Returns
+        -------
+        int
+            The number now.
+
+        Raises
+        ------
+        ArgumentTypeError
+            If `seen` is no integer.
+        ClosedError
+            If the generation is closed.
+
+        Notes
+        -----
+        All that await one `Generation` share one thread, which waits for them and ends with them.
+
+        Examples
+        --------
+        >>> import asyncio, mmapio, threading
+        >>> generation = mmapio.Generation.anonymous()
+        >>> async def main():
+        ...     threading.Timer(0.01, generation.bump).start()
+        ...     return await asyncio.wait_for(generation.changed(0), timeout=10)
+        >>> asyncio.run(main())
+        1
+        """
+        return await self._word.changed(as_integer(seen, "seen"))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._offset is None:
+            return super().__reduce__()
+        return type(self).at, (self._mapping, self._offset)
+
+    def _state(self) -> str:
+        return f"at {self.value}"

@@ -1,0 +1,348 @@
+"""`RingBuffer`: a queue of records from one producer to one consumer."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from .._validation import as_count
+from ..atomics import AtomicCell
+from ..errors import ArgumentError, ReadOnlyError
+from .polling import poll
+from .shared_file import Part, as_size, slots_for
+
+if TYPE_CHECKING:  # numpy.typing is slow to import
+    import numpy.typing as npt
+
+__all__ = ["RingBuffer"]
+
+
+class RingBuffer(Part):
+    """A queue of records of one dtype from one producer to one consumer, in threads or processes.
+
+    Neither side takes a lock. A record becomes visible once it is complete, and leaves once it is
+    copied: a producer that is killed half way has sent nothing, and what a killed consumer was
+    taking is taken by the next one. Only one producer and one consumer may be at work at a time.
+
+    Made by `open` and `anonymous`. The second process opens the file by its path, or is sent the
+    ring buffer by pickle.
+
+    Parameters
+    ----------
+    mapping : MappedFile
+        One that holds a ring buffer.
+
+    Raises
+    ------
+    FormatError
+        If it holds none.
+
+    See Also
+    --------
+    mmapio.atomics.ring_push, mmapio.atomics.ring_pop : The same from kernels, with the arrays
+        `lines` and `slots` of the ring buffer.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> events = mmapio.RingBuffer.open("events.ring", dtype="f8", capacity=1024)
+    >>> events.push(1.5), events.push_many([2.5, 3.5])
+    (True, 2)
+    >>> other_side = mmapio.RingBuffer.open("events.ring")
+    >>> other_side.pop(), other_side.pop_many(), other_side.pop()
+    (np.float64(1.5), array([2.5, 3.5]), None)
+    """
+
+    __slots__ = ("_emptied", "_filled")
+
+    KIND = "ring"
+
+    _filled: AtomicCell
+    _emptied: AtomicCell
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        mode: str = "a+",
+        dtype: npt.DTypeLike | None = None,
+        capacity: int | None = None,
+    ) -> Self:
+        """Open a ring buffer in a file, or create one.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file.
+        mode : {"a+", "r+", "r", "x+", "w+"}, default "a+"
+            As for `MappedFile.open`. Both sides need to write.
+        dtype : dtype_like, optional
+            Type of a record.
+        capacity : int, optional
+            How many records it holds. Both are needed to create a file; a file that is there must
+            be as they say, if they are given.
+
+        Returns
+        -------
+        RingBuffer
+            The ring buffer; empty if it is new.
+
+        Raises
+        ------
+        FormatError
+            If the file holds no ring buffer, or one of another dtype or capacity.
+        MissingFileError
+            If there is no file, and no `dtype` and `capacity` to create one with.
+        ArgumentError, ArgumentTypeError
+            If `dtype`, `capacity` or `mode` cannot be used, or only one of the two is given.
+        ExistingFileError, DirectoryError, AccessError, FileError
+            As for `MappedFile.open`.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> with mmapio.RingBuffer.open("opened.ring", dtype="i8", capacity=4) as numbers:
+        ...     numbers.push(7)
+        True
+        >>> mmapio.RingBuffer.open("opened.ring").pop()
+        np.int64(7)
+        """
+        if (dtype is None) != (capacity is None):
+            raise ArgumentError("dtype and capacity are given together, or both left to the file")
+        wanted = None if dtype is None else slots_for(dtype, as_size(capacity, "capacity"))
+        return cls._open(path, mode, 2, wanted)
+
+    @classmethod
+    def anonymous(cls, dtype: npt.DTypeLike, capacity: int) -> Self:
+        """Make a ring buffer in memory, which forked children share.
+
+        Parameters
+        ----------
+        dtype : dtype_like
+            Type of a record.
+        capacity : int
+            How many records it holds.
+
+        Returns
+        -------
+        RingBuffer
+            The ring buffer, empty.
+
+        Raises
+        ------
+        ArgumentError, ArgumentTypeError
+            If `dtype` or `capacity` cannot be used.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> mmapio.RingBuffer.anonymous("f8", 16)
+        <RingBuffer <anonymous> 0 of 16 float64>
+        """
+        return cls._anonymous(2, slots_for(dtype, as_size(capacity, "capacity")))
+
+    def _bind(self) -> None:
+        self._filled = AtomicCell(self.lines, (0, 0))
+        self._emptied = AtomicCell(self.lines, (1, 0))
+
+    @property
+    def capacity(self) -> int:
+        """How many records it holds."""
+        return len(self.slots)
+
+    def __len__(self) -> int:
+        """Return how many records are in it."""
+        emptied = self._emptied.load()  # first: the other end only gets further away
+        return min(int(self._filled.load() - emptied), self.capacity)
+
+    def push(self, record: Any, timeout: float | None = 0) -> bool:
+        """Put a record in.
+
+        Parameters
+        ----------
+        record : number, tuple, record or array_like
+            What numpy can store in an item of the dtype.
+        timeout : float or None, default 0
+            How long to wait for room, in seconds; None: as long as it takes.
+
+        Returns
+        -------
+        bool
+            Whether there was room.
+
+        Raises
+        ------
+        ReadOnlyError
+            If the file was opened in mode ``"r"``.
+        ClosedError
+            If the ring buffer is closed.
+        TypeError, ValueError, OverflowError
+            If numpy cannot store the record; none is sent then.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> ring = mmapio.RingBuffer.anonymous("u1", 2)
+        >>> [ring.push(i) for i in range(3)]
+        [True, True, False]
+        """
+        self._check_writable()
+        filled, slots = self._filled.load(), self.slots
+        if not self._wait(lambda: filled - self._emptied.load() < len(slots), timeout):
+            return False
+        slots[filled % len(slots)] = record
+        self._filled.store(filled + 1)
+        return True
+
+    def pop(self, timeout: float | None = 0) -> Any:
+        """Take the oldest record out.
+
+        Parameters
+        ----------
+        timeout : float or None, default 0
+            How long to wait for one, in seconds; None: as long as it takes.
+
+        Returns
+        -------
+        numpy scalar, record or numpy.ndarray
+            A copy of it; None if there is none.
+
+        Raises
+        ------
+        ReadOnlyError
+            If the file was opened in mode ``"r"``.
+        ClosedError
+            If the ring buffer is closed.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> ring = mmapio.RingBuffer.anonymous("u1", 2)
+        >>> _ = ring.push(7)
+        >>> ring.pop(), ring.pop()
+        (np.uint8(7), None)
+        """
+        self._check_writable()
+        emptied, slots = self._emptied.load(), self.slots
+        if not self._wait(lambda: self._filled.load() != emptied, timeout):
+            return None
+        record = slots[emptied % len(slots)].copy()
+        self._emptied.store(emptied + 1)
+        return record
+
+    def push_many(self, records: npt.ArrayLike, timeout: float | None = 0) -> int:
+        """Put records in, in order, as many as there is room for.
+
+        Parameters
+        ----------
+        records : array_like
+            What numpy can make an array of the dtype of.
+        timeout : float or None, default 0
+            How long to wait for room for all of them, in seconds; None: as long as it takes.
+
+        Returns
+        -------
+        int
+            How many there was room for: the first ones.
+
+        Raises
+        ------
+        ArgumentError
+            If the records have another shape than those of the ring buffer.
+        ReadOnlyError, ClosedError
+            As for `push`.
+        TypeError, ValueError, OverflowError
+            If numpy cannot convert them; none is sent then.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> ring = mmapio.RingBuffer.anonymous("u1", 4)
+        >>> ring.push_many(range(6)), len(ring)
+        (4, 4)
+        """
+        self._check_writable()
+        data = np.asarray(
+            list(records) if isinstance(records, range) else records, self.slots.dtype
+        )
+        if data.shape[1:] != self.slots.shape[1:] or not data.ndim:
+            raise ArgumentError(
+                f"records must have shape {('n', *self.slots.shape[1:])}, got {data.shape}"
+            )
+        sent = 0
+
+        def send() -> bool:
+            nonlocal sent
+            sent += self._push_block(data[sent:])
+            return sent == len(data)
+
+        self._wait(send, timeout)
+        return sent
+
+    def pop_many(self, limit: int | None = None, timeout: float | None = 0) -> npt.NDArray[Any]:
+        """Take records out, the oldest first, as many as there are.
+
+        Parameters
+        ----------
+        limit : int, optional
+            How many at most.
+        timeout : float or None, default 0
+            How long to wait for the first one, in seconds; None: as long as it takes.
+
+        Returns
+        -------
+        numpy.ndarray
+            Copies of them, perhaps of none.
+
+        Raises
+        ------
+        ArgumentError
+            If `limit` is negative.
+        ReadOnlyError, ClosedError
+            As for `pop`.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> ring = mmapio.RingBuffer.anonymous("u1", 4)
+        >>> _ = ring.push_many([1, 2, 3])
+        >>> ring.pop_many(2), ring.pop_many()
+        (array([1, 2], dtype=uint8), array([3], dtype=uint8))
+        """
+        self._check_writable()
+        most = self.capacity if limit is None else as_count(limit, "limit")
+        emptied, slots = self._emptied.load(), self.slots
+        if most:
+            self._wait(lambda: self._filled.load() != emptied, timeout)
+        count = min(int(self._filled.load() - emptied), most)
+        start = emptied % len(slots)
+        first = slots[start : start + count]
+        records = np.empty((count, *slots.shape[1:]), slots.dtype)
+        records[: len(first)] = first
+        records[len(first) :] = slots[: count - len(first)]
+        self._emptied.store(emptied + count)
+        return records
+
+    def _push_block(self, data: npt.NDArray[Any]) -> int:
+        """Put in what there is room for; return how many that were."""
+        filled, slots = self._filled.load(), self.slots
+        count = min(len(slots) - int(filled - self._emptied.load()), len(data))
+        start = filled % len(slots)
+        first = slots[start : start + count]
+        first[:] = data[: len(first)]
+        slots[: count - len(first)] = data[len(first) : count]
+        self._filled.store(filled + count)
+        return count
+
+    def _wait(self, happened: Any, timeout: float | None) -> bool:
+        """Return whether something happens in time: it is looked at once before any waiting."""
+        return bool(happened() or (timeout != 0 and poll(happened, timeout)))
+
+    def _check_writable(self) -> None:
+        if not self.slots.flags.writeable:
+            raise ReadOnlyError(f"the ring in {self.path!r} is open for reading; open it in 'r+'")
+
+    def _state(self) -> str:
+        return f"{len(self)} of {self.capacity} {self.slots.dtype}"

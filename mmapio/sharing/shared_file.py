@@ -1,0 +1,218 @@
+r"""What counters, rings and the like have in common: a file with a header that says what it is.
+
+Layout, in the byte order of the machine::
+
+    0       8 bytes   b"mmapio\0\1", the last byte being the version of this layout
+    8       16 bytes  what it is, such as b"ring", and zeros
+    24      8 bytes   how many lines there are, uint64
+    32      32 bytes  zeros
+    64      ...       a .npy header (NEP 1), which tells dtype and shape of the slots
+    ...               lines of 128 bytes, each of which begins with an int64 that is shared
+    ...               the slots
+
+Lines begin at the first multiple of 128 after the header, slots where the lines end. A line is as
+long as what processors move between each other: 64 bytes, on some of them two or in pairs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from math import prod
+from types import TracebackType
+from typing import Any, ClassVar, Final, Self
+
+import numpy as np
+
+from .._validation import LARGEST, as_count, as_dtype, full_shape, round_up
+from ..errors import ArgumentError, ClosedError, FormatError
+from ..files.npy import encode_header, read_header
+from ..mapping.mapped_file import MappedFile
+from ..mapping.region import Region
+from ..modes import Mode
+
+__all__ = ["Part", "Slots", "as_size", "no_slots", "slots_for"]
+
+_MAGIC: Final = b"mmapio\0\1"
+_HEADER: Final = struct.Struct("=8s16sQ32x")
+_LINE_BYTES: Final = 128
+
+Slots = tuple[np.dtype[Any], tuple[int, ...]]
+
+
+class Part:
+    """Lines of one shared int64 each, and slots after them, in a mapping with a header.
+
+    It keeps its memory alive, and gives it back when it goes; `close` does that at once. It is
+    pickled by reference, as the mapping is.
+    """
+
+    __slots__ = {
+        "_mapping": "What holds it.",
+        "lines": "Its shared numbers, each the first of a row: an array for kernels.",
+        "slots": "What it stores: an array for kernels.",
+    }
+
+    KIND: ClassVar[str]
+
+    _mapping: MappedFile
+    lines: np.ndarray[Any, np.dtype[np.int64]]
+    slots: np.ndarray[Any, Any]
+
+    def __init__(self, mapping: MappedFile) -> None:
+        self._mapping = mapping
+        self.lines, self.slots = _read(mapping, self.KIND)
+        self._bind()
+
+    def _bind(self) -> None:
+        """Make of lines and slots what the methods use."""
+
+    @classmethod
+    def _open(
+        cls, path: object, mode: str, lines: int, slots: Slots | None, *, exact: bool = True
+    ) -> Self:
+        """Open or create a file; one that is there must be as asked for, if that is to be exact.
+
+        No slots: only one that is there is opened, whatever it is.
+        """
+        kind = Mode.parse(mode)
+        if kind is Mode.COPY:
+            raise ArgumentError(f"mode 'c' is a private copy, but a {cls.KIND} is there to share")
+        if slots is None and kind in (Mode.CREATE, Mode.REPLACE):
+            raise ArgumentError(f"mode {mode!r} creates a {cls.KIND}: give its dtype and its size")
+        header, size = b"", None
+        if kind.settled is not kind and slots is not None:
+            header, size = _header(cls.KIND, lines, slots)
+        found = cls(MappedFile(Region.of_path(path, kind, size, header)))
+        holds = len(found.lines), found.slots.dtype, found.slots.shape
+        if exact and slots is not None and holds != (lines, *slots):
+            raise FormatError(
+                f"{found.path!r} holds a {cls.KIND} of {_in_words(*holds)}, not of "
+                f"{_in_words(lines, *slots)}"
+            )
+        return found
+
+    @classmethod
+    def _anonymous(cls, lines: int, slots: Slots) -> Self:
+        """Make one in memory that forked children share."""
+        header, size = _header(cls.KIND, lines, slots)
+        mapping = MappedFile.anonymous(size)
+        mapping.write(0, header)
+        return cls(mapping)
+
+    @property
+    def path(self) -> str | None:
+        """Absolute path of the file; None where there is none."""
+        return self._mapping.path
+
+    def close(self) -> None:
+        """Let go of the memory; arrays made from it keep it until they go.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> counter = mmapio.ShardedCounter.anonymous()
+        >>> counter.close()
+        >>> counter.value
+        Traceback (most recent call last):
+        mmapio.errors.ClosedError: the counter is closed
+        """
+        for kind in type(self).__mro__:
+            for name in getattr(kind, "__slots__", ()):
+                with contextlib.suppress(AttributeError):  # it was closed before
+                    delattr(self, name)
+
+    def __getattr__(self, name: str) -> Any:
+        # Asked for what is not there, such as slots once they are deleted.
+        if any(name in getattr(kind, "__slots__", ()) for kind in type(self).__mro__):
+            raise ClosedError(f"the {self.KIND} is closed")
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._mapping,)
+
+    def __repr__(self) -> str:
+        try:
+            return f"<{type(self).__name__} {self.path or '<anonymous>'} {self._state()}>"
+        except ClosedError:
+            return f"<{type(self).__name__} closed>"
+
+    def _state(self) -> str:
+        """Return what its text tells of it."""
+        return _in_words(len(self.lines), self.slots.dtype, self.slots.shape)
+
+
+def as_size(value: object, name: str, least: int = 1) -> int:
+    """Return `value` as an int of at least `least`."""
+    count = as_count(value, name)
+    if count < least:
+        raise ArgumentError(f"{name} must be {least} or more, got {count}")
+    return count
+
+
+def slots_for(dtype: Any, count: int) -> Slots:
+    """Return dtype and shape of so many items; a dtype of subarrays adds axes, as in numpy."""
+    item = as_dtype(dtype)
+    return item.base, full_shape((count, *item.shape), item.base.itemsize)
+
+
+def no_slots() -> Slots:
+    """Return dtype and shape of the slots of a part that has none."""
+    return slots_for("u1", 0)
+
+
+def _header(kind: str, lines: int, slots: Slots) -> tuple[bytes, int]:
+    """Return the header of a part, and the size of all of it."""
+    dtype, shape = slots
+    header = _HEADER.pack(_MAGIC, kind.encode(), lines) + encode_header(dtype, shape)
+    return header, _size(len(header), lines, slots)
+
+
+def _size(header: int, lines: int, slots: Slots) -> int:
+    dtype, shape = slots
+    return round_up(header, _LINE_BYTES) + lines * _LINE_BYTES + prod(shape) * dtype.itemsize
+
+
+def _read(mapping: MappedFile, kind: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return lines and slots of the part of that kind that a mapping holds."""
+    name, size = mapping.path or "<anonymous>", mapping.size
+    if size < _HEADER.size:
+        raise FormatError(f"{name} is no {kind}: it has {size} bytes, and a header {_HEADER.size}")
+    magic, found, lines = _HEADER.unpack(mapping.read(0, _HEADER.size))
+    if magic[:-1] != _MAGIC[:-1]:
+        raise FormatError(f"{name} is no {kind}: it begins with {magic!r}, not {_MAGIC!r}")
+    if magic != _MAGIC:
+        raise FormatError(f"{name} has layout {magic[-1]}; this mmapio knows {_MAGIC[-1]}")
+    other = found.rstrip(b"\0").decode("latin1")
+    if other != kind:
+        raise FormatError(f"{name} is no {kind} but a {other!r}")
+    at = _HEADER.size
+    header = read_header(lambda offset, n: mapping.read(at + offset, n), size - at)
+    slots = header.dtype, header.shape
+    needed = _size(at + header.data_offset, lines, slots)
+    if not 0 < lines <= LARGEST // _LINE_BYTES or needed > size or header.dtype.itemsize == 0:
+        raise FormatError(
+            f"{name} is cut off or damaged: a {kind} of {_in_words(lines, *slots)} takes {needed} "
+            f"bytes, and {size} are there"
+        )
+    start = round_up(at + header.data_offset, _LINE_BYTES)
+    shared = mapping.view(start, lines * _LINE_BYTES, np.int64)
+    data = mapping.view(start + lines * _LINE_BYTES, needed - start - lines * _LINE_BYTES)
+    return shared.reshape(lines, -1), data.view(header.dtype).reshape(header.shape)
+
+
+def _in_words(lines: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
+    """Return what there is of what."""
+    what = f"{lines} line{'s' if lines != 1 else ''}"
+    return f"{what} and slots {shape} of {dtype}" if prod(shape) else what

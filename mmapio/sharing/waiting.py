@@ -1,0 +1,87 @@
+"""Sleeping until a shared number changes: in a thread, or on behalf of coroutines."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from .. import _os
+from .polling import poll
+
+if TYPE_CHECKING:  # who awaits has imported it
+    import asyncio
+
+    from ..atomics import AtomicCell
+
+__all__ = ["LONGEST_SLEEP_S", "Word"]
+
+# A change by a kernel, or by a process that was killed at that moment, wakes nobody.
+LONGEST_SLEEP_S: Final = 0.1
+
+_LOW_HALF: Final = 4 if sys.byteorder == "big" else 0  # a futex has 32 bits
+
+
+class Word:
+    """An int64 in shared memory that others change; it keeps the memory alive."""
+
+    def __init__(self, cell: AtomicCell, memory: np.ndarray[Any, Any]) -> None:
+        self.load = cell.load
+        self._address = memory.ctypes.data + _LOW_HALF
+        self._lock = threading.Lock()
+        self._awaited: dict[asyncio.Future[int], int] = {}  # with the number that each has seen
+        self._is_watched = False
+
+    def wake(self) -> None:
+        """Wake all that sleep, in any process."""
+        if _os.HAS_FUTEX:
+            _os.futex_wake(self._address)
+
+    def sleep(self, seen: int, timeout_s: float) -> None:
+        """Sleep until the number may be another one than `seen`; at most so long."""
+        if _os.HAS_FUTEX:
+            _os.futex_wait(self._address, seen & 0xFFFF_FFFF, timeout_s)
+        else:
+            poll(lambda: self.load() != seen, timeout_s)
+
+    async def changed(self, seen: int) -> int:
+        """Return the number once it is another one than `seen`."""
+        import asyncio
+
+        now: int = self.load()
+        if now != seen:
+            return now
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        with self._lock:
+            self._awaited[future] = seen
+            if not self._is_watched:
+                self._is_watched = True
+                threading.Thread(target=self._watch, name="mmapio-watch", daemon=True).start()
+        try:
+            return await future
+        finally:
+            with self._lock:
+                self._awaited.pop(future, None)
+
+    def _watch(self) -> None:
+        """Wait for the coroutines, in a thread of its own, as long as there are any."""
+        while True:
+            now: int = self.load()
+            with self._lock:
+                for future, seen in list(self._awaited.items()):
+                    if seen != now:
+                        del self._awaited[future]
+                        with contextlib.suppress(RuntimeError):  # its loop was closed
+                            future.get_loop().call_soon_threadsafe(_settle, future, now)
+                if not self._awaited:
+                    self._is_watched = False
+                    return
+            self.sleep(now, LONGEST_SLEEP_S)
+
+
+def _settle(future: asyncio.Future[int], value: int) -> None:
+    if not future.done():  # it may have been cancelled meanwhile
+        future.set_result(value)
