@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[1] / "mmapio" / "_os"
+FOLDER = Path(__file__).parents[2] / "mmapio" / "_os"
 REFERENCE = "_stub"
 PLATFORMS = ("_linux", "_posix", "_windows")
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "asv_benchmarks"))
+sys.path.append(str(Path(__file__).parents[2] / "asv_benchmarks"))
 ratios = importlib.import_module("ratios")
 common, bench_cost, bench_memory, bench_peers = (
     importlib.import_module(f"benchmarks.{name}")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "asv_benchmarks"))
+sys.path.append(str(Path(__file__).parents[2] / "asv_benchmarks"))
 gate = importlib.import_module("gate")
 honesty = importlib.import_module("honesty")
 chosen = importlib.import_module("gating.chosen")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "asv_benchmarks"))
 compare, page, ratios, tables = map(
     importlib.import_module, ("compare", "page", "ratios", "tables")
