@@ -5,11 +5,9 @@ from __future__ import annotations
 import errno
 import functools
 import hashlib
-import os
 import signal
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 import numba
@@ -18,6 +16,7 @@ from numba.core import caching
 from numba.core.runtime import rtsys
 from numba.extending import overload, register_jitable
 
+from mmapio._sources import sources_stamp
 from mmapio.errors import file_error
 
 __all__ = [
@@ -317,11 +316,5 @@ class _Cache(_FunctionCache):  # type: ignore[misc]
             _refusals.append(error)
 
 
-def _sources_stamp() -> tuple[tuple[str, int, int], ...]:
-    """Cover the kernels that a kernel calls; numba's stamp covers its own file only."""
-    entries = sorted(Path(__file__).parent.glob("*.py"))
-    stats = [(path.name, os.stat(path)) for path in entries]
-    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
-
-
-_STAMP = _sources_stamp()
+# Of all that a kernel may take parts from; numba's own stamp covers the kernel's file only.
+_STAMP = sources_stamp("atomics", "kernels")
