@@ -13,9 +13,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import cgutils
 from numba.core.registry import CPUDispatcher
 from numba.extending import NativeValue, box, models, register_model, unbox
 from numba.np.numpy_support import as_dtype, from_dtype
@@ -35,7 +36,7 @@ _STAMP = sources_stamp("atomics")  # numba's own covers one file only
 _METHOD_DEFINITION = ir.LiteralStructType([_POINTER, _POINTER, ir.IntType(32), _POINTER])
 
 
-class Methods(types.Type):  # type: ignore[misc]  # numba has no types
+class Methods(numba.types.Type):  # type: ignore[misc]  # numba has no types
     """A class of cells of a dtype; boxed, a tuple of methods for it."""
 
     def __init__(self, dtype: Any, place: str) -> None:

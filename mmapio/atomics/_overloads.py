@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-from numba.core import types
+from numba import types
 from numba.core.errors import NumbaNotImplementedError
 from numba.extending import overload, register_jitable
 from numba.np.numpy_support import as_dtype
