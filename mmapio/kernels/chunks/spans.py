@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from mmapio._validation import as_integer
-from mmapio.errors import ArgumentError
+from mmapio._validation import as_positive
 from mmapio.kernels.engine.read_ahead import Window
 from mmapio.kernels.engine.threads import run_chunks, thread_count
 
@@ -52,9 +51,7 @@ def cut(array: NDArray[Any], chunk: int | None) -> Spans:
     """Cut an array along its first axis."""
     rows = len(array) or 1
     row_bytes = array.nbytes // rows or 1
-    chunk = as_integer(chunk, "chunk") if chunk is not None else _CHUNK_BYTES // row_bytes or 1
-    if chunk < 1:
-        raise ArgumentError(f"chunk must be 1 row or more, got {chunk}")
+    chunk = _CHUNK_BYTES // row_bytes or 1 if chunk is None else as_positive(chunk, "chunk")
     chunk = min(chunk, rows)
     span = chunk * (_SPAN_BYTES // (chunk * row_bytes) or 1)
     return Spans(-(-len(array) // span), len(array), chunk, span)

@@ -27,8 +27,9 @@ from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
 
 from mmapio._os import Advice
+from mmapio._validation import steps
 from mmapio.errors import ArgumentError
-from mmapio.pagecache.memory_hints import hint, is_resident, missing_runs, prefetch, what_backs
+from mmapio.pagecache.memory_hints import all_resident, hint, missing_runs, prefetch, what_backs
 
 __all__ = ["Window"]
 
@@ -114,11 +115,7 @@ class Window:
     def _missing_in(self, block: int) -> Iterator[tuple[int, int]]:
         """Yield where the missing pages of a block are; none, if its samples are in memory."""
         start, stop = self._bounds(block)
-        samples = (
-            random.randrange(low, min(low + _SAMPLE_BYTES, stop))
-            for low in range(start, stop, _SAMPLE_BYTES)
-        )
-        if not all(map(is_resident, samples)):
+        if not all_resident(random.randrange(*part) for part in steps(start, stop, _SAMPLE_BYTES)):
             yield from missing_runs(start, stop)
 
     def _leave(self, start: int, stop: int) -> None:

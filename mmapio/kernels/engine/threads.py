@@ -22,7 +22,7 @@ from mmapio._extras import require
 from mmapio.errors import ArgumentError
 from mmapio.kernels.engine.cpus import usable_cpus
 
-__all__ = ["run_chunks", "run_workers", "thread_count"]
+__all__ = ["run_chunks", "run_ranges", "run_workers", "thread_count"]
 
 W = TypeVar("W")
 Body = Callable[[int, int], None]
@@ -118,6 +118,46 @@ def run_chunks(
             job.lead()
         finally:
             job.close()
+
+
+def run_ranges(
+    total: int,
+    step: int,
+    work: Callable[[int, int, int], object],
+    *,
+    threads: int | None = None,
+    progress: bool = False,
+    nbytes: int = 0,
+) -> None:
+    """Call ``work(start, stop, worker)`` for every range of `step` below `total`, in threads.
+
+    Parameters
+    ----------
+    total, step : int
+        Where the ranges end, and how long each but the last one is. If there is only one it is
+        worked on at once, by the caller's thread alone.
+    work : callable
+        Takes the bounds of a range and the worker's number, as for `run_chunks`.
+    threads, progress, nbytes
+        As for `run_chunks`.
+
+    Examples
+    --------
+    >>> from mmapio.kernels.engine.threads import run_ranges
+    >>> run_ranges(10, 4, lambda start, stop, worker: print(start, stop), threads=1)
+    0 4
+    4 8
+    8 10
+    """
+    if 0 < total <= step and not progress:
+        work(0, total, 0)
+        return
+
+    def body(chunk: int, worker: int) -> None:
+        start = chunk * step
+        work(start, min(start + step, total), worker)
+
+    run_chunks(-(-total // step), body, threads=threads, progress=progress, nbytes=nbytes)
 
 
 def run_workers(

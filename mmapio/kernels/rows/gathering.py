@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from mmapio import _os
 from mmapio._extras import require
+from mmapio._validation import steps
 from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.pieces import plain
-from mmapio.kernels.engine.threads import run_chunks, thread_count
+from mmapio.kernels.engine.threads import run_chunks, run_ranges, thread_count
 from mmapio.kernels.rows.copying import move_rows
 from mmapio.kernels.rows.indices import Numbers, row_numbers
-from mmapio.pagecache.memory_hints import is_resident, prefetch
+from mmapio.pagecache.memory_hints import all_resident, prefetch
 
 __all__ = ["gather", "scatter"]
 
@@ -290,23 +291,19 @@ def _values(values: Any, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray
 
 def _looks_cold(rows: _Rows, numbers: Numbers) -> bool:
     step = max(_SAMPLED_ROWS, -(-numbers.size // _MOST_SAMPLES))
-    return not all(is_resident(rows.address + n * rows.step) for n in numbers[::step].tolist())
+    return not all_resident(rows.address + n * rows.step for n in numbers[::step].tolist())
 
 
 def _in_pieces(move: _Move, first: int, last: int, crew: _Crew) -> None:
     """Make the copies from `first` to `last`, no two of them to the same place."""
     rows = max(1, min(_PIECE_ROWS, _PIECE_BYTES // move.source.nbytes))
 
-    def work(piece: int, worker: int) -> None:
-        start = first + piece * rows
-        move.run(start, min(start + rows, last), 0, move.target.total)
+    def copy(start: int, stop: int, worker: int) -> None:
+        move.run(first + start, first + stop, 0, move.target.total)
         if crew.tell is not None and not worker:
-            crew.tell(start)
+            crew.tell(first + start)
 
-    if last - first <= rows:
-        work(0, 0)
-    else:
-        run_chunks(-(-(last - first) // rows), work, threads=crew.threads)
+    run_ranges(last - first, rows, copy, threads=crew.threads)
 
 
 def _in_order(move: _Move, size: int, crew: _Crew) -> None:
@@ -318,15 +315,14 @@ def _in_order(move: _Move, size: int, crew: _Crew) -> None:
     parts = crew.threads if size * move.source.nbytes > 2 * _PIECE_BYTES else 1
     rows = max(1, _BLOCK_BYTES // move.source.nbytes)
 
-    def store(first: int) -> None:
+    def store(first: int, last: int) -> None:
         def work(part: int, worker: int) -> None:
-            low, high = count * part // parts, count * (part + 1) // parts
-            move.run(first, min(first + rows, size), low, high)
+            move.run(first, last, count * part // parts, count * (part + 1) // parts)
 
         run_chunks(parts, work, threads=crew.threads)
 
-    for first in range(0, size, rows):
-        store(first)
+    for first, last in steps(0, size, rows):
+        store(first, last)
         if crew.tell is not None:
             crew.tell(first)
 
@@ -334,10 +330,9 @@ def _in_order(move: _Move, size: int, crew: _Crew) -> None:
 def _from_disk(move: _Move, cold: _Rows, numbers: Numbers, crew: _Crew) -> None:
     """Make all copies, between them and the disk being rows whose `numbers` ascend."""
     rows = max(1, _GROUP_BYTES // max(_os.PAGE_SIZE, cold.nbytes))
-    for first in range(0, numbers.size, rows):
-        group = numbers[first : first + rows]
-        _read_in(cold, group, crew.threads)
-        _in_pieces(move, first, first + group.size, crew)
+    for first, last in steps(0, numbers.size, rows):
+        _read_in(cold, numbers[first:last], crew.threads)
+        _in_pieces(move, first, last, crew)
 
 
 def _read_in(rows: _Rows, numbers: Numbers, threads: int) -> None:
@@ -352,9 +347,8 @@ def _read_in(rows: _Rows, numbers: Numbers, threads: int) -> None:
     starts = starts[np.append(0, breaks + 1)]
     stops = stops[np.append(breaks, numbers.size - 1)]
 
-    def advise(piece: int, worker: int) -> None:
-        runs = slice(piece * _ADVISED_RUNS, (piece + 1) * _ADVISED_RUNS)
-        for start, stop in zip(starts[runs].tolist(), stops[runs].tolist(), strict=True):
-            prefetch(start, stop)
+    def advise(first: int, last: int, worker: int) -> None:
+        for run in zip(starts[first:last].tolist(), stops[first:last].tolist(), strict=True):
+            prefetch(*run)
 
-    run_chunks(-(-starts.size // _ADVISED_RUNS), advise, threads=threads)
+    run_ranges(starts.size, _ADVISED_RUNS, advise, threads=threads)

@@ -680,7 +680,7 @@ def of_a_number(chunk: Any) -> Any:
         (with_name, ["'undefined' is not defined", "return undefined + 1"]),
         (that_stores, ["Cannot modify readonly array", ": chunk[0] = 1"]),
         (that_calls, ["kernel that_calls()", "Unknown attribute", "return chunk.nonsense"]),
-        (that_returns_both, ["Can't unify return type", "test_kernels_reduce.py:", ": return"]),
+        (that_returns_both, ["Can't unify return type", "test_map_reduce.py:", ": return"]),
         (that_opens, ["kernel that_opens() does not compile", "context manager"]),
         (of_a_view, ["returns readonly array(uint8, 1d, C); it must return"]),
         (of_nothing, ["returns none; it must return a number"]),

@@ -20,9 +20,10 @@ import pytest
 
 import mmapio
 from mmapio import kernels
+from mmapio._validation import steps
 from mmapio.errors import ArgumentError
 from mmapio.kernels.engine import cpus, threads
-from mmapio.kernels.engine.threads import run_chunks, run_workers, thread_count
+from mmapio.kernels.engine.threads import run_chunks, run_ranges, run_workers, thread_count
 
 
 def test_every_chunk_runs_once_and_workers_are_numbered() -> None:
@@ -46,6 +47,21 @@ def test_a_worker_number_belongs_to_one_thread_at_a_time() -> None:
         threads=3,
     )
     assert all(len(threads) == 1 for threads in owners.values())
+
+
+@pytest.mark.parametrize("total", [0, 1, 7, 8, 100])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_ranges_cover_all_once(total: int, threads: int) -> None:
+    done: list[tuple[int, int]] = []
+    run_ranges(total, 7, lambda start, stop, worker: done.append((start, stop)), threads=threads)
+    assert sorted(done) == list(steps(0, total, 7))
+
+
+def test_a_lone_range_needs_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_Job", None)
+    done: list[tuple[int, int, int]] = []
+    run_ranges(7, 7, lambda *bounds_and_worker: done.append(bounds_and_worker))
+    assert done == [(0, 7, 0)]
 
 
 def test_no_chunks() -> None:
