@@ -1,4 +1,4 @@
-"""How Python numbers enter compiled code: exactly, or with an error.
+"""Conversion of Python numbers for compiled code: exact, or an error.
 
 numba's own conversion truncates (300 goes into a uint8 as 44, and 0.5 into an integer as 0).
 """

@@ -103,7 +103,7 @@ def in_kernels(function: Function) -> Function:
 
 
 def _register(function: Function, typer: Callable[..., Any]) -> Function:
-    """Tell numba to type calls of `function` by `typer`, with literal strings kept literal."""
+    """Make numba type calls of `function` by `typer`, with literal strings kept literal."""
     overload(function, prefer_literal=True, inline="always")(typer)
     return function
 

@@ -38,7 +38,7 @@ def test_nothing_else_is_shown_before_the_first_use(run_python: Callable[..., st
 
 
 def test_type_checkers_see_what_comes_on_first_use() -> None:
-    """Who runs the code and who reads it find each name in the same module."""
+    """Running code and type checkers find each name in the same module."""
     blocks = [node for node in TREE.body if isinstance(node, ast.If)]
     assert [ast.unparse(block.test) for block in blocks] == ["TYPE_CHECKING"]
     lazy = imported(blocks[0].body)

@@ -1,4 +1,4 @@
-"""`jit`: numba's compiler with our defaults, with types, and with a cache that costs only time."""
+"""Compiler of all kernels: numba with our defaults, typed, and a cache that never fails."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Progress = Callable[[int, int], object]
 
 
 class Kernel(NamedTuple):
-    """A compiled function, and what tells the argument types that `compile_all` builds it for."""
+    """A compiled function, and the argument types that `compile_all` builds it for."""
 
     dispatcher: Any
     signatures: Signatures
@@ -168,7 +168,7 @@ def part(**options: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
 def inside(
     function: Callable[..., object], **options: Any
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Tell numba what a call of a Python function means inside kernels.
+    """Define what a call of a Python function means inside kernels.
 
     Parameters
     ----------
@@ -269,7 +269,7 @@ def _keep_on_disk(dispatcher: Any, function: Callable[..., object]) -> None:
 
 
 class _CacheFile(_IndexDataCacheFile):  # type: ignore[misc]
-    """Names each entry by its content, where numba counts.
+    """Cache files whose entries are named by their content, where numba counts.
 
     Two processes that compile at once would give the same number to different signatures, and
     an index is written before its data, so a reader could take the code of another function.

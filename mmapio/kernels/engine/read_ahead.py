@@ -1,4 +1,4 @@
-"""Scans of more than fits into memory: read in ahead, release behind.
+"""Reading ahead and releasing behind, for arrays larger than memory.
 
 On the choice of advice, measured on Linux 6.18, for 1 GiB of a file on ext4 of which the page cache
 has large folios (single pages):
@@ -47,7 +47,7 @@ _FAR_BYTES = 2 << 20
 
 
 class Window:
-    """The part of an array's memory that a scan needs now.
+    """Part of an array's memory that a pass over it needs now.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class Window:
         backing = what_backs(self._start, self._stop)
         self._unmaps = backing.shared
         self._prefetches = backing.read_ahead_bytes < _FAR_BYTES
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # lives for one call: no forked child asks for it
         self._next_block = self._start // _BLOCK_BYTES
         self._missing: dict[int, list[tuple[int, int]]] = {}
         self._left: dict[int, int] = {}  # bytes of blocks that have been passed in part

@@ -1,4 +1,4 @@
-"""Threads of our own over kernels that hold no GIL.
+"""Thread pool for kernels that hold no GIL.
 
 Numba's ``parallel=True`` is not used: its workqueue layer aborts when two Python threads enter it.
 """
@@ -67,7 +67,7 @@ def thread_count(threads: int | None = None) -> int:
 
 
 def _recent_cpus() -> int:
-    """Look at most once a second: reading quotas takes as long as scanning a few megabytes."""
+    """Count the CPUs, at most once a second: quotas take as long to read as megabytes to sum."""
     global _cpus
     now = time.monotonic()
     if now - _cpus[0] > 1:
@@ -234,7 +234,7 @@ class _Job:
         self._count = count
         self._body: Body | None = body
         self._advance = advance
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # lives for one call: no forked child asks for it
         self._left: SimpleQueue[None] = SimpleQueue()  # an item for each helper that left
         self._taken = 0
         self._workers = 1
@@ -321,7 +321,7 @@ class _Pool:
 
     def __init__(self) -> None:
         self._invitations: SimpleQueue[_Job] = SimpleQueue()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of the process: a child gets another pool, see below
         self._size = 0
 
     def invite(self, job: _Job, helpers: int) -> None:
@@ -342,7 +342,7 @@ class _Pool:
 
 
 class _Here(threading.local):
-    """Whether this thread is inside of a job."""
+    """State of the running thread: True while it works on a job."""
 
     working = False
 

@@ -40,7 +40,7 @@ Sum = tuple[Vector, Vector]  # and its rounding error
 
 
 def are_bytes(x: Any) -> bool:
-    """Whether `add_bytes` and `count_bytes` take arrays of a type."""
+    """Return True for arrays that `add_bytes` and `count_bytes` take."""
     return isinstance(x.dtype, numba.types.Integer) and x.dtype.bitwidth == 8 and x.layout == "C"
 
 

@@ -35,7 +35,7 @@ _BLOCK_BYTES = 32 << 20
 _IN_ORDER: Numbers = np.zeros(0, np.int64)
 
 
-class _Rows(NamedTuple):
+class _RowLayout(NamedTuple):
     """Rows in memory: of the first, its address, and how far it is to the next."""
 
     address: int
@@ -45,11 +45,11 @@ class _Rows(NamedTuple):
 
 
 class _Move(NamedTuple):
-    """Which rows are to be copied where."""
+    """Rows to copy, and the places they go to."""
 
-    source: _Rows
+    source: _RowLayout
     source_numbers: Numbers
-    target: _Rows
+    target: _RowLayout
     target_numbers: Numbers
 
     def run(self, first: int, last: int, low: int, high: int) -> None:
@@ -70,7 +70,7 @@ class _Move(NamedTuple):
 
 
 class _Crew(NamedTuple):
-    """How many threads copy, and what the caller's own one tells how many rows are done."""
+    """Threads that copy, and what the caller's own one reports the rows done to."""
 
     threads: int
     tell: Callable[[int], object] | None
@@ -132,13 +132,13 @@ def gather(
     """
     threads = thread_count(threads)
     array = plain(a)
-    source = _rows_of(array, "a")
+    source = _layout_of(array, "a")
     numbers, shape = row_numbers(indices, len(array))
     if out is None:
         out = np.empty(shape + array.shape[1:], array.dtype)
     else:
         _check_out(out, array, shape)
-    target = _rows_of(np.asarray(out).reshape(numbers.size, *array.shape[1:]), "out")
+    target = _layout_of(np.asarray(out).reshape(numbers.size, *array.shape[1:]), "out")
     if not numbers.size or not source.nbytes:
         return out
     with _crew(threads, progress, source.nbytes, numbers.size) as crew:
@@ -205,14 +205,14 @@ def scatter(
         raise ReadOnlyError("cannot store into a, which is read-only")
     threads = thread_count(threads)
     array = plain(a)
-    target = _rows_of(array, "a")
+    target = _layout_of(array, "a")
     if target.total > 1 and abs(target.step) < target.nbytes:
         raise ArgumentError("the rows of a overlap, so that their order would decide what stays")
     numbers, shape = row_numbers(indices, len(array))
     rows = _values(values, array, shape)
     if not numbers.size or not target.nbytes:
         return
-    source = _rows_of(rows, "values")
+    source = _layout_of(rows, "values")
     with _crew(threads, progress, source.nbytes, numbers.size) as crew:
         if _looks_cold(target, numbers):
             order = np.argsort(numbers, kind="stable")
@@ -238,7 +238,7 @@ def _crew(threads: int, progress: bool, nbytes: int, rows: int) -> Iterator[_Cre
         bar.update(bar.total - bar.n)
 
 
-def _rows_of(array: NDArray[Any], name: str) -> _Rows:
+def _layout_of(array: NDArray[Any], name: str) -> _RowLayout:
     """Describe the rows of an array, each of which must lie in one piece."""
     if array.dtype.hasobject:
         raise ArgumentTypeError(f"{name} holds Python objects, which have no bytes of their own")
@@ -250,7 +250,7 @@ def _rows_of(array: NDArray[Any], name: str) -> _Rows:
             f"{array.strides} it does not: copy it to C order, or use numpy.take"
         )
     nbytes = array.nbytes // max(1, len(array))
-    return _Rows(array.ctypes.data, array.strides[0], len(array), nbytes)
+    return _RowLayout(array.ctypes.data, array.strides[0], len(array), nbytes)
 
 
 def _check_out(out: Any, array: NDArray[Any], shape: tuple[int, ...]) -> None:
@@ -289,7 +289,7 @@ def _values(values: Any, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray
         ) from None
 
 
-def _looks_cold(rows: _Rows, numbers: Numbers) -> bool:
+def _looks_cold(rows: _RowLayout, numbers: Numbers) -> bool:
     step = max(_SAMPLED_ROWS, -(-numbers.size // _MOST_SAMPLES))
     return not all_resident(rows.address + n * rows.step for n in numbers[::step].tolist())
 
@@ -327,7 +327,7 @@ def _in_order(move: _Move, size: int, crew: _Crew) -> None:
             crew.tell(first)
 
 
-def _from_disk(move: _Move, cold: _Rows, numbers: Numbers, crew: _Crew) -> None:
+def _from_disk(move: _Move, cold: _RowLayout, numbers: Numbers, crew: _Crew) -> None:
     """Make all copies, between them and the disk being rows whose `numbers` ascend."""
     rows = max(1, _GROUP_BYTES // max(_os.PAGE_SIZE, cold.nbytes))
     for first, last in steps(0, numbers.size, rows):
@@ -335,7 +335,7 @@ def _from_disk(move: _Move, cold: _Rows, numbers: Numbers, crew: _Crew) -> None:
         _in_pieces(move, first, last, crew)
 
 
-def _read_in(rows: _Rows, numbers: Numbers, threads: int) -> None:
+def _read_in(rows: _RowLayout, numbers: Numbers, threads: int) -> None:
     """Start to read rows in, those on neighbouring pages together."""
     page = _os.PAGE_SIZE
     addresses = rows.address + numbers * rows.step

@@ -171,7 +171,7 @@ def test_an_edit_of_any_source_that_is_compiled_in_makes_the_cache_stale(
 
 @pytest.mark.timeout(600)
 def test_everything_can_be_compiled_ahead() -> None:
-    """What `compile_all` names is all that is ever compiled, whatever the types of arrays."""
+    """`compile_all` names all that is ever compiled, whatever the types of arrays."""
     assert kernels.compile_all() > 100
     for dtype in (*map(np.dtype, "efd?bhilBHIL"), *map(np.dtype, (">f4", ">f8", ">i4", ">u8"))):
         a = np.ones((3, 2), dtype)
@@ -244,7 +244,7 @@ def test_kernels_are_compiled_without_interruption(
 def test_the_registry_knows_every_kernel() -> None:
     assert all(hasattr(kernels, name) for name in kernels.__all__)  # imports all of them
     names = {kernel.dispatcher.__name__ for kernel in KERNELS}
-    assert {"scan_floats", "_add_words", "int_sum", "piece_extremes", "find_match"} <= names
+    assert {"describe_floats", "_add_words", "int_sum", "piece_extremes", "find_match"} <= names
     assert {"_add_columns", "find_pattern", "_count_even", "_fold_blocks"} <= names
 
 
