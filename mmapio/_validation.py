@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,12 +28,14 @@ __all__ = [
     "as_dtype",
     "as_integer",
     "as_nbytes",
+    "as_positive",
     "as_shape",
     "bounded",
     "fitting_shape",
     "full_shape",
     "round_down",
     "round_up",
+    "steps",
 ]
 
 # The largest span that the address arithmetic of numpy and the kernel can express (ssize_t).
@@ -48,6 +51,12 @@ def round_down(value: int, step: int) -> int:
 def round_up(value: int, step: int) -> int:
     """Return the smallest multiple of `step` that is not below `value`."""
     return value + -value % step
+
+
+def steps(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
+    """Yield the bounds of consecutive ranges of `step`, of which the last one may be shorter."""
+    for at in range(start, stop, step):
+        yield at, min(at + step, stop)
 
 
 def as_integer(value: object, name: str) -> int:
@@ -67,6 +76,14 @@ def as_count(value: object, name: str) -> int:
     if count > LARGEST:
         raise ArgumentError(f"{name} {count} is larger than any file or memory ({LARGEST})")
     return count
+
+
+def as_positive(value: object, name: str) -> int:
+    """Return `value` as an int of 1 or more."""
+    count = as_integer(value, name)
+    if count < 1:
+        raise ArgumentError(f"{name} must be 1 or more, got {count}")
+    return as_count(count, name)
 
 
 def as_nbytes(value: object, name: str) -> int:

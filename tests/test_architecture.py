@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 # Rooms, floor by floor from the ground: a module imports from its own room and from below.
 FLOORS = (
     "errors",
-    "_extras _formatting _forking _validation modes",
+    "_extras _formatting _forking _sources _validation modes",
     "_os",
     "atomics guard",
     "durability files",
@@ -48,6 +48,7 @@ HOMES = {
         *("kernels._crc32", "kernels.rows.copying", "kernels.engine.vectors"),
     ),
 }
+WITHOUT_NUMBA = ("guard._handler", "_os._buffer311")  # they import llvmlite alone
 PRINTERS = ("cli.app", "cli.terminal", "__main__")
 LONGEST_FUNCTION = 70
 
@@ -203,6 +204,25 @@ def at_home(source: Source) -> Iterator[tuple[int, str]]:
             yield line, f"{name} is for {' and '.join(homes)} only"
 
 
+def numba_first(source: Source) -> Iterator[tuple[int, str]]:
+    """Of numba and llvmlite, numba itself is imported first.
+
+    Who imports `numba.core` holds its lock while it waits for that of numba. So does, the other way
+    round, another thread that imports numba: Python then hands out modules that are half there.
+    """
+    nodes = (n for n in ast.walk(source.tree) if isinstance(n, ast.Import | ast.ImportFrom))
+    names = sorted(
+        (node.lineno, name)
+        for node in nodes
+        for name in (
+            [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module]
+        )
+        if name and name.split(".")[0] in ("numba", "llvmlite")
+    )
+    if names and names[0][1] != "numba" and source.module not in WITHOUT_NUMBA:
+        yield names[0][0], f"imports {names[0][1]} before numba"
+
+
 def short(source: Source) -> Iterator[tuple[int, str]]:
     """A function fits on a screen; its docstring does not count."""
     for node in ast.walk(source.tree):
@@ -289,7 +309,7 @@ def explained(name: str, thing: object) -> Iterator[str]:
 # Tests ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", [ranked, at_home, listed, quiet])
+@pytest.mark.parametrize("rule", [ranked, at_home, numba_first, listed, quiet])
 def test_the_package_keeps(rule: Rule) -> None:
     found = breaches(rule, read("mmapio"))
     assert not found, "\n".join([rule.__doc__ or "", *found])
@@ -364,6 +384,19 @@ BROKEN: list[tuple[Rule, str, str, str]] = [
     (at_home, "array.py", "def f():\n    import numba", "numba is for kernels and atomics only"),
     (at_home, "array.py", "require('numba.core', 'x')", "numba.core is for"),
     (at_home, "kernels/scan.py", "from llvmlite import ir", "llvmlite.ir is for guard"),
+    (
+        numba_first,
+        "atomics/x.py",
+        "from llvmlite import ir\nimport numba",
+        "imports llvmlite before",
+    ),
+    (
+        numba_first,
+        "atomics/x.py",
+        "from numba.core import types",
+        "imports numba.core before numba",
+    ),
+    (numba_first, "atomics/x.py", "def f():\n    import numba.core", "imports numba.core before"),
     (short, "array.py", "def f():\n    '''A\n    B'''\n" + "    x\n" * 70, "f has 71 lines"),
     (listed, "array.py", "__all__ = ['open']", "__all__ names open, which is not there"),
     (listed, "_ranges.py", "__all__ = ['a']\nb = a\ndef f():\n    a = 1", "names a,"),

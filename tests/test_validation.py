@@ -14,12 +14,14 @@ from mmapio._validation import (
     LARGEST,
     as_count,
     as_nbytes,
+    as_positive,
     as_shape,
     bounded,
     fitting_shape,
     full_shape,
     round_down,
     round_up,
+    steps,
 )
 from mmapio.errors import ArgumentError, ArgumentTypeError, FormatError, OutOfBoundsError
 
@@ -27,14 +29,22 @@ INTEGERS = [np.dtype(code).type for code in np.typecodes["AllInteger"]]
 NO_INTEGERS = [None, 1.0, np.float64(1), "1", b"1", 1j, [1], object(), np.bool_(True)]
 
 values = st.integers(0, LARGEST)
-steps = st.integers(1, 1 << 30)
+units = st.integers(1, 1 << 30)
 
 
-@given(values, steps)
+@given(values, units)
 def test_rounding_gives_the_nearest_multiples(value: int, step: int) -> None:
     down, up = round_down(value, step), round_up(value, step)
     assert down % step == up % step == 0
     assert value - step < down <= value <= up < value + step
+
+
+@given(st.integers(-50, 50), st.integers(-50, 50), st.integers(1, 30))
+def test_steps_follow_each_other_from_start_to_stop(start: int, stop: int, step: int) -> None:
+    found = list(steps(start, stop, step))
+    assert [at for low, high in found for at in range(low, high)] == list(range(start, stop))
+    assert all(high - low == step for low, high in found[:-1])
+    assert all(0 < high - low <= step for low, high in found)
 
 
 @pytest.mark.parametrize("kind", INTEGERS)
@@ -54,6 +64,20 @@ def test_a_count_too_large_for_an_address_is_refused(kind: Any) -> None:
 def test_a_negative_count_is_refused(kind: Any) -> None:
     with pytest.raises(ArgumentError, match="offset must be 0 or more, got -1"):
         as_count(kind(-1), "offset")
+
+
+@pytest.mark.parametrize("value", [0, -1, np.int8(-1)])
+def test_what_is_less_than_one_is_refused(value: Any) -> None:
+    with pytest.raises(ArgumentError, match=f"rows must be 1 or more, got {value}"):
+        as_positive(value, "rows")
+
+
+def test_what_is_one_or_more_is_an_int() -> None:
+    assert [as_positive(value, "rows") for value in (1, np.uint64(LARGEST))] == [1, LARGEST]
+    with pytest.raises(ArgumentError, match="is larger than any file"):
+        as_positive(LARGEST + 1, "rows")
+    with pytest.raises(ArgumentTypeError, match="rows must be an integer, got 'float'"):
+        as_positive(1.0, "rows")
 
 
 @pytest.mark.parametrize("value", NO_INTEGERS)

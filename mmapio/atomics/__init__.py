@@ -83,3 +83,7 @@ __all__ = [
     "store",
     "thread_lane",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

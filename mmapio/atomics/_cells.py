@@ -104,7 +104,7 @@ def _aligned(dtype: np.dtype[Any], address: int) -> int:
 
 
 class _Operations:
-    """What cells have in common. Each dtype has a class of its own, of built-in methods.
+    """Common base of all cells. Each dtype has a class of its own, of built-in methods.
 
     So Python finds and calls them as those of its own classes, which takes it half as long as to
     call what lies in a slot.

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numba
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import basic_indexing, make_array, normalize_indices
 from numba.np.numpy_support import as_dtype
@@ -32,8 +33,8 @@ _LLVM_ORDERS = {
 def result_type(operation: str, dtype: Any) -> Any:
     """Return the numba type of what `operation` returns."""
     if operation == "compare_exchange":
-        return types.BaseTuple.from_types((dtype, types.boolean))
-    return types.none if operation == "store" else dtype
+        return numba.types.BaseTuple.from_types((dtype, numba.types.boolean))
+    return numba.types.none if operation == "store" else dtype
 
 
 def emit(
@@ -93,7 +94,7 @@ def _operate(_typing: Any, operation: Any, cell: Any, values: Any, order: Any) -
 
 def _place(_typing: Any, a: Any, index: Any) -> Any:
     """Type and emit `place(a, index)`: a pointer to one element or to one field."""
-    field = isinstance(a, types.Record)
+    field = isinstance(a, numba.types.Record)
     dtype = a.typeof(index.literal_value) if field else a.dtype
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -105,14 +106,14 @@ def _place(_typing: Any, a: Any, index: Any) -> Any:
         _require_alignment(context, builder, pointer, as_dtype(dtype))
         return pointer
 
-    return types.CPointer(dtype)(a, index), generate
+    return numba.types.CPointer(dtype)(a, index), generate
 
 
 def _element_pointer(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     """Return a pointer to one element, by the rules of numba's own `a[i]`."""
     (array_kind, index_kind), (array, index) = kinds, arguments
     index_kinds, indices = (index_kind,), (index,)
-    if isinstance(index_kind, types.BaseTuple):
+    if isinstance(index_kind, numba.types.BaseTuple):
         index_kinds, indices = tuple(index_kind), cgutils.unpack_tuple(builder, index)
     index_kinds, indices = normalize_indices(context, builder, index_kinds, indices)
     struct = make_array(array_kind)(context, builder, array)
@@ -126,7 +127,7 @@ def _require_alignment(context: Any, builder: Any, pointer: Any, dtype: Any) -> 
     """Raise on a misaligned cell, which locks the bus or faults; numba's types cannot tell."""
     if dtype.itemsize == 1:
         return
-    address = builder.ptrtoint(pointer, context.get_value_type(types.uintp))
+    address = builder.ptrtoint(pointer, context.get_value_type(numba.types.uintp))
     past = builder.and_(address, address.type(dtype.itemsize - 1))
     with builder.if_then(cgutils.is_not_null(builder, past), likely=False):
         error = misaligned(dtype, "this one does not")
@@ -140,7 +141,7 @@ def _fence(_typing: Any, order: Any) -> Any:
         builder.fence(_LLVM_ORDERS[order.literal_value])
         return context.get_dummy_value()
 
-    return types.none(order), generate
+    return numba.types.none(order), generate
 
 
 place = intrinsic(prefer_literal=True)(_place)

@@ -10,18 +10,18 @@ Only functions of CPython's stable ABI are called.
 from __future__ import annotations
 
 import functools
-import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import cgutils
 from numba.core.registry import CPUDispatcher
 from numba.extending import NativeValue, box, models, register_model, unbox
 from numba.np.numpy_support import as_dtype, from_dtype
 
+from mmapio._sources import sources_stamp
 from mmapio.atomics import _ir
 from mmapio.atomics._numbers import from_python, return_null_if_set
 from mmapio.atomics._rules import VALUE_COUNTS, operations
@@ -32,23 +32,17 @@ _METH_FASTCALL = 0x80
 # Where the first slot of an instance lies: CPython puts it behind the head of the object.
 STATE_OFFSET = object.__basicsize__
 _POINTER = ir.IntType(8).as_pointer()
+_STAMP = sources_stamp("atomics")  # numba's own covers one file only
 _METHOD_DEFINITION = ir.LiteralStructType([_POINTER, _POINTER, ir.IntType(32), _POINTER])
 
 
-class Methods(types.Type):  # type: ignore[misc]  # numba has no types
+class Methods(numba.types.Type):  # type: ignore[misc]  # numba has no types
     """A class of cells of a dtype; boxed, a tuple of methods for it."""
 
     def __init__(self, dtype: Any, place: str) -> None:
         self.dtype = dtype
         self.place = place
-        super().__init__(f"Methods({dtype}, {place}, {STATE_OFFSET}, {_sources_digest()})")
-
-
-@functools.cache
-def _sources_digest() -> int:
-    """Return a number that changes with this package: numba's cache looks at one file only."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    return zlib.crc32(b"".join(path.read_bytes() for path in sources))
+        super().__init__(f"Methods({dtype}, {place}, {STATE_OFFSET}, {_STAMP})")
 
 
 def add_methods(cls: type, dtype: np.dtype[Any], place: str) -> None:

@@ -1,4 +1,4 @@
-"""How Python numbers enter compiled code: exactly, or with an error.
+"""Conversion of Python numbers for compiled code: exact, or an error.
 
 numba's own conversion truncates (300 goes into a uint8 as 44, and 0.5 into an integer as 0).
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import cgutils
 from numba.np.numpy_support import as_dtype
 
 __all__ = ["from_python", "return_null_if_set"]
@@ -17,11 +18,11 @@ __all__ = ["from_python", "return_null_if_set"]
 
 def from_python(api: Any, dtype: Any, number: Any) -> Any:
     """Emit the conversion of the Python object `number`; the function returns NULL if it fails."""
-    if isinstance(dtype, types.Integer):
+    if isinstance(dtype, numba.types.Integer):
         return _to_integer(api, dtype, number)
     double = api.float_as_double(number)
     return_null_if_set(api, api.builder.fcmp_ordered("==", double, double.type(-1.0)))
-    return (_to_bool if isinstance(dtype, types.Boolean) else _to_float)(api, dtype, double)
+    return (_to_bool if isinstance(dtype, numba.types.Boolean) else _to_float)(api, dtype, double)
 
 
 def return_null_if_set(api: Any, suspicious: Any) -> None:
@@ -36,7 +37,7 @@ def return_null_if_set(api: Any, suspicious: Any) -> None:
 def _to_integer(api: Any, dtype: Any, number: Any) -> Any:
     """Convert through `__index__`, which no fraction has, and refuse what does not fit."""
     builder = api.builder
-    as_unsigned = dtype == types.uint64
+    as_unsigned = dtype == numba.types.uint64
     wide = _unsigned_long_long(api, number) if as_unsigned else api.long_as_longlong(number)
     return_null_if_set(api, builder.icmp_unsigned("==", wide, wide.type(-1)))
     narrow = builder.trunc(wide, ir.IntType(dtype.bitwidth))
@@ -69,8 +70,8 @@ def _to_bool(api: Any, dtype: Any, double: Any) -> Any:
 def _to_float(api: Any, dtype: Any, double: Any) -> Any:
     """Round, and refuse a finite number that became infinite."""
     builder, context = api.builder, api.context
-    word = context.cast(builder, double, types.float64, dtype)
-    rounded = context.cast(builder, word, dtype, types.float64)
+    word = context.cast(builder, double, numba.types.float64, dtype)
+    rounded = context.cast(builder, word, dtype, numba.types.float64)
     infinite = builder.or_(
         builder.fcmp_ordered("==", rounded, double.type(float("inf"))),
         builder.fcmp_ordered("==", rounded, double.type(float("-inf"))),

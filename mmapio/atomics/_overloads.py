@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-from numba.core import types
+from numba import types
 from numba.core.errors import NumbaNotImplementedError
 from numba.extending import overload, register_jitable
 from numba.np.numpy_support import as_dtype
@@ -103,7 +103,7 @@ def in_kernels(function: Function) -> Function:
 
 
 def _register(function: Function, typer: Callable[..., Any]) -> Function:
-    """Tell numba to type calls of `function` by `typer`, with literal strings kept literal."""
+    """Make numba type calls of `function` by `typer`, with literal strings kept literal."""
     overload(function, prefer_literal=True, inline="always")(typer)
     return function
 

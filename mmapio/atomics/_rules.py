@@ -1,4 +1,4 @@
-"""What each atomic operation accepts: one set of rules for kernels and for Python."""
+"""Rules for the arguments of atomic operations, the same in kernels and from Python."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import numba
 from llvmlite import ir
-from numba.core import types
 from numba.extending import intrinsic, overload
 
 from mmapio.atomics._access import load
@@ -70,7 +70,7 @@ def _emit_lane(_typing: Any, count: Any) -> Any:
         high = builder.lshr(builder.mul(stack, word(_GOLDEN)), word(32))
         return builder.lshr(builder.mul(high, arguments[0]), word(32))
 
-    return types.int64(types.int64), generate
+    return numba.types.int64(numba.types.int64), generate
 
 
 _lane = intrinsic(_emit_lane)

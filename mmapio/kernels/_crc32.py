@@ -34,7 +34,7 @@ _target: Any = cpu_target
 
 @functools.cache
 def can_fold() -> bool:
-    """Whether the code that numba makes may multiply without carries; it is x86's alone here."""
+    """Return True if numba compiles for an x86 processor with carry-less multiplication."""
     _, _, features = _target.target_context.codegen().magic_tuple()
     return "+pclmul" in features
 

@@ -125,7 +125,7 @@ def fill_matches(x: NDArray[Any], value: Any, out: NDArray[np.int64]) -> None:
 
 @part()
 def _may_match(starts: NDArray[Any], ends: NDArray[Any], head: Any, tail: Any) -> Any:
-    """Say whether some place has the first and the last byte of the pattern."""
+    """Return 1 if some place has the first and the last byte of the pattern, else 0."""
     found = np.uint8(0)
     for i in range(starts.size):
         found = np.uint8(found | np.uint8(starts[i] == head) & np.uint8(ends[i] == tail))

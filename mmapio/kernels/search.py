@@ -231,11 +231,11 @@ def find_all(
 
 
 class _Found(Exception):  # noqa: N818  # it is good news
-    """Ends a search: pieces before that of an occurrence are being searched, or were."""
+    """End of a search: pieces before that of an occurrence are being searched, or were."""
 
 
 class _Sought(NamedTuple):
-    """Where to look, and how to look into a piece for the first place or for all of them."""
+    """Pieces to search, and functions that find the first place in one, or all places."""
 
     pieces: Pieces
     first: Callable[[NDArray[Any]], int]

@@ -17,8 +17,8 @@ from mmapio.errors import ReadOnlyError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.jit import jit, part
 from mmapio.kernels.engine.read_ahead import Window
-from mmapio.kernels.engine.threads import run_chunks, thread_count
-from mmapio.pagecache.memory_hints import hint, is_resident, memory_of
+from mmapio.kernels.engine.threads import run_ranges, thread_count
+from mmapio.pagecache.memory_hints import all_resident, hint, memory_of
 
 __all__ = ["touch_pages"]
 
@@ -125,16 +125,16 @@ def _in_threads(
     way: Way, memory: NDArray[np.uint8], write: bool, threads: int | None, progress: bool
 ) -> None:
     """Go one way in pieces, ahead of which memory is read in that is missing."""
-    window = Window(memory, release=False) if _looks_cold(memory) else None
+    first, step = memory.ctypes.data, memory.size // _SAMPLES
+    is_warm = all_resident(first + number * step for number in range(_SAMPLES))
+    window = None if is_warm else Window(memory, release=False)
 
-    def touch(piece: int, worker: int) -> None:
-        start = piece * _PIECE_BYTES
-        stop = min(start + _PIECE_BYTES, memory.size)
+    def touch(start: int, stop: int, worker: int) -> None:
         with window.passing(start, stop) if window else contextlib.nullcontext():
             way(memory[start:stop], write)
 
-    pieces, nbytes = -(-memory.size // _PIECE_BYTES), memory.size
-    run_chunks(pieces, touch, threads=threads, progress=progress, nbytes=nbytes)
+    nbytes = memory.size
+    run_ranges(nbytes, _PIECE_BYTES, touch, threads=threads, progress=progress, nbytes=nbytes)
 
 
 def _time_ns(way: Way, memory: NDArray[np.uint8], write: bool) -> int:
@@ -156,12 +156,6 @@ def _by_populating(memory: NDArray[np.uint8], write: bool) -> int:
     if hint(start, start + memory.size, advice):
         return _pages_of(memory, _os.PAGE_SIZE)
     return _by_faults(memory, write)
-
-
-def _looks_cold(memory: NDArray[np.uint8]) -> bool:
-    start = memory.ctypes.data
-    step = memory.size // _SAMPLES
-    return not all(is_resident(start + number * step) for number in range(_SAMPLES))
 
 
 @jit(lambda: [(_BYTES, numba.int64), (_FIXED_BYTES, numba.int64)])

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _os
-from .._validation import round_down, round_up
+from .._validation import round_down, round_up, steps
 from ..errors import AccessError, UnsupportedError, file_error
 from ..modes import Access
 
@@ -133,8 +133,7 @@ def _pages_by_bucket(edges: Edges, resident: Callable[[int, int], Any]) -> Edges
     """Return how many pages of each bucket are resident, by asking for a window at a time."""
     counts: Edges = np.zeros(len(edges) - 1, np.int64)
     stop = int(edges[-1])
-    for low in range(int(edges[0]), stop, _WINDOW_BYTES):
-        high = min(low + _WINDOW_BYTES, stop)
+    for low, high in steps(int(edges[0]), stop, _WINDOW_BYTES):
         pages = resident(low, high)
         # The buckets that the window meets, and the pages of it at which they begin.
         first = int(np.searchsorted(edges, low, "right")) - 1

@@ -5,7 +5,7 @@ Hints are hints: where the system knows no such advice, or refuses it, nothing h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from mmapio import _os
 from mmapio._os import Advice
-from mmapio._validation import round_down, round_up
+from mmapio._validation import round_down, round_up, steps
 from mmapio.errors import UnsupportedError
 
-__all__ = ["hint", "is_resident", "memory_of", "missing_runs", "prefetch", "what_backs"]
+__all__ = ["all_resident", "hint", "memory_of", "missing_runs", "prefetch", "what_backs"]
 
 # One call on a larger range can end early: Linux reads no further than the device's largest
 # request or its readahead, whichever is more, and the latter is 128 KiB by default.
@@ -47,7 +47,7 @@ def memory_of(a: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def hint(start: int, stop: int, advice: Advice) -> bool:
-    """Give advice on the pages of a range of addresses; tell whether the system took it."""
+    """Give advice on the pages of a range of addresses; return True if the system took it."""
     start = round_down(start, _os.PAGE_SIZE)
     try:
         _os.advise(start, round_up(stop - start, _os.PAGE_SIZE), advice)
@@ -58,14 +58,14 @@ def hint(start: int, stop: int, advice: Advice) -> bool:
 
 def prefetch(start: int, stop: int) -> None:
     """Start to read a range of addresses in."""
-    for at in range(start, stop, _PREFETCH_BYTES):
-        hint(at, min(at + _PREFETCH_BYTES, stop), Advice.WILLNEED)
+    for low, high in steps(start, stop, _PREFETCH_BYTES):
+        hint(low, high, Advice.WILLNEED)
 
 
-def is_resident(address: int) -> bool:
-    """Tell whether the page of an address is in memory; yes, where the system does not tell."""
+def all_resident(addresses: Iterable[int]) -> bool:
+    """Return True if the page of each address is in memory, or if the system cannot say."""
     try:
-        return bool(_os.resident(round_down(address, _os.PAGE_SIZE), 1)[0])
+        return all(_os.resident(round_down(at, _os.PAGE_SIZE), 1)[0] for at in addresses)
     except (OSError, UnsupportedError):
         return True
 

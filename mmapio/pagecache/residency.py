@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import _os
 from .._formatting import printable, resampled, shades, size
-from .._validation import as_count, as_integer, bounded
+from .._validation import as_count, as_positive, bounded
 from ..errors import ArgumentError, UnsupportedError
 from ..files.descriptors import as_path, open_file
 from ..modes import Mode
@@ -266,7 +266,7 @@ def residency_of(
     >>> residency_of("asked.npy")
     <Residency ...asked.npy 100.0% of 7.94 KiB in memory...>
     """
-    count = _as_buckets(buckets)
+    count = as_positive(buckets, "buckets")
     name = as_path(path)
     fd, facts = open_file(name, Mode.READ)
     try:
@@ -316,7 +316,7 @@ def residency_of_memory(
     >>> residency_of_memory(a.ctypes.data, 4096, None).resident
     0
     """
-    count = None if buckets is None else _as_buckets(buckets)
+    count = None if buckets is None else as_positive(buckets, "buckets")
     edges = edges_of(offset, length, count)
     found = None
     if opened is not None:
@@ -405,13 +405,6 @@ def _report(
     rss, swap = (None, None) if use is None else use
     figures, shares = found[:5], found[5:]
     return Residency(path, offset, length, *figures, rss, swap, *shares)
-
-
-def _as_buckets(buckets: object) -> int:
-    count = as_integer(buckets, "buckets")
-    if count < 1:
-        raise ArgumentError(f"buckets must be 1 or more, got {count}")
-    return as_count(count, "buckets")
 
 
 def _rounded(shares: npt.NDArray[np.float32]) -> list[float]:

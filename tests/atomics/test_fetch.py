@@ -1,4 +1,4 @@
-"""What the atomic operations do, in kernels and from Python, to which cells, and what not."""
+"""Results and refusals of the atomic operations, in kernels and from Python."""
 
 from __future__ import annotations
 

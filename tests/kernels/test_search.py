@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 import time
@@ -17,34 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from samples import DTYPES, LAYOUTS
 
 from mmapio import kernels
 from mmapio.errors import ArgumentError, ArgumentTypeError
 from mmapio.kernels.engine import pieces
 
-DTYPES = [
-    np.dtype(order + name)
-    for order, name in itertools.product(
-        "<>", ["f2", "f4", "f8", "i2", "i4", "i8", "u2", "u4", "u8"]
-    )
-] + [np.dtype(name) for name in ("i1", "u1", "?")]
-LAYOUTS = {
-    "C": lambda a: a,
-    "F": lambda a: np.asfortranarray(a),
-    "strided": lambda a: np.repeat(np.repeat(a, 2, 0), 3, 1)[::2, ::3],
-    "reversed": lambda a: a[::-1, ::-1].copy()[::-1, ::-1],
-    "turned": lambda a: a.T[:, ::-1],
-    "broadcast": lambda a: np.broadcast_to(a[:1], a.shape),
-    "unaligned": lambda a: _unaligned(a),
-}
 VALUES = [-1, 0, 1, 2, 0.5, -0.0, True, 300, 2**31, 2**63, 2**70, 1e300, math.nan, math.inf]
-
-
-def _unaligned(a: NDArray[Any]) -> NDArray[Any]:
-    room = np.zeros(a.nbytes + 1, "u1")
-    out = room[1:].view(a.dtype).reshape(a.shape)
-    out[...] = a
-    return out
 
 
 def few_values(dtype: np.dtype[Any], shape: tuple[int, ...], seed: int = 0) -> NDArray[Any]:

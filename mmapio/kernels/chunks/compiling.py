@@ -143,14 +143,14 @@ def compiled(function: Callable[..., Any], signature: Args) -> Compiled:
 
 
 def _is_value(kind: Any) -> bool:
-    """Tell whether results can be of a type: numbers, arrays of their own, tuples of those."""
+    """Return True for types of results: numbers, arrays of their own, and tuples of those."""
     if isinstance(kind, types.BaseTuple):
         return all(map(_is_value, kind))
     return isinstance(kind, _SCALARS) or (isinstance(kind, types.Array) and kind.mutable)
 
 
 def _has_record(kind: Any) -> bool:
-    """Tell whether a record is handed over by itself: to numba, that is an address in an array."""
+    """Return True for a lone record, which to numba is an address within an array."""
     if isinstance(kind, types.BaseTuple):
         return any(map(_has_record, kind))
     return isinstance(kind, types.Record)

@@ -15,8 +15,8 @@ from mmapio.errors import ArgumentError, ArgumentTypeError, KernelError, ReadOnl
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.chunks.compiling import Args, Compiled, owned, reduction
 from mmapio.kernels.chunks.messages import name_of
-from mmapio.kernels.chunks.spans import Pace, Spans, cut, scan
-from mmapio.kernels.chunks.storing import MisfitError, mapping
+from mmapio.kernels.chunks.spans import Pace, Spans, cut, run_spans
+from mmapio.kernels.chunks.storing import MisfitError, compiled_map
 from mmapio.kernels.engine.pieces import plain
 from mmapio.kernels.engine.read_ahead import Window
 
@@ -25,8 +25,8 @@ __all__ = ["map_chunks", "reduce_chunks"]
 # Of numpy's search for a common byte, which can take forever; a few steps do for columns.
 _SHARING_WORK = 1000
 
-State = tuple[int, int, bool, Any, bool, Any]
-Run = Callable[[int, int, State], tuple[int, State]]
+FoldState = tuple[int, int, bool, Any, bool, Any]
+Run = Callable[[int, int, FoldState], tuple[int, FoldState]]
 
 
 @noticing
@@ -135,15 +135,15 @@ def reduce_chunks(
     run, merge, kind = reduction(kernel, combine, array, init, args, delimiter is not None)
     init = owned(init, kind)
 
-    def go(last: int, limit: int, state: State) -> tuple[int, State]:
-        found: tuple[int, State] = run(
+    def go(last: int, limit: int, state: FoldState) -> tuple[int, FoldState]:
+        found: tuple[int, FoldState] = run(
             array, spans.chunk_rows, spans.span_rows, last, mark, limit, state, args
         )
         return found
 
     fold = _Fold(go, merge, init)
     windows = [Window(array)] if drop_behind else []
-    scan(spans, fold.go_on, fold.add, windows, threads, progress, array.nbytes)
+    run_spans(spans, fold.go_on, fold.add, windows, threads, progress, array.nbytes)
     return fold.acc
 
 
@@ -220,7 +220,7 @@ def map_chunks(
     spans = cut(array, chunk)
     args = _checked_args(args)
     outs = tuple(map(_checked_out, out if isinstance(out, tuple) else (out,)))
-    run, by_rows = mapping(kernel, array, outs, not isinstance(out, tuple), args)
+    run, by_rows = compiled_map(kernel, array, outs, not isinstance(out, tuple), args)
     for each, rows in zip(outs, by_rows, strict=True):
         _require_place(each, array, spans, rows)
     _require_apart(outs)
@@ -243,16 +243,16 @@ def map_chunks(
 
     passed = [array, *(each for each, rows in zip(outs, by_rows, strict=True) if rows)]
     windows = [Window(each) for each in passed] if drop_behind else []
-    scan(spans, store, store, windows, threads, progress, array.nbytes)
+    run_spans(spans, store, store, windows, threads, progress, array.nbytes)
 
 
 class _Fold:
-    """Combines the results of spans in their order, whoever comes first."""
+    """Results of spans, combined in their order, whoever comes first."""
 
     def __init__(self, run: Run, merge: Compiled, init: Any) -> None:
         self._run = run
         self._merge = merge
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # lives for one call: no forked child asks for it
         self._next = 0
         self._waiting: dict[int, tuple[bool, Any]] = {}
         self.acc = init
@@ -278,7 +278,7 @@ class _Fold:
     def _part(self, first: int, last: int, started: bool, pace: Pace) -> tuple[bool, Any]:
         """Return what spans make, and whether there was anything in them."""
         acc = self.acc
-        state: State = first, 0, started, acc, True, acc
+        state: FoldState = first, 0, started, acc, True, acc
         while state[0] < last and not pace.ended:
             limit = pace.chunks
             began = time.perf_counter_ns()
@@ -356,7 +356,7 @@ def _require_apart(outs: tuple[NDArray[Any], ...]) -> None:
 
 
 def _overlap(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    """Tell whether arrays share a byte; columns of one table do not. Yes, where that is hard."""
+    """Return True if arrays share a byte, or if that is too hard to find out."""
     try:
         return np.shares_memory(one, other, max_work=_SHARING_WORK)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:

@@ -1,4 +1,4 @@
-"""What is wrong with a user's kernel, in one sentence: numba takes a page for it."""
+"""Error messages about users' kernels, in one sentence where numba fills a page."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def result_type(function: Any, role: str, arguments: Sequence[Any]) -> Any:
 
 
 def name_of(function: Any, role: str) -> str:
-    """Return what to call a user's function in a message."""
+    """Return the name of a user's function for messages."""
     return f"{role} {function.py_func.__name__}()"
 
 

@@ -1,4 +1,4 @@
-"""Where chunks begin and end: at multiples of their size, or between records."""
+"""Bounds of chunks: multiples of their size, or ends of records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a scan by a user's kernel is cut, and who does which part of it."""
+"""Spans of chunks: how an array is cut for a user's kernel, and which thread takes which part."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from mmapio._validation import as_integer
-from mmapio.errors import ArgumentError
+from mmapio._validation import as_positive
 from mmapio.kernels.engine.read_ahead import Window
 from mmapio.kernels.engine.threads import run_chunks, thread_count
 
-__all__ = ["Pace", "Spans", "cut", "scan"]
+__all__ = ["Pace", "Spans", "cut", "run_spans"]
 
 _CHUNK_BYTES = 1 << 20
 _SPAN_BYTES = 4 << 20
 # What one thread is done with before a second one could have begun.
 _SHORT_NS = 100_000
 _FEW_SPANS = 32
-# How long a thread works before it looks whether the scan has ended: Ctrl-C is to take no longer
+# How long a thread works before it looks whether the call has ended: Ctrl-C is to take no longer
 # than 0.2 s. The first guess and the next one may be wrong by as much as this factor.
 _PART_NS = 20_000_000
 _GROWTH = 64
@@ -39,12 +38,12 @@ class Spans(NamedTuple):
 
     @property
     def chunks(self) -> int:
-        """How many chunks there are."""
+        """Number of chunks."""
         return -(-self.rows // self.chunk_rows)
 
     @property
     def chunks_per_span(self) -> int:
-        """How many chunks make up a span; the last one may have fewer."""
+        """Number of chunks in a span; the last one may have fewer."""
         return self.span_rows // self.chunk_rows
 
 
@@ -52,9 +51,7 @@ def cut(array: NDArray[Any], chunk: int | None) -> Spans:
     """Cut an array along its first axis."""
     rows = len(array) or 1
     row_bytes = array.nbytes // rows or 1
-    chunk = as_integer(chunk, "chunk") if chunk is not None else _CHUNK_BYTES // row_bytes or 1
-    if chunk < 1:
-        raise ArgumentError(f"chunk must be 1 row or more, got {chunk}")
+    chunk = _CHUNK_BYTES // row_bytes or 1 if chunk is None else as_positive(chunk, "chunk")
     chunk = min(chunk, rows)
     span = chunk * (_SPAN_BYTES // (chunk * row_bytes) or 1)
     return Spans(-(-len(array) // span), len(array), chunk, span)
@@ -64,7 +61,7 @@ Take = Callable[[int, int, "Pace"], None]
 
 
 class Pace:
-    """How many chunks a thread takes before it looks whether the scan has ended, as by Ctrl-C."""
+    """Number of chunks a thread takes before it looks for an end of the call, as by Ctrl-C."""
 
     def __init__(self, chunks: int) -> None:
         self.chunks = chunks
@@ -80,7 +77,7 @@ class Pace:
             self.chunks = max(1, min(max(self.chunks, far), _PART_NS * chunks // spent_ns))
 
 
-def scan(
+def run_spans(
     spans: Spans,
     go_on: Take,
     take: Take,
@@ -94,7 +91,7 @@ def scan(
     The latter is called for one span at a time, from many threads, within windows over arrays of
     as many rows. Both leave off, with their work undone, when the pace has ended.
     """
-    if threads is not None:  # a look at the environment takes as long as a small scan: later
+    if threads is not None:  # a look at the environment takes as long as a small array: later
         threads = thread_count(threads)
     pace = Pace(spans.chunks_per_span // _GROWTH or 1)
     done = 0 if progress or windows or not spans.total else _go_alone(spans.total, go_on, pace)

@@ -23,7 +23,7 @@ from mmapio.kernels.chunks.compiling import (
 from mmapio.kernels.chunks.messages import name_of, type_of
 from mmapio.kernels.engine.jit import part
 
-__all__ = ["MisfitError", "mapping"]
+__all__ = ["MisfitError", "compiled_map"]
 
 Outs = tuple[NDArray[Any], ...]
 
@@ -32,17 +32,17 @@ class MisfitError(Exception):
     """Raised by the loop, with the chunk's number and the shape of a result that has no place."""
 
 
-def mapping(kernel: Any, a: NDArray[Any], outs: Outs, single: bool, args: Args) -> Any:
+def compiled_map(kernel: Any, a: NDArray[Any], outs: Outs, single: bool, args: Args) -> Any:
     """Return the loop over chunks, and which outputs have a row for each row of `a`.
 
     The others have a row for each chunk. The loop is ``run(a, chunk, first, last, outs, args)``.
     A kernel whose result is not a tuple has a `single` output.
     """
     key = kernel, kind_of(a, "a"), kind_of(outs, "out"), single, kinds_of(args)
-    return kept(key) or kept(key, _mapping(kernel, a, outs, single, args))
+    return kept(key) or kept(key, _compiled_map(kernel, a, outs, single, args))
 
 
-def _mapping(
+def _compiled_map(
     kernel: Any, a: NDArray[Any], outs: Outs, single: bool, args: Args
 ) -> tuple[Compiled, tuple[bool, ...]]:
     chunk, rest, result = call_types(kernel, a, args)
@@ -59,7 +59,7 @@ def _mapping(
 
 
 def _has_rows_of_a(name: str, value: Any, out: NDArray[Any]) -> bool:
-    """Tell whether a result is a row of `out` for each row of its chunk, or one for all of it."""
+    """Return True if a result has a row of `out` for each row of its chunk, not one for all."""
     ndim = value.ndim if isinstance(value, types.Array) else 0
     dtype = as_dtype(value.dtype if isinstance(value, types.Array) else value)
     if out.ndim not in (ndim, ndim + 1) or out.ndim == 0:
@@ -79,7 +79,7 @@ def _store_of(value: Any, by_rows: bool) -> Any:
 
 
 def _loop(kernel: Any, store: Any, single: bool) -> Compiled:
-    """Return the loop of `mapping`."""
+    """Return the loop of `compiled_map`."""
     values_of = _alone if single else _as_it_is
 
     def run(a: NDArray[Any], chunk: int, first: int, last: int, outs: Outs, args: Args) -> None:

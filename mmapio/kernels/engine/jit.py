@@ -1,15 +1,13 @@
-"""`jit`: numba's compiler with our defaults, with types, and with a cache that costs only time."""
+"""Compiler of all kernels: numba with our defaults, typed, and a cache that never fails."""
 
 from __future__ import annotations
 
 import errno
 import functools
 import hashlib
-import os
 import signal
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 import numba
@@ -18,6 +16,7 @@ from numba.core import caching
 from numba.core.runtime import rtsys
 from numba.extending import overload, register_jitable
 
+from mmapio._sources import sources_stamp
 from mmapio.errors import file_error
 
 __all__ = [
@@ -48,7 +47,7 @@ Progress = Callable[[int, int], object]
 
 
 class Kernel(NamedTuple):
-    """A compiled function, and what tells the argument types that `compile_all` builds it for."""
+    """A compiled function, and the argument types that `compile_all` builds it for."""
 
     dispatcher: Any
     signatures: Signatures
@@ -169,7 +168,7 @@ def part(**options: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
 def inside(
     function: Callable[..., object], **options: Any
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Tell numba what a call of a Python function means inside kernels.
+    """Define what a call of a Python function means inside kernels.
 
     Parameters
     ----------
@@ -270,7 +269,7 @@ def _keep_on_disk(dispatcher: Any, function: Callable[..., object]) -> None:
 
 
 class _CacheFile(_IndexDataCacheFile):  # type: ignore[misc]
-    """Names each entry by its content, where numba counts.
+    """Cache files whose entries are named by their content, where numba counts.
 
     Two processes that compile at once would give the same number to different signatures, and
     an index is written before its data, so a reader could take the code of another function.
@@ -317,11 +316,5 @@ class _Cache(_FunctionCache):  # type: ignore[misc]
             _refusals.append(error)
 
 
-def _sources_stamp() -> tuple[tuple[str, int, int], ...]:
-    """Cover the kernels that a kernel calls; numba's stamp covers its own file only."""
-    entries = sorted(Path(__file__).parent.glob("*.py"))
-    stats = [(path.name, os.stat(path)) for path in entries]
-    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
-
-
-_STAMP = _sources_stamp()
+# Of all that a kernel may take parts from; numba's own stamp covers the kernel's file only.
+_STAMP = sources_stamp("atomics", "kernels")

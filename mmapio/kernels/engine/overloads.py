@@ -1,4 +1,4 @@
-"""What the public functions share when they are called inside users' kernels."""
+"""Checks and conversions that public functions share inside users' kernels."""
 
 from __future__ import annotations
 

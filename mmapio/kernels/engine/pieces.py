@@ -21,7 +21,7 @@ _COPIED_ITEMS = 1 << 16
 
 
 class Pieces:
-    """Cuts an array into pieces, by default in the order of its memory: most answers need no other.
+    """Pieces of an array, by default in the order of its memory: most answers need no other.
 
     What lies in one native stretch is cut into views. Anything else is copied piece by piece
     into a buffer that stays in the cache, where the same kernels read it.
@@ -187,7 +187,7 @@ def map_pieces(
     threads: int | None = None,
     progress: bool = False,
 ) -> list[R]:
-    """Return what a kernel says of each piece, in their order, whichever thread got which."""
+    """Return the results of a kernel in the order of the pieces, whichever thread got which."""
     results: list[R | None] = [None] * len(pieces)
 
     def visit(number: int, piece: NDArray[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Scans of more than fits into memory: read in ahead, release behind.
+"""Reading ahead and releasing behind, for arrays larger than memory.
 
 On the choice of advice, measured on Linux 6.18, for 1 GiB of a file on ext4 of which the page cache
 has large folios (single pages):
@@ -27,8 +27,9 @@ from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
 
 from mmapio._os import Advice
+from mmapio._validation import steps
 from mmapio.errors import ArgumentError
-from mmapio.pagecache.memory_hints import hint, is_resident, missing_runs, prefetch, what_backs
+from mmapio.pagecache.memory_hints import all_resident, hint, missing_runs, prefetch, what_backs
 
 __all__ = ["Window"]
 
@@ -46,7 +47,7 @@ _FAR_BYTES = 2 << 20
 
 
 class Window:
-    """The part of an array's memory that a scan needs now.
+    """Part of an array's memory that a pass over it needs now.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ class Window:
         backing = what_backs(self._start, self._stop)
         self._unmaps = backing.shared
         self._prefetches = backing.read_ahead_bytes < _FAR_BYTES
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # lives for one call: no forked child asks for it
         self._next_block = self._start // _BLOCK_BYTES
         self._missing: dict[int, list[tuple[int, int]]] = {}
         self._left: dict[int, int] = {}  # bytes of blocks that have been passed in part
@@ -114,11 +115,7 @@ class Window:
     def _missing_in(self, block: int) -> Iterator[tuple[int, int]]:
         """Yield where the missing pages of a block are; none, if its samples are in memory."""
         start, stop = self._bounds(block)
-        samples = (
-            random.randrange(low, min(low + _SAMPLE_BYTES, stop))
-            for low in range(start, stop, _SAMPLE_BYTES)
-        )
-        if not all(map(is_resident, samples)):
+        if not all_resident(random.randrange(*part) for part in steps(start, stop, _SAMPLE_BYTES)):
             yield from missing_runs(start, stop)
 
     def _leave(self, start: int, stop: int) -> None:

@@ -1,4 +1,4 @@
-"""Threads of our own over kernels that hold no GIL.
+"""Thread pool for kernels that hold no GIL.
 
 Numba's ``parallel=True`` is not used: its workqueue layer aborts when two Python threads enter it.
 """
@@ -22,7 +22,7 @@ from mmapio._extras import require
 from mmapio.errors import ArgumentError
 from mmapio.kernels.engine.cpus import usable_cpus
 
-__all__ = ["run_chunks", "run_workers", "thread_count"]
+__all__ = ["run_chunks", "run_ranges", "run_workers", "thread_count"]
 
 W = TypeVar("W")
 Body = Callable[[int, int], None]
@@ -67,7 +67,7 @@ def thread_count(threads: int | None = None) -> int:
 
 
 def _recent_cpus() -> int:
-    """Look at most once a second: reading quotas takes as long as scanning a few megabytes."""
+    """Count the CPUs, at most once a second: quotas take as long to read as megabytes to sum."""
     global _cpus
     now = time.monotonic()
     if now - _cpus[0] > 1:
@@ -118,6 +118,46 @@ def run_chunks(
             job.lead()
         finally:
             job.close()
+
+
+def run_ranges(
+    total: int,
+    step: int,
+    work: Callable[[int, int, int], object],
+    *,
+    threads: int | None = None,
+    progress: bool = False,
+    nbytes: int = 0,
+) -> None:
+    """Call ``work(start, stop, worker)`` for every range of `step` below `total`, in threads.
+
+    Parameters
+    ----------
+    total, step : int
+        Where the ranges end, and how long each but the last one is. If there is only one it is
+        worked on at once, by the caller's thread alone.
+    work : callable
+        Takes the bounds of a range and the worker's number, as for `run_chunks`.
+    threads, progress, nbytes
+        As for `run_chunks`.
+
+    Examples
+    --------
+    >>> from mmapio.kernels.engine.threads import run_ranges
+    >>> run_ranges(10, 4, lambda start, stop, worker: print(start, stop), threads=1)
+    0 4
+    4 8
+    8 10
+    """
+    if 0 < total <= step and not progress:
+        work(0, total, 0)
+        return
+
+    def body(chunk: int, worker: int) -> None:
+        start = chunk * step
+        work(start, min(start + step, total), worker)
+
+    run_chunks(-(-total // step), body, threads=threads, progress=progress, nbytes=nbytes)
 
 
 def run_workers(
@@ -194,7 +234,7 @@ class _Job:
         self._count = count
         self._body: Body | None = body
         self._advance = advance
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # lives for one call: no forked child asks for it
         self._left: SimpleQueue[None] = SimpleQueue()  # an item for each helper that left
         self._taken = 0
         self._workers = 1
@@ -281,7 +321,7 @@ class _Pool:
 
     def __init__(self) -> None:
         self._invitations: SimpleQueue[_Job] = SimpleQueue()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of the process: a child gets another pool, see below
         self._size = 0
 
     def invite(self, job: _Job, helpers: int) -> None:
@@ -302,7 +342,7 @@ class _Pool:
 
 
 class _Here(threading.local):
-    """Whether this thread is inside of a job."""
+    """State of the running thread: True while it works on a job."""
 
     working = False
 

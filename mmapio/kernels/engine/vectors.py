@@ -9,8 +9,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numba
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -40,8 +40,8 @@ Sum = tuple[Vector, Vector]  # and its rounding error
 
 
 def are_bytes(x: Any) -> bool:
-    """Whether `add_bytes` and `count_bytes` take arrays of a type."""
-    return isinstance(x.dtype, types.Integer) and x.dtype.bitwidth == 8 and x.layout == "C"
+    """Return True for arrays that `add_bytes` and `count_bytes` take."""
+    return isinstance(x.dtype, numba.types.Integer) and x.dtype.bitwidth == 8 and x.layout == "C"
 
 
 def _emit_add_bytes(_typing: Any, x: Any) -> Any:
@@ -54,7 +54,7 @@ def _emit_add_bytes(_typing: Any, x: Any) -> Any:
         total, blocks = _add_short(builder, row, lambda block: builder.xor(block, flips))
         return builder.sub(total, builder.mul(blocks, _WORD(flip * SHORT_AT_ONCE)))
 
-    return types.int64(x), generate
+    return numba.types.int64(x), generate
 
 
 def _emit_count_bytes(_typing: Any, x: Any, value: Any) -> Any:
@@ -68,7 +68,7 @@ def _emit_count_bytes(_typing: Any, x: Any, value: Any) -> Any:
         total, _ = _add_short(builder, row, lambda x: builder.icmp_unsigned("==", x, values))
         return total
 
-    return types.int64(x, value), generate
+    return numba.types.int64(x, value), generate
 
 
 def _add_short(builder: Any, row: Any, prepare: Callable[[Vector], Vector]) -> tuple[Any, Any]:
@@ -112,7 +112,7 @@ def _emit_add_floats(_typing: Any, x: Any) -> Any:
             whole = _joined(builder, *_halves(builder, whole))
         return context.make_tuple(builder, signature.return_type, whole)
 
-    return types.UniTuple(types.float64, 2)(x), generate
+    return numba.types.UniTuple(numba.types.float64, 2)(x), generate
 
 
 def _load_floats(builder: Any, kind: Any, row: Any, first: Any) -> Vector:

@@ -17,7 +17,7 @@ from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.jit import jit, piece_type
 from mmapio.kernels.engine.pieces import plain
-from mmapio.kernels.engine.threads import run_chunks
+from mmapio.kernels.engine.threads import run_ranges
 from mmapio.kernels.rows.indices import Numbers, as_numbers, outside
 from mmapio.kernels.statistics.extremes import minmax
 
@@ -100,14 +100,10 @@ def scatter_add(a: NDArray[Any], indices: Any, values: Any, *, threads: int | No
     kernel: Kernel = _add_sums if is_private else _add_each
     piece = max(1, max(_PIECE_ADDITIONS, _PRIVATE_ADDITIONS * array.size * is_private) // columns)
 
-    def work(chunk: int, worker: int) -> None:
-        first, last = chunk * piece, min((chunk + 1) * piece, numbers.size)
+    def add(first: int, last: int, worker: int) -> None:
         kernel(target, place, numbers, source, steps, first, last)
 
-    if numbers.size <= piece:
-        work(0, 0)
-    else:
-        run_chunks(-(-numbers.size // piece), work, threads=threads)
+    run_ranges(numbers.size, piece, add, threads=threads)
 
 
 def _check(array: NDArray[Any]) -> None:

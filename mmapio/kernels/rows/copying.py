@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mmapio.kernels.engine.jit import jit, part
 
-__all__ = ["move_rows", "normalize"]
+__all__ = ["Numbers", "move_rows", "normalize"]
 
 Numbers = NDArray[np.int64]
 
@@ -62,7 +62,7 @@ def _emit_prefetch(_typing: Any, address: Any) -> Any:
 
 
 _copy_bytes = intrinsic(prefer_literal=True)(_emit_copy)
-_prefetch = intrinsic(_emit_prefetch)
+_prefetch_line = intrinsic(_emit_prefetch)
 
 
 @part()
@@ -114,8 +114,8 @@ def move_rows(
     for i in range(first, last):
         if nbytes > _LINE_BYTES and i + _AHEAD_ROWS < last:
             ahead = source + _row(source_rows, i + _AHEAD_ROWS) * source_step
-            _prefetch(ahead)
-            _prefetch(ahead + _LINE_BYTES)
+            _prefetch_line(ahead)
+            _prefetch_line(ahead + _LINE_BYTES)
         row = _row(target_rows, i)
         if low <= row < high:
             _copy_row(

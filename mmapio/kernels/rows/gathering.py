@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from mmapio import _os
 from mmapio._extras import require
+from mmapio._validation import steps
 from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.pieces import plain
-from mmapio.kernels.engine.threads import run_chunks, thread_count
+from mmapio.kernels.engine.threads import run_chunks, run_ranges, thread_count
 from mmapio.kernels.rows.copying import move_rows
 from mmapio.kernels.rows.indices import Numbers, row_numbers
-from mmapio.pagecache.memory_hints import is_resident, prefetch
+from mmapio.pagecache.memory_hints import all_resident, prefetch
 
 __all__ = ["gather", "scatter"]
 
@@ -34,7 +35,7 @@ _BLOCK_BYTES = 32 << 20
 _IN_ORDER: Numbers = np.zeros(0, np.int64)
 
 
-class _Rows(NamedTuple):
+class _RowLayout(NamedTuple):
     """Rows in memory: of the first, its address, and how far it is to the next."""
 
     address: int
@@ -44,11 +45,11 @@ class _Rows(NamedTuple):
 
 
 class _Move(NamedTuple):
-    """Which rows are to be copied where."""
+    """Rows to copy, and the places they go to."""
 
-    source: _Rows
+    source: _RowLayout
     source_numbers: Numbers
-    target: _Rows
+    target: _RowLayout
     target_numbers: Numbers
 
     def run(self, first: int, last: int, low: int, high: int) -> None:
@@ -69,7 +70,7 @@ class _Move(NamedTuple):
 
 
 class _Crew(NamedTuple):
-    """How many threads copy, and what the caller's own one tells how many rows are done."""
+    """Threads that copy, and what the caller's own one reports the rows done to."""
 
     threads: int
     tell: Callable[[int], object] | None
@@ -131,13 +132,13 @@ def gather(
     """
     threads = thread_count(threads)
     array = plain(a)
-    source = _rows_of(array, "a")
+    source = _layout_of(array, "a")
     numbers, shape = row_numbers(indices, len(array))
     if out is None:
         out = np.empty(shape + array.shape[1:], array.dtype)
     else:
         _check_out(out, array, shape)
-    target = _rows_of(np.asarray(out).reshape(numbers.size, *array.shape[1:]), "out")
+    target = _layout_of(np.asarray(out).reshape(numbers.size, *array.shape[1:]), "out")
     if not numbers.size or not source.nbytes:
         return out
     with _crew(threads, progress, source.nbytes, numbers.size) as crew:
@@ -204,14 +205,14 @@ def scatter(
         raise ReadOnlyError("cannot store into a, which is read-only")
     threads = thread_count(threads)
     array = plain(a)
-    target = _rows_of(array, "a")
+    target = _layout_of(array, "a")
     if target.total > 1 and abs(target.step) < target.nbytes:
         raise ArgumentError("the rows of a overlap, so that their order would decide what stays")
     numbers, shape = row_numbers(indices, len(array))
     rows = _values(values, array, shape)
     if not numbers.size or not target.nbytes:
         return
-    source = _rows_of(rows, "values")
+    source = _layout_of(rows, "values")
     with _crew(threads, progress, source.nbytes, numbers.size) as crew:
         if _looks_cold(target, numbers):
             order = np.argsort(numbers, kind="stable")
@@ -237,7 +238,7 @@ def _crew(threads: int, progress: bool, nbytes: int, rows: int) -> Iterator[_Cre
         bar.update(bar.total - bar.n)
 
 
-def _rows_of(array: NDArray[Any], name: str) -> _Rows:
+def _layout_of(array: NDArray[Any], name: str) -> _RowLayout:
     """Describe the rows of an array, each of which must lie in one piece."""
     if array.dtype.hasobject:
         raise ArgumentTypeError(f"{name} holds Python objects, which have no bytes of their own")
@@ -249,7 +250,7 @@ def _rows_of(array: NDArray[Any], name: str) -> _Rows:
             f"{array.strides} it does not: copy it to C order, or use numpy.take"
         )
     nbytes = array.nbytes // max(1, len(array))
-    return _Rows(array.ctypes.data, array.strides[0], len(array), nbytes)
+    return _RowLayout(array.ctypes.data, array.strides[0], len(array), nbytes)
 
 
 def _check_out(out: Any, array: NDArray[Any], shape: tuple[int, ...]) -> None:
@@ -288,25 +289,21 @@ def _values(values: Any, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray
         ) from None
 
 
-def _looks_cold(rows: _Rows, numbers: Numbers) -> bool:
+def _looks_cold(rows: _RowLayout, numbers: Numbers) -> bool:
     step = max(_SAMPLED_ROWS, -(-numbers.size // _MOST_SAMPLES))
-    return not all(is_resident(rows.address + n * rows.step) for n in numbers[::step].tolist())
+    return not all_resident(rows.address + n * rows.step for n in numbers[::step].tolist())
 
 
 def _in_pieces(move: _Move, first: int, last: int, crew: _Crew) -> None:
     """Make the copies from `first` to `last`, no two of them to the same place."""
     rows = max(1, min(_PIECE_ROWS, _PIECE_BYTES // move.source.nbytes))
 
-    def work(piece: int, worker: int) -> None:
-        start = first + piece * rows
-        move.run(start, min(start + rows, last), 0, move.target.total)
+    def copy(start: int, stop: int, worker: int) -> None:
+        move.run(first + start, first + stop, 0, move.target.total)
         if crew.tell is not None and not worker:
-            crew.tell(start)
+            crew.tell(first + start)
 
-    if last - first <= rows:
-        work(0, 0)
-    else:
-        run_chunks(-(-(last - first) // rows), work, threads=crew.threads)
+    run_ranges(last - first, rows, copy, threads=crew.threads)
 
 
 def _in_order(move: _Move, size: int, crew: _Crew) -> None:
@@ -318,29 +315,27 @@ def _in_order(move: _Move, size: int, crew: _Crew) -> None:
     parts = crew.threads if size * move.source.nbytes > 2 * _PIECE_BYTES else 1
     rows = max(1, _BLOCK_BYTES // move.source.nbytes)
 
-    def store(first: int) -> None:
+    def store(first: int, last: int) -> None:
         def work(part: int, worker: int) -> None:
-            low, high = count * part // parts, count * (part + 1) // parts
-            move.run(first, min(first + rows, size), low, high)
+            move.run(first, last, count * part // parts, count * (part + 1) // parts)
 
         run_chunks(parts, work, threads=crew.threads)
 
-    for first in range(0, size, rows):
-        store(first)
+    for first, last in steps(0, size, rows):
+        store(first, last)
         if crew.tell is not None:
             crew.tell(first)
 
 
-def _from_disk(move: _Move, cold: _Rows, numbers: Numbers, crew: _Crew) -> None:
+def _from_disk(move: _Move, cold: _RowLayout, numbers: Numbers, crew: _Crew) -> None:
     """Make all copies, between them and the disk being rows whose `numbers` ascend."""
     rows = max(1, _GROUP_BYTES // max(_os.PAGE_SIZE, cold.nbytes))
-    for first in range(0, numbers.size, rows):
-        group = numbers[first : first + rows]
-        _read_in(cold, group, crew.threads)
-        _in_pieces(move, first, first + group.size, crew)
+    for first, last in steps(0, numbers.size, rows):
+        _read_in(cold, numbers[first:last], crew.threads)
+        _in_pieces(move, first, last, crew)
 
 
-def _read_in(rows: _Rows, numbers: Numbers, threads: int) -> None:
+def _read_in(rows: _RowLayout, numbers: Numbers, threads: int) -> None:
     """Start to read rows in, those on neighbouring pages together."""
     page = _os.PAGE_SIZE
     addresses = rows.address + numbers * rows.step
@@ -352,9 +347,8 @@ def _read_in(rows: _Rows, numbers: Numbers, threads: int) -> None:
     starts = starts[np.append(0, breaks + 1)]
     stops = stops[np.append(breaks, numbers.size - 1)]
 
-    def advise(piece: int, worker: int) -> None:
-        runs = slice(piece * _ADVISED_RUNS, (piece + 1) * _ADVISED_RUNS)
-        for start, stop in zip(starts[runs].tolist(), stops[runs].tolist(), strict=True):
-            prefetch(start, stop)
+    def advise(first: int, last: int, worker: int) -> None:
+        for run in zip(starts[first:last].tolist(), stops[first:last].tolist(), strict=True):
+            prefetch(*run)
 
-    run_chunks(-(-starts.size // _ADVISED_RUNS), advise, threads=threads)
+    run_ranges(starts.size, _ADVISED_RUNS, advise, threads=threads)

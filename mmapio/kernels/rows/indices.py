@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mmapio._validation import LARGEST
 from mmapio.errors import ArgumentError, ArgumentTypeError, OutOfBoundsError
-from mmapio.kernels.rows.copying import normalize
+from mmapio.kernels.rows.copying import Numbers, normalize
 
 __all__ = ["Numbers", "as_numbers", "outside", "row_numbers"]
-
-Numbers = NDArray[np.int64]
 
 
 def row_numbers(indices: Any, rows: int) -> tuple[Numbers, tuple[int, ...]]:

@@ -162,7 +162,7 @@ def _widen(x: NDArray[Any], least: NDArray[Any], greatest: NDArray[Any], width: 
 
 
 class _InOrder:
-    """Hands on results in the order of their numbers, and keeps those that came too early.
+    """Results handed on in the order of their numbers; those that come too early are kept.
 
     Rounding then does not depend on threads, and few results are in memory at a time.
     """
@@ -171,7 +171,7 @@ class _InOrder:
         self._combine = combine
         self._early: dict[int, tuple[Any, ...]] = {}
         self._next = 0
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # lives for one call: no forked child asks for it
 
     def add(self, number: int, *result: Any) -> None:
         """Take the result of a piece."""
@@ -243,7 +243,7 @@ def column_means(array: NDArray[Any], *how: Any) -> NDArray[np.float64]:
 
 
 def _is_exact(array: NDArray[Any]) -> bool:
-    """Whether no sum of the items wraps in 64 bits, as long as memory is finite."""
+    """Return True if no sum of so many items as memory can hold wraps in 64 bits."""
     return array.dtype.kind != "f" and array.itemsize < 8
 
 

@@ -1,4 +1,4 @@
-"""What one thread does in `describe`: it feeds pieces to a kernel and widens the histogram."""
+"""Workers of `describe`: each feeds pieces to a kernel and widens its histogram."""
 
 from __future__ import annotations
 
@@ -10,19 +10,24 @@ from numpy.typing import NDArray
 from mmapio.kernels.engine.pieces import Pieces
 from mmapio.kernels.statistics._bins import Bins, Number, bins_for
 from mmapio.kernels.statistics._moments import rounded_sum, variance
-from mmapio.kernels.statistics._one_pass import State, scan_floats, scan_ints, state_of
+from mmapio.kernels.statistics._one_pass import (
+    Workspace,
+    describe_floats,
+    describe_ints,
+    new_workspace,
+)
 
-__all__ = ["Rows", "Worker", "worker_for"]
+__all__ = ["PieceResults", "Worker", "worker_for"]
 
 _WRAP = 1 << 64
 _FULL = 1 << 31  # items after which tables of 32 bits are emptied
 
 
-class Rows:
-    """What is kept for each piece, to be combined in the order of the pieces."""
+class PieceResults:
+    """Results of each piece, to be combined in the order of the pieces."""
 
     def __init__(self, pieces: int) -> None:
-        self.moments = np.zeros((pieces, 6))  # as `_scan` has them
+        self.moments = np.zeros((pieces, 6))  # as `describe_floats` has them
         self.wrapped = np.zeros((pieces, 1), np.int64)  # integers: sum of keys modulo 2**64
 
     def var(self) -> float:
@@ -45,46 +50,46 @@ class Rows:
 
 
 class Worker:
-    """The part that floats and integers share."""
+    """Common base of the workers for floats and integers."""
 
     offset = 0  # what a key lacks to its integer
     _bins: Bins
 
-    def __init__(self, pieces: Pieces, rows: Rows, state: State) -> None:
-        self._pieces, self._rows = pieces, rows
+    def __init__(self, pieces: Pieces, results: PieceResults, work: Workspace) -> None:
+        self._pieces, self._results = pieces, results
         self._buffer = pieces.buffer()
         self._pending = 0
-        self.state = state
+        self.work = work
 
     def add(self, chunk: int) -> None:
         """Describe a piece; a block of values without bins stops the kernel until they have."""
         piece = self._pieces.take(chunk, self._buffer)
         done = 0
-        while (done := done + self._scan(piece[done:], chunk)) < piece.size:
-            self._flush()
+        while (done := done + self._describe(piece[done:], chunk)) < piece.size:
+            self._collect()
             self._widen()
         self._pending += piece.size
         if self._pending >= _FULL:
-            self._flush()
+            self._collect()
 
-    def _flush(self) -> None:
+    def _collect(self) -> None:
         """Move what the kernel counted into the histogram."""
-        table = self.state.tables.sum(axis=0, dtype=np.int64)
-        self.state.tables[:] = 0
+        table = self.work.tables.sum(axis=0, dtype=np.int64)
+        self.work.tables[:] = 0
         self._bins.counts += np.roll(table, -self._first_code())[: self._bins.bins]
         self._pending = 0
 
     def bins_so_far(self) -> Bins:
         """Return the histogram with all that was counted."""
-        self._flush()
+        self._collect()
         return self._bins
 
     def seen(self) -> tuple[Number, Number] | None:
         """Return the least and the greatest finite value, if there was any."""
-        lo, hi = self.state.seen.tolist()
+        lo, hi = self.work.seen.tolist()
         return (self._value(lo), self._value(hi)) if lo <= hi else None
 
-    def _scan(self, piece: NDArray[Any], chunk: int) -> int:
+    def _describe(self, piece: NDArray[Any], chunk: int) -> int:
         raise NotImplementedError
 
     def _widen(self) -> None:
@@ -98,19 +103,19 @@ class Worker:
 
 
 class FloatWorker(Worker):
-    """Describes float32 and float64."""
+    """Worker for float32 and float64."""
 
-    def __init__(self, pieces: Pieces, rows: Rows, bins: int) -> None:
+    def __init__(self, pieces: Pieces, results: PieceResults, bins: int) -> None:
         self._dtype, self._key_dtype = pieces.dtype, np.dtype(f"i{pieces.dtype.itemsize}")
         self._top = int(np.iinfo(self._key_dtype).max)
         infinity = int(np.array(np.inf, self._dtype).view(self._key_dtype))
-        state = state_of(self._key_dtype, self._dtype, (self._top, infinity))
-        super().__init__(pieces, rows, state)
+        work = new_workspace(self._key_dtype, self._dtype, (self._top, infinity))
+        super().__init__(pieces, results, work)
         self._bins = bins_for(self._dtype, bins)
 
-    def _scan(self, piece: NDArray[Any], chunk: int) -> int:
-        row = self._rows.moments[chunk]
-        return scan_floats(piece, piece.view(self._key_dtype), row, self.state)
+    def _describe(self, piece: NDArray[Any], chunk: int) -> int:
+        row = self._results.moments[chunk]
+        return describe_floats(piece, piece.view(self._key_dtype), row, self.work)
 
     def _widen(self) -> None:
         """Cover what was seen with room to spare, where the type can express the edges."""
@@ -122,9 +127,9 @@ class FloatWorker(Worker):
             lo, hi = self._edge_key(edges[0]), self._edge_key(edges[1]) - 1
         else:
             self._bins.fit(*span)
-            lo, hi = self.state.seen.tolist()
-        self.state.cover[:] = lo, hi
-        self.state.grid[:] = 2.0**-self._bins.scale, self._bins.first
+            lo, hi = self.work.seen.tolist()
+        self.work.cover[:] = lo, hi
+        self.work.grid[:] = 2.0**-self._bins.scale, self._bins.first
 
     def _first_code(self) -> int:
         return 0
@@ -142,31 +147,31 @@ class FloatWorker(Worker):
 
 
 class IntWorker(Worker):
-    """Describes integers of 32 and 64 bits; unsigned ones by keys with the sign bit flipped."""
+    """Worker for integers of 32 and 64 bits; unsigned ones by keys with the sign bit flipped."""
 
-    def __init__(self, pieces: Pieces, rows: Rows, bins: int, base: int) -> None:
+    def __init__(self, pieces: Pieces, results: PieceResults, bins: int, base: int) -> None:
         self._signed = np.dtype(f"i{pieces.dtype.itemsize}")
         info = np.iinfo(self._signed)
         self._least, self._greatest = int(info.min), int(info.max)
         self.offset = -self._least if pieces.dtype.kind == "u" else 0
-        state = state_of(self._signed, self._signed, (self._least if self.offset else 0, 0))
-        super().__init__(pieces, rows, state)
-        self.state.grid[1] = base - self.offset
+        work = new_workspace(self._signed, self._signed, (self._least if self.offset else 0, 0))
+        super().__init__(pieces, results, work)
+        self.work.grid[1] = base - self.offset
         self._bins = bins_for(pieces.dtype, bins)
 
-    def _scan(self, piece: NDArray[Any], chunk: int) -> int:
-        rows = self._rows
-        return scan_ints(
-            piece.view(self._signed), rows.wrapped[chunk], rows.moments[chunk], self.state
+    def _describe(self, piece: NDArray[Any], chunk: int) -> int:
+        results = self._results
+        return describe_ints(
+            piece.view(self._signed), results.wrapped[chunk], results.moments[chunk], self.work
         )
 
     def _widen(self) -> None:
         """Cover what was seen, with room to spare."""
-        self._bins.centre(*self.state.seen.tolist())
+        self._bins.centre(*self.work.seen.tolist())
         first, scale = self._bins.first, self._bins.scale
         lo, hi = first << scale, (first + self._bins.bins << scale) - 1
-        self.state.cover[:] = max(lo, self._least), min(hi, self._greatest)
-        self.state.grid[0] = scale
+        self.work.cover[:] = max(lo, self._least), min(hi, self._greatest)
+        self.work.grid[0] = scale
 
     def _first_code(self) -> int:
         return self._bins.first % 256
@@ -175,8 +180,8 @@ class IntWorker(Worker):
         return key + self.offset
 
 
-def worker_for(pieces: Pieces, rows: Rows, bins: int, base: int) -> Worker:
+def worker_for(pieces: Pieces, results: PieceResults, bins: int, base: int) -> Worker:
     """Return a worker for the pieces' type; `base` is one of the values, if they are integers."""
     if pieces.dtype.kind == "f":
-        return FloatWorker(pieces, rows, bins)
-    return IntWorker(pieces, rows, bins, base)
+        return FloatWorker(pieces, results, bins)
+    return IntWorker(pieces, results, bins, base)

@@ -24,15 +24,15 @@ from mmapio.kernels.statistics._moments import (
 )
 from mmapio.kernels.statistics.counts import add_bytes, byte_tables
 
-__all__ = ["State", "scan_floats", "scan_ints", "state_of"]
+__all__ = ["Workspace", "describe_floats", "describe_ints", "new_workspace"]
 
 _VANISHING = -1e-30
 _WIDE = 2.0**62
 _typeof: Any = numba.typeof  # typed or not, as numba's version has it
 
 
-class State(NamedTuple):
-    """What one thread has seen, how it numbers bins, and its scratch space.
+class Workspace(NamedTuple):
+    """Memory of one thread: what it has seen, how it numbers bins, and scratch space.
 
     Keys are integers in the order of the values: see `_float_extremes` and `_int_extremes`.
     """
@@ -49,12 +49,12 @@ class State(NamedTuple):
     finite_keys: NDArray[Any]  # the same memory
 
 
-def state_of(key: np.dtype[Any], value: np.dtype[Any], limits: tuple[int, int]) -> State:
-    """Return the state of a thread that has seen nothing and has no bins."""
+def new_workspace(key: np.dtype[Any], value: np.dtype[Any], limits: tuple[int, int]) -> Workspace:
+    """Return the workspace of a thread that has seen nothing and has no bins."""
     greatest = np.iinfo(key).max
     nothing = np.array([greatest, ~greatest], key)
     codes, finite = np.zeros(BLOCK, np.uint8), np.zeros(BLOCK, value)
-    return State(
+    return Workspace(
         tally=np.zeros(4, np.int64),
         seen=nothing.copy(),
         cover=nothing,
@@ -69,18 +69,20 @@ def state_of(key: np.dtype[Any], value: np.dtype[Any], limits: tuple[int, int]) 
 
 
 def _float_signature(dtype: str, key: str) -> tuple[Any, ...]:
-    state = _typeof(state_of(np.dtype(key), np.dtype(dtype), (0, 0)))
-    return piece_type(dtype), piece_type(key), numba.float64[::1], state
+    work = _typeof(new_workspace(np.dtype(key), np.dtype(dtype), (0, 0)))
+    return piece_type(dtype), piece_type(key), numba.float64[::1], work
 
 
 def _int_signature(dtype: str) -> tuple[Any, ...]:
-    state = _typeof(state_of(np.dtype(dtype), np.dtype(dtype), (0, 0)))
-    return piece_type(dtype), numba.int64[::1], numba.float64[::1], state
+    work = _typeof(new_workspace(np.dtype(dtype), np.dtype(dtype), (0, 0)))
+    return piece_type(dtype), numba.int64[::1], numba.float64[::1], work
 
 
 @jit(lambda: [_float_signature("f4", "i4"), _float_signature("f8", "i8")])
-def scan_floats(x: NDArray[Any], keys: NDArray[Any], row: NDArray[np.float64], state: State) -> int:
-    """Add a piece to `state` and `row`, up to the first block that has values without a bin.
+def describe_floats(
+    x: NDArray[Any], keys: NDArray[Any], row: NDArray[np.float64], work: Workspace
+) -> int:
+    """Add a piece to `work` and `row`, up to the first block that has values without a bin.
 
     `keys` is the memory of `x` as integers, `row` the piece's count, mean, squared deviations,
     base, sum and its rounding error; the mean is a difference from the base. Returns the number of
@@ -89,50 +91,50 @@ def scan_floats(x: NDArray[Any], keys: NDArray[Any], row: NDArray[np.float64], s
     for start in range(0, x.size, BLOCK):
         block = x[start : start + BLOCK]
         values = block
-        lo, hi, zeros = _float_extremes(keys[start : start + BLOCK], state.limits[0])
-        if hi >= state.limits[1] or lo <= ~state.limits[1]:
-            values = state.finite[: _keep_finite(block, state.finite)]
-            lo, hi, zeros = _float_extremes(state.finite_keys[: values.size], state.limits[0])
-        if not _covered(lo, hi, state):
+        lo, hi, zeros = _float_extremes(keys[start : start + BLOCK], work.limits[0])
+        if hi >= work.limits[1] or lo <= ~work.limits[1]:
+            values = work.finite[: _keep_finite(block, work.finite)]
+            lo, hi, zeros = _float_extremes(work.finite_keys[: values.size], work.limits[0])
+        if not _covered(lo, hi, work):
             return start
-        state.tally[0] += zeros
+        work.tally[0] += zeros
         if values.size < block.size:
-            _tally_others(block, state.tally)
+            _tally_others(block, work.tally)
         if values.size:
             base = row[3] = row[3] if row[0] else nearby(np.float64(values[0]))
             total = _sum_of_steps(values, base, row)
             squares = squared_deviations(values, base, total / values.size)
             merge(row, values.size, total, squares)
-            _encode_floats(values, state.grid[0], state.grid[1], state.codes)
-            _count_codes(values.size, state)
+            _encode_floats(values, work.grid[0], work.grid[1], work.codes)
+            _count_codes(values.size, work)
     return x.size
 
 
 @jit(lambda: [_int_signature("i4"), _int_signature("i8")])
-def scan_ints(
-    x: NDArray[Any], wrapped: NDArray[np.int64], row: NDArray[np.float64], state: State
+def describe_ints(
+    x: NDArray[Any], wrapped: NDArray[np.int64], row: NDArray[np.float64], work: Workspace
 ) -> int:
-    """Do for integers what `scan_floats` does.
+    """Do for integers what `describe_floats` does.
 
     `wrapped` gets the sum modulo 2**64; the mean and the sum in `row` are those of differences
     from the base.
     """
-    flip, base = np.int64(state.limits[0]), state.grid[1]
-    scale = state.limits.dtype.type(state.grid[0])
+    flip, base = np.int64(work.limits[0]), work.grid[1]
+    scale = work.limits.dtype.type(work.grid[0])
     for start in range(0, x.size, BLOCK):
         block = x[start : start + BLOCK]
-        lo, hi, zeros = _int_extremes(block, state.limits[0])
-        if not _covered(lo, hi, state):
+        lo, hi, zeros = _int_extremes(block, work.limits[0])
+        if not _covered(lo, hi, work):
             return start
-        state.tally[0] += zeros
+        work.tally[0] += zeros
         far = np.int64(max(float(hi) - float(base), float(base) - float(lo)) > _WIDE)
         low_bits, total = _int_sums(block, flip, base, far)
         wrapped[0] += low_bits
         row[4] += total
         squares = _int_squares(block, flip, base, far, total / block.size)
         merge(row, block.size, total, squares)
-        _encode_ints(block, state.limits[0], scale, state.codes)
-        _count_codes(block.size, state)
+        _encode_ints(block, work.limits[0], scale, work.codes)
+        _count_codes(block.size, work)
     return x.size
 
 
@@ -190,11 +192,11 @@ def _tally_others(block: NDArray[Any], tally: NDArray[np.int64]) -> None:
 
 
 @part()
-def _covered(lo: Any, hi: Any, state: State) -> bool:
+def _covered(lo: Any, hi: Any, work: Workspace) -> bool:
     """Note a block's extremes; whether all of it has bins."""
-    state.seen[0] = lo if lo < state.seen[0] else state.seen[0]
-    state.seen[1] = hi if hi > state.seen[1] else state.seen[1]
-    return bool(lo >= state.cover[0] and hi <= state.cover[1])
+    work.seen[0] = lo if lo < work.seen[0] else work.seen[0]
+    work.seen[1] = hi if hi > work.seen[1] else work.seen[1]
+    return bool(lo >= work.cover[0] and hi <= work.cover[1])
 
 
 @part()
@@ -246,10 +248,10 @@ def _encode_ints(x: NDArray[Any], flip: Any, shift: Any, codes: NDArray[np.uint8
 
 
 @part()
-def _count_codes(count: int, state: State) -> None:
+def _count_codes(count: int, work: Workspace) -> None:
     """Count bins by whole words; what fills the last word up is taken back."""
     whole = (count + 7) // 8
     for i in range(count, 8 * whole):
-        state.codes[i] = 0
-        state.tables[i % 4, 0] -= np.uint32(1)
-    add_bytes(state.words[:whole], state.tables)
+        work.codes[i] = 0
+        work.tables[i % 4, 0] -= np.uint32(1)
+    add_bytes(work.words[:whole], work.tables)

@@ -34,7 +34,7 @@ def equal_key(key: Any, like: Any) -> Any:
 
 
 def is_nan_key(key: Any, like: Any) -> Any:
-    """Whether a key of a number of the type of `like` is that of a NaN; for kernels only."""
+    """Return True for the key of a NaN of the type of `like`; for kernels only."""
     raise NotImplementedError
 
 

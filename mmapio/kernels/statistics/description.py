@@ -15,7 +15,7 @@ from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.pieces import Pieces, numbers
 from mmapio.kernels.engine.threads import run_workers
 from mmapio.kernels.statistics._bins import MAX_BINS, MIN_BINS, Number, bins_for
-from mmapio.kernels.statistics._describers import Rows, Worker, worker_for
+from mmapio.kernels.statistics._describers import PieceResults, Worker, worker_for
 from mmapio.kernels.statistics.counts import pattern_counts
 
 __all__ = ["Description", "describe"]
@@ -31,7 +31,7 @@ class _Histogram(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """What `describe` found.
+    """Statistics of an array, as `describe` returns them.
 
     Attributes
     ----------
@@ -130,22 +130,22 @@ def _describe_large(
 ) -> Description:
     """Scan items of 32 and 64 bits in threads, and combine what they leave for each piece."""
     pieces = Pieces(array)
-    rows = Rows(len(pieces))
+    results = PieceResults(len(pieces))
     base = int(array[(0,) * array.ndim]) if array.dtype.kind in "iu" and array.size else 0
     workers = run_workers(
         len(pieces),
-        lambda: worker_for(pieces, rows, bins, base),
+        lambda: worker_for(pieces, results, bins, base),
         Worker.add,
         threads=threads,
         progress=progress,
         nbytes=array.nbytes,
     )
-    tally = np.sum([worker.state.tally for worker in workers], axis=0)
+    tally = np.sum([worker.work.tally for worker in workers], axis=0)
     histogram = _histogram(workers)
     if array.dtype.kind == "f":
-        return _summary(array.size, tally, rows.sum(), rows.var(), histogram)
-    total = rows.exact_sum(base, workers[0].offset)
-    return _summary(array.size, tally, total, rows.var(), histogram)
+        return _summary(array.size, tally, results.sum(), results.var(), histogram)
+    total = results.exact_sum(base, workers[0].offset)
+    return _summary(array.size, tally, total, results.var(), histogram)
 
 
 def _histogram(workers: Sequence[Worker]) -> _Histogram:

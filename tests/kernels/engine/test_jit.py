@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,12 @@ from mmapio import kernels
 print(kernels.byte_counts(np.frombuffer(b"abracadabra", "u1"))[97])
 """
 PACKAGE = os.path.dirname(mmapio.__file__)
+TOUCH = """
+import numpy as np
+from mmapio.kernels import touch
+touch.touch_pages(np.zeros(100_000, "u1"))
+print(sum(touch._touch_reading.stats.cache_hits.values()))
+"""
 HITS = """
 from mmapio.kernels.statistics import counts
 print(sum(counts._add_words.stats.cache_hits.values()))
@@ -141,24 +148,30 @@ def test_processes_may_compile_at_once(tmp_path: Path) -> None:
     assert len(list(tmp_path.rglob("*split_sum*.nbc"))) == 2
 
 
-def test_other_kernels_make_the_cache_stale(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_edit_of_any_source_that_is_compiled_in_makes_the_cache_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_python: Callable[..., str]
 ) -> None:
-    """What a kernel calls from another file is compiled into it."""
-    from mmapio.kernels.engine import jit
+    """Numba's own stamp covers the file of the kernel, and not those that it takes parts from."""
+    package = tmp_path / "mmapio"
+    monkeypatch.chdir(tmp_path)  # it comes first in the search for modules
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
 
-    folder = tmp_path / "kernels"
-    folder.mkdir()
-    (folder / "part.py").write_text("a = 1\n")
-    monkeypatch.setattr(jit, "__file__", str(folder / "jit.py"))
-    before = jit._sources_stamp()
-    (folder / "part.py").write_text("a = 10\n")
-    assert jit._sources_stamp() != before
+    def hits() -> str:
+        return run_python(TOUCH, NUMBA_CACHE_DIR=str(tmp_path), PYTHONPATH=str(tmp_path))
+
+    assert hits() == "0\n"
+    for edited in ("atomics/_ir.py", "kernels/engine/jit.py", "kernels/rows/copying.py"):
+        with open(package / edited, "a") as file:
+            file.write("# edited\n")
+        assert hits() == "0\n", edited
+    with open(package / "errors.py", "a") as file:
+        file.write("# edited\n")
+    assert hits() == "1\n"
 
 
 @pytest.mark.timeout(600)
 def test_everything_can_be_compiled_ahead() -> None:
-    """What `compile_all` names is all that is ever compiled, whatever the types of arrays."""
+    """`compile_all` names all that is ever compiled, whatever the types of arrays."""
     assert kernels.compile_all() > 100
     for dtype in (*map(np.dtype, "efd?bhilBHIL"), *map(np.dtype, (">f4", ">f8", ">i4", ">u8"))):
         a = np.ones((3, 2), dtype)
@@ -231,7 +244,7 @@ def test_kernels_are_compiled_without_interruption(
 def test_the_registry_knows_every_kernel() -> None:
     assert all(hasattr(kernels, name) for name in kernels.__all__)  # imports all of them
     names = {kernel.dispatcher.__name__ for kernel in KERNELS}
-    assert {"scan_floats", "_add_words", "int_sum", "piece_extremes", "find_match"} <= names
+    assert {"describe_floats", "_add_words", "int_sum", "piece_extremes", "find_match"} <= names
     assert {"_add_columns", "find_pattern", "_count_even", "_fold_blocks"} <= names
 
 

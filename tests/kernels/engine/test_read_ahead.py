@@ -373,7 +373,7 @@ def test_a_system_that_takes_no_advice(path: Path, monkeypatch: pytest.MonkeyPat
     expected = int(a.sum())
     assert reduce_chunks(a, total, add, 0, drop_behind=True) == expected
     assert not memory_hints.hint(a.ctypes.data, a.ctypes.data + 5, _os.Advice.WILLNEED)
-    assert memory_hints.is_resident(a.ctypes.data)
+    assert memory_hints.all_resident([a.ctypes.data])
     assert list(memory_hints.missing_runs(a.ctypes.data, a.ctypes.data + a.nbytes)) == []
     assert memory_hints.what_backs(a.ctypes.data, a.ctypes.data + a.nbytes) == (False, 0)
 

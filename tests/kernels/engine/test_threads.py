@@ -20,9 +20,10 @@ import pytest
 
 import mmapio
 from mmapio import kernels
+from mmapio._validation import steps
 from mmapio.errors import ArgumentError
 from mmapio.kernels.engine import cpus, threads
-from mmapio.kernels.engine.threads import run_chunks, run_workers, thread_count
+from mmapio.kernels.engine.threads import run_chunks, run_ranges, run_workers, thread_count
 
 
 def test_every_chunk_runs_once_and_workers_are_numbered() -> None:
@@ -46,6 +47,21 @@ def test_a_worker_number_belongs_to_one_thread_at_a_time() -> None:
         threads=3,
     )
     assert all(len(threads) == 1 for threads in owners.values())
+
+
+@pytest.mark.parametrize("total", [0, 1, 7, 8, 100])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_ranges_cover_all_once(total: int, threads: int) -> None:
+    done: list[tuple[int, int]] = []
+    run_ranges(total, 7, lambda start, stop, worker: done.append((start, stop)), threads=threads)
+    assert sorted(done) == list(steps(0, total, 7))
+
+
+def test_a_lone_range_needs_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_Job", None)
+    done: list[tuple[int, int, int]] = []
+    run_ranges(7, 7, lambda *bounds_and_worker: done.append(bounds_and_worker))
+    assert done == [(0, 7, 0)]
 
 
 def test_no_chunks() -> None:
@@ -323,39 +339,6 @@ def test_cpus_are_looked_up_once_a_second(monkeypatch: pytest.MonkeyPatch) -> No
     later = time.monotonic() + 1.1
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert [thread_count(), thread_count()] == [7, 7]
-
-
-@pytest.mark.parametrize(
-    ("groups", "files", "count"),
-    [
-        ("0::/\n", {"cpu.max": "150000 100000\n"}, 2),
-        ("0::/a/b\n", {"a/cpu.max": "100000 100000\n", "a/b/cpu.max": "max 100000\n"}, 1),
-        ("0::/a\n", {"a/cpu.max": "max 100000\n"}, 8),
-        ("3:cpuset:/\n1:cpu,cpuacct:/j\n0::/\n", {"cpu/j/cpu.cfs_quota_us": "300000\n"}, 3),
-        ("1:cpu:/j\n", {"cpu/j/cpu.cfs_quota_us": "-1\n"}, 8),
-        ("0::/\n", {"cpu.max": "nonsense"}, 8),
-    ],
-)
-def test_a_quota_limits_the_cpus(
-    groups: str,
-    files: dict[str, str],
-    count: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    own = tmp_path / "own"
-    own.write_text(groups)
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-        if name.endswith("quota_us"):
-            (tmp_path / name).with_name("cpu.cfs_period_us").write_text("100000\n")
-    monkeypatch.setattr(cpus, "_GROUPS", tmp_path)
-    monkeypatch.setattr(cpus, "_OWN_GROUPS", own)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    assert cpus.usable_cpus() == count
-    monkeypatch.setattr(cpus, "_OWN_GROUPS", tmp_path / "missing")
-    assert cpus.usable_cpus() == 8
 
 
 def test_progress_reaches_the_end(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -437,11 +437,11 @@ def test_runs_of_reversed_rows(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_sample_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    def is_resident(address: int) -> bool:
-        asked.append(address)
+    def all_resident(addresses: Iterable[int]) -> bool:
+        asked.extend(addresses)
         return True
 
-    monkeypatch.setattr(module, "is_resident", is_resident)
+    monkeypatch.setattr(module, "all_resident", all_resident)
     a = np.zeros((100_000, 2))
     for size, most in ((1, 1), (1000, 1), (100_000, 16)):
         asked.clear()

@@ -202,7 +202,7 @@ def test_variance_of_values_far_from_zero() -> None:
 
 
 def test_variance_behind_nans_and_infinities() -> None:
-    """Which are no base for differences."""
+    """They are no base for differences."""
     a = 1e12 + np.random.default_rng(0).normal(size=20_000)
     wanted = kernels.describe(a).var
     assert wanted == pytest.approx(np.var(a - 1e12), rel=1e-12)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import tracemalloc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
 
@@ -15,70 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from samples import ARRAYS, DTYPES, LAYOUTS, close, sample, small_pieces, wide
 
 import mmapio
 from mmapio import kernels
 from mmapio.errors import ArgumentError, ArgumentTypeError
-from mmapio.kernels.engine import pieces
-from mmapio.kernels.statistics import _columns
 
-FLOATS = ["f2", "f4", "f8"]
-DTYPES = [
-    np.dtype(order + name)
-    for order, name in itertools.product("<>", [*FLOATS, "i2", "i4", "i8", "u2", "u4", "u8"])
-] + [np.dtype(name) for name in ("i1", "u1", "?")]
-LAYOUTS = {
-    "C": lambda a: a,
-    "F": lambda a: np.asfortranarray(a),
-    "strided": lambda a: np.repeat(np.repeat(a, 2, 0), 3, 1)[::2, ::3],
-    "reversed": lambda a: a[::-1, ::-1].copy()[::-1, ::-1],
-    "turned": lambda a: a.T[:, ::-1],
-    "broadcast": lambda a: np.broadcast_to(a[:1], a.shape),
-    "unaligned": lambda a: _unaligned(a),
-    "read-only": lambda a: _read_only(a),
-}
 BOTH = {"sum": (kernels.sum, np.sum), "mean": (kernels.mean, np.mean), "var": (kernels.var, np.var)}
-
-
-def _unaligned(a: NDArray[Any]) -> NDArray[Any]:
-    room = np.zeros(a.nbytes + 1, "u1")
-    out = room[1:].view(a.dtype).reshape(a.shape)
-    out[...] = a
-    return out
-
-
-def _read_only(a: NDArray[Any]) -> NDArray[Any]:
-    a = a.copy()
-    a.flags.writeable = False
-    return a
-
-
-def sample(dtype: np.dtype[Any], shape: tuple[int, ...], seed: int = 0) -> NDArray[Any]:
-    rng = np.random.default_rng(seed)
-    if dtype.kind == "f":
-        return (rng.normal(size=shape) * 100).astype(dtype)
-    if dtype.kind == "b":
-        return rng.integers(0, 2, shape).astype(bool)
-    info = np.iinfo(dtype)
-    native = dtype.newbyteorder("=")
-    return rng.integers(info.min, info.max, shape, native, endpoint=True).astype(dtype)
-
-
-def wide(a: NDArray[Any]) -> NDArray[Any]:
-    """Return floats as float64, in which the kernels add them; the rest as numpy adds it."""
-    return a.astype("f8") if a.dtype.kind == "f" else a
-
-
-def close(ours: Any, theirs: Any, scale: Any) -> None:
-    """Agree but for a few roundings of terms that add up to `scale`, in any order."""
-    ours, theirs = np.asarray(ours), np.asarray(theirs)
-    finite = np.isfinite(theirs)
-    np.testing.assert_array_equal(ours[~finite], theirs[~finite])
-    assert (
-        abs(ours - theirs)[finite] <= 1e-12 * np.broadcast_to(scale, theirs.shape)[finite]
-    ).all()
 
 
 def check(a: NDArray[Any], **options: Any) -> None:
@@ -105,14 +45,6 @@ def check(a: NDArray[Any], **options: Any) -> None:
     assert kernels.argmax(a, **options) == native.argmax()
 
 
-@contextmanager
-def small_pieces(items: int, itemsize: int = 8) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "_DIRECT_BYTES", items * itemsize)
-        patch.setattr(pieces, "_COPIED_ITEMS", items)
-        yield
-
-
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_any_dtype_in_any_layout(dtype: np.dtype[Any], layout: str) -> None:
@@ -123,19 +55,6 @@ def test_any_dtype_in_any_layout(dtype: np.dtype[Any], layout: str) -> None:
 @pytest.mark.parametrize("shape", [(), (1,), (0,), (3, 0, 2), (5, 3, 7)])
 def test_any_shape(dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
     check(sample(dtype, shape))
-
-
-ARRAYS = st.sampled_from(DTYPES).flatmap(
-    lambda dtype: hnp.arrays(
-        dtype,
-        hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=9),
-        elements=(
-            st.floats(-65504, 65504, width=16) | st.sampled_from([math.nan, math.inf, -math.inf])
-            if dtype.kind == "f"
-            else None
-        ),
-    )
-)
 
 
 @settings(max_examples=300)
@@ -347,151 +266,7 @@ def test_complex_infinities_stay_apart() -> None:
     assert kernels.sum(np.array([complex(math.inf, 1), 2j])) == complex(math.inf, 3)
 
 
-# Extremes ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("at", [0, 5, 4099, 9999])
-def test_the_first_nan_wins(dtype: str, sign: int, at: int) -> None:
-    a = sample(np.dtype(dtype), (10_000,))
-    a[7] = np.inf
-    a[8] = -np.inf
-    a[[at, -1]] = np.copysign(np.nan, sign)
-    for items in (1 << 20, 3000):
-        with small_pieces(items):
-            for threads in (1, 3):
-                assert np.isnan(kernels.minmax(a, threads=threads)).all()
-                assert np.isnan(kernels.min(a, threads=threads))
-                assert kernels.argmin(a, threads=threads) == at
-                assert kernels.argmax(a, threads=threads) == at
-
-
-def test_equal_extremes_are_found_where_they_are_first() -> None:
-    for dtype in ("f8", "i2"):
-        a = np.zeros(20_000, dtype)
-        a[[3000, 7000, 15_000]] = -1
-        a[[2999, 6999, 15_001]] = 1
-        with small_pieces(5000):
-            assert kernels.argmin(a, threads=3) == 3000
-            assert kernels.argmax(a, threads=3) == 2999
-
-
-def test_zeros_are_equal_whatever_their_sign() -> None:
-    assert [math.copysign(1, x) for x in kernels.minmax([-0.0, 0.0])] == [-1, 1]
-    assert kernels.argmin([0.0, -0.0]) == 0
-    assert kernels.argmax([-0.0, 0.0]) == 0
-    with small_pieces(1):
-        assert kernels.argmin([0.0, -0.0]) == 0
-
-
-def test_tiny_and_huge_floats_are_in_order() -> None:
-    values = [-math.inf, -1.7e308, -1e-310, -5e-324, 0.0, 5e-324, 1e-310, 1.7e308, math.inf]
-    for i in range(len(values) - 1):
-        assert kernels.minmax(values[i : i + 2]) == (values[i], values[i + 1])
-
-
-# Columns ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_columns_of_any_dtype_in_any_layout(dtype: np.dtype[Any], layout: str) -> None:
-    check_columns(LAYOUTS[layout](sample(dtype, (67, 131))))
-
-
-@pytest.mark.parametrize("width", [1, 2, 3, 8, 100, 511, 512, 513, 5000])
-@pytest.mark.parametrize("dtype", ["f4", "i2", "u8"])
-def test_columns_of_any_number(width: int, dtype: str) -> None:
-    for rows in (1, 2, 63, 64, 65, 300):
-        check_columns(sample(np.dtype(dtype), (rows, width)))
-
-
-@settings(max_examples=200)
-@given(ARRAYS.filter(lambda a: a.ndim > 1), st.integers(1, 50), st.integers(1, 4), st.booleans())
-def test_columns_in_pieces_of_any_size(
-    a: NDArray[Any], items: int, threads: int, turned: bool
-) -> None:
-    with small_pieces(items, a.itemsize), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_columns, "_ROWS", 1)
-        check_columns(a.T if turned else a, threads=threads)
-
-
-def check_columns(a: NDArray[Any], **options: Any) -> None:
-    with np.errstate(all="ignore"):
-        values = wide(a).astype("f8")
-        sizes = np.nansum(np.where(np.isfinite(values), abs(values), 0), axis=0)
-        total = wide(a).sum(axis=0)
-        ours = kernels.sum(a, axis=0, **options)
-        assert ours.dtype == total.dtype.newbyteorder("=")
-        close(ours, total, sizes if a.dtype.kind == "f" else 0)
-        if not len(a):
-            assert np.isnan(kernels.mean(a, axis=0, **options)).all()
-            return
-        close(kernels.mean(a, axis=0, **options), values.mean(axis=0), sizes / len(a))
-        spread = values.var(axis=0)
-        close(kernels.var(a, axis=0, **options), spread, 1e3 * spread + 1e-6 * sizes**2)
-    lo, hi = kernels.minmax(a, axis=0, **options)
-    assert lo.dtype == hi.dtype == a.dtype.newbyteorder("=")
-    np.testing.assert_array_equal(lo, a.min(axis=0))
-    np.testing.assert_array_equal(hi, a.max(axis=0))
-    np.testing.assert_array_equal(kernels.max(a, 0, **options), hi)
-
-
-@pytest.mark.parametrize("width", [1, 5, 700])
-def test_a_nan_stays_in_its_column(width: int) -> None:
-    a = sample(np.dtype("f8"), (3000, width))
-    for row in (0, 1, 1500, 2999):
-        b = a.copy()
-        b[row, -1] = np.nan
-        for items in (1 << 20, 1000):
-            with small_pieces(items):
-                check_columns(b)
-
-
-@pytest.mark.parametrize("dtype", ["f4", ">f8", "u8", "?"])
-@pytest.mark.parametrize("shape", [(5, 400), (17, 3, 130), (9, 170, 2), (3, 4, 5, 20)])
-def test_very_wide_tables_in_blocks_of_columns(
-    dtype: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_columns, "_WIDE", 70)
-    a = sample(np.dtype(dtype), shape)
-    for table in (a, np.asfortranarray(a), a[::-1, ::-1]):
-        check_columns(table)
-
-
-def test_very_wide_tables_need_little_memory() -> None:
-    """A few rows of sums in float64 for each thread would be many times the result."""
-    a = np.ones((16, 1 << 20), ">f4")
-    for function in (kernels.sum, kernels.mean, kernels.var, kernels.minmax):
-        function(a[:, :9], 0)
-        tracemalloc.start()
-        out = function(a, 0)
-        _, most = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        assert most < 2.5 * np.asarray(out).nbytes + (32 << 20)
-
-
-def test_the_only_axis_is_the_first() -> None:
-    assert kernels.sum([1, 2, 3], axis=0) == 6
-    assert kernels.min(np.array(5), axis=0) == 5
-
-
-def test_columns_without_rows_and_rows_without_columns() -> None:
-    assert kernels.sum(np.zeros((0, 3)), axis=0).tolist() == [0, 0, 0]
-    assert kernels.min(np.zeros((3, 0)), axis=0).shape == (0,)
-    assert kernels.var(np.zeros((3, 0, 2)), axis=0).shape == (0, 2)
-    with pytest.raises(ArgumentError, match="without items"):
-        kernels.max(np.zeros((0, 3)), axis=0)
-
-
 # Arguments --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["min", "max", "minmax", "argmin", "argmax"])
-def test_nothing_has_no_extremes(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"{name} of an array without items, of shape \(3, 0\)"):
-        getattr(kernels, name)(np.zeros((3, 0)))
 
 
 REDUCTIONS = ["sum", "mean", "var", "min", "max", "minmax", "argmin", "argmax"]
