@@ -48,7 +48,7 @@ HOMES = {
         *("kernels._crc32", "kernels.rows.copying", "kernels.engine.vectors"),
     ),
 }
-PRINTERS = ("cli.app", "cli.terminal", "__main__")
+PRINTERS = ("cli.terminal", "__main__")
 LONGEST_FUNCTION = 70
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -374,7 +374,7 @@ BROKEN: list[tuple[Rule, str, str, str]] = [
         quiet,
         "demo.py",
         "def f():\n    print(1)",
-        "prints, as only cli.app and cli.terminal and __main__ may",
+        "prints, as only cli.terminal and __main__ may",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""The memory of arrays as pages: where it lies, what of it is resident, and hints about it.
+"""Memory of arrays as pages: addresses, residency, and hints to the system.
 
 Hints are hints: where the system knows no such advice, or refuses it, nothing happens.
 """
@@ -17,7 +17,7 @@ from mmapio._os import Advice
 from mmapio._validation import round_down, round_up
 from mmapio.errors import UnsupportedError
 
-__all__ = ["hint", "is_resident", "memory_of", "missing_runs", "prefetch", "what_backs"]
+__all__ = ["hint", "is_resident", "memory_of", "missing_runs", "prefetch", "runs", "what_backs"]
 
 # One call on a larger range can end early: Linux reads no further than the device's largest
 # request or its readahead, whichever is more, and the latter is 128 KiB by default.
@@ -47,7 +47,7 @@ def memory_of(a: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def hint(start: int, stop: int, advice: Advice) -> bool:
-    """Give advice on the pages of a range of addresses; tell whether the system took it."""
+    """Advise the system on the pages of a range of addresses; return whether it took the advice."""
     start = round_down(start, _os.PAGE_SIZE)
     try:
         _os.advise(start, round_up(stop - start, _os.PAGE_SIZE), advice)
@@ -63,7 +63,7 @@ def prefetch(start: int, stop: int) -> None:
 
 
 def is_resident(address: int) -> bool:
-    """Tell whether the page of an address is in memory; yes, where the system does not tell."""
+    """Return whether the page of an address is in memory; True where the system does not tell."""
     try:
         return bool(_os.resident(round_down(address, _os.PAGE_SIZE), 1)[0])
     except (OSError, UnsupportedError):
@@ -71,14 +71,20 @@ def is_resident(address: int) -> bool:
 
 
 def missing_runs(start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Yield where the pages of a range of addresses begin and end to be missing from memory."""
+    """Yield where runs of pages that are missing from memory begin and end, as addresses."""
     start = round_down(start, _os.PAGE_SIZE)
     try:
         pages = _os.resident(start, stop - start)
     except (OSError, UnsupportedError):
         return
-    edges = np.flatnonzero(np.diff(pages, prepend=1, append=1)) * _os.PAGE_SIZE + start
-    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+    for low, high in runs(pages == 0):
+        yield start + low, start + high
+
+
+def runs(pages: NDArray[Any]) -> list[tuple[int, int]]:
+    """Return where runs of pages of which something is true begin and end, in bytes."""
+    edges = np.flatnonzero(np.diff(pages != 0, prepend=False, append=False)) * _os.PAGE_SIZE
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def what_backs(start: int, stop: int) -> _os.Backing:
