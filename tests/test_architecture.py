@@ -314,7 +314,7 @@ def test_a_circle_is_found() -> None:
 
 
 def test_functions_fit_on_a_screen() -> None:
-    found = breaches(short, read("mmapio", "tests", "examples", "asv_benchmarks/benchmarks"))
+    found = breaches(short, read("mmapio", "tests", "examples", "asv_benchmarks"))
     assert not found, "\n".join(found)
 
 
