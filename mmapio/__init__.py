@@ -41,10 +41,12 @@ from .errors import (
     UnsupportedError,
 )
 from .mapping.mapped_file import MappedFile
+from .modes import Mode
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what _HOMES says, for those who only read this
     from . import aio, atomics, kernels
     from .arrays.growable_array import GrowableArray
+    from .files.conversion import to_npy, to_raw
     from .files.watch import Change, Watch
     from .files.whole_files import copy, delete, save
     from .mapping.reader import MappedReader
@@ -82,6 +84,7 @@ __all__ = [
     "MissingExtraError",
     "MissingFileError",
     "MmapioError",
+    "Mode",
     "OutOfBoundsError",
     "ReadOnlyError",
     "ReplacedError",
@@ -102,12 +105,13 @@ __all__ = [
     "memmap",
     "open",
     "save",
+    "to_npy",
+    "to_raw",
 ]
 
-# What opening an array does without is imported when it is first asked for. Most of all numba,
-# which costs more than all the rest.
-_MODULES = {"aio", "atomics", "kernels"}
-_NAMES = {
+# What opening an array does without is imported when it is first asked for: from here, or as a
+# module of its own. Most of all numba, which costs more than all the rest.
+_HOMES = {
     "Change": "files.watch",
     "Generation": "sharing.generation",
     "GrowableArray": "arrays.growable_array",
@@ -121,18 +125,20 @@ _NAMES = {
     "copy": "files.whole_files",
     "delete": "files.whole_files",
     "save": "files.whole_files",
+    "to_npy": "files.conversion",
+    "to_raw": "files.conversion",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
         return importlib.import_module(f".{name}", __name__)
-    if name in _NAMES:
-        found = getattr(importlib.import_module(f".{_NAMES[name]}", __name__), name)
-        globals()[name] = found
-        return found
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -1,4 +1,4 @@
-"""The command `mmapio`."""
+"""The command `mmapio`, and `python -m mmapio`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["main"]
 
 
 def main() -> int:
-    """Run the command line, or say in one line what is missing for it.
+    """Run the command line, or print in one line which dependency is missing.
 
     Returns
     -------

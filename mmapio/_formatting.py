@@ -71,7 +71,7 @@ def duration(seconds: float) -> str:
 
 
 def throughput(count: int, seconds: float) -> str:
-    """Return how many bytes a second these are; empty if they are too few to tell."""
+    """Return the throughput; empty if the bytes are too few to tell."""
     return f"{count / seconds / 2**30:.2f} GiB/s" if count >= _TELLING else ""
 
 
@@ -92,7 +92,7 @@ def bin_labels(edges: list[float], integers: bool) -> list[str]:
 
 
 def _distinct(values: list[float]) -> list[str]:
-    """Return numbers in as few digits as tell them apart."""
+    """Return numbers in as few digits as keep them apart."""
     for digits in range(3, 18):
         texts = [f"{value:.{digits}g}" for value in values]
         if len(set(texts)) == len(texts):

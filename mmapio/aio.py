@@ -1,4 +1,4 @@
-"""The same for asyncio and trio: what may wait for a drive does not keep the event loop waiting.
+"""Calls for asyncio and trio: those that may wait for a drive, run in threads.
 
 Each function does in a thread what the one of its name does, or at once where nothing can wait. A
 task that is cancelled leaves all of it done, or nothing: what has begun is finished first.
@@ -111,7 +111,7 @@ async def flush(
     length: int | None = None,
     wait: bool = True,
 ) -> None:
-    """Make durable what was stored in a range of a mapping, or in an array.
+    """Write the changes in a range of a mapping, or in an array, to disk.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def watch(
 
 
 class Changes:
-    """What becomes of a file, for ``async for``: what `watch` returns.
+    """Changes of a file, for ``async for``: see `watch`.
 
     It ends when it is stopped, or its mapping is closed. What a cancelled task did not get, the
     next one gets. Dropping it, or leaving an ``async with`` block, stops it.

@@ -1,4 +1,4 @@
-"""What a caller may choose from, as enums."""
+"""Modes of files, and access to the memory of mappings, as enums."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Access", "Mode"]
 
 
 class Access(enum.IntEnum):
-    """What the memory of a mapping may be used for.
+    """Access that a mapping gives to its memory.
 
     Examples
     --------
@@ -26,11 +26,11 @@ class Access(enum.IntEnum):
 
 
 class Mode(enum.Enum):
-    """How a file is opened: the names of `numpy.memmap`, and two of Python's own `open`.
+    """Mode in which a file is opened: those of `numpy.memmap`, and two of Python's own `open`.
 
     Examples
     --------
-    >>> from mmapio.modes import Mode
+    >>> from mmapio import Mode
     >>> Mode.parse("r+").access
     <Access.WRITE: 1>
     """
@@ -69,7 +69,7 @@ class Mode(enum.Enum):
 
         Examples
         --------
-        >>> from mmapio.modes import Mode
+        >>> from mmapio import Mode
         >>> Mode.parse("readonly")
         <Mode.READ: 'r'>
         """

@@ -1,4 +1,4 @@
-"""How cost grows with work: the last lines of the targets, as row 28.
+"""Growth of cost with work: the last lines of the targets, as row 28.
 
 Files are as large as `MMAPIO_BENCHMARK_BYTES` says, a GiB if it says nothing; the targets speak of
 16 GiB, which take 24 GiB of memory. Sparse files are of 16 TiB always.

@@ -1,4 +1,4 @@
-"""What the guard costs while nothing is lost: row 27 of the targets; and what a loss costs."""
+"""Cost of the guard while nothing is lost: row 27 of the targets; and that of a loss."""
 
 from __future__ import annotations
 

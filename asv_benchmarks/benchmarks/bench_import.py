@@ -1,4 +1,4 @@
-"""What the package costs before it does anything: row 23 of the targets."""
+"""Cost of the package before it does anything: row 23 of the targets."""
 
 from __future__ import annotations
 

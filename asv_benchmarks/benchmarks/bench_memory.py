@@ -133,7 +133,7 @@ class Anonymous(InTemporaryDirectory):
 
 
 class WithFilePages(InTemporaryDirectory):
-    """What asv counts: the pages of the file, too, as far as they are mapped at that time."""
+    """Memory as asv counts it: with the pages of the file that are mapped at that time."""
 
     def setup(self) -> None:
         super().setup()

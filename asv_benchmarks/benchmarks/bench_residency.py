@@ -1,4 +1,4 @@
-"""What of a file is in memory: row 25 of the targets."""
+"""Residency of files: row 25 of the targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a place to work in, and figures that a target can be set for."""
+"""Parts that the benchmarks share: a place to work in, and figures with targets."""
 
 from __future__ import annotations
 

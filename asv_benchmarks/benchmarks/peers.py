@@ -30,7 +30,7 @@ Rows = NDArray[np.uint8]
 
 
 class Peer:
-    """What the implementations have in common: `open` returns what numpy can look at."""
+    """Base of the implementations: `open` returns what numpy can look at."""
 
     needs = ""  # the module that is to be installed
     cannot = ""  # what nobody would do with it

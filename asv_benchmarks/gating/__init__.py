@@ -1,1 +1,1 @@
-"""What `gate.py` is made of: trees of commits, processes that take samples, and the decision."""
+"""The gate: trees of commits, processes that take samples, the decision, and trials of it."""

@@ -1,4 +1,4 @@
-"""Which benchmarks the gate compares: those that `gate.toml` names."""
+"""Benchmarks that the gate compares: those that `gate.toml` names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a benchmark became slower: numbers in, a verdict out.
+"""Decision on whether a benchmark became slower: numbers in, a verdict out.
 
 Ratios come in groups, one for each pair of processes. The estimate is the median of the groups'
 medians: it stands as long as fewer than half of the pairs of processes were unlucky, and within a
@@ -21,7 +21,7 @@ Groups = Sequence[Sequence[float]]
 
 
 class Verdict(StrEnum):
-    """What became of a benchmark between two commits."""
+    """Change of a benchmark between two commits."""
 
     SLOWER = "SLOWER"
     BROKEN = "BROKEN"
@@ -38,7 +38,7 @@ MEASURED = frozenset({Verdict.SLOWER, Verdict.FASTER, Verdict.SAME, Verdict.UNSU
 
 
 class Estimate(NamedTuple):
-    """How many times as long the head takes, and how sure that is."""
+    """Ratio of the head's time to the base's, and the interval that it lies in."""
 
     ratio: float
     low: float

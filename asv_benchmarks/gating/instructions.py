@@ -1,4 +1,4 @@
-"""How many instructions a benchmark takes: a figure that a busy machine does not change."""
+"""Counts of instructions: a figure that a busy machine does not change."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class Side:
 
 
 class Measured(NamedTuple):
-    """What one pair of processes found: pairs of turns, and why others have none."""
+    """Findings of one pair of processes: pairs of turns, and why others have none."""
 
     pairs: dict[Benchmark, list[Pair]]
     absent: dict[Benchmark, tuple[dict[str, str], dict[str, str]]]

@@ -148,7 +148,7 @@ def calls_of(work: Callable[[], object]) -> int:
 
 
 class Waits:
-    """How long this thread has waited for a CPU, while others had it; 0 where nobody knows."""
+    """Time that this thread has waited for a CPU while others had it; 0 where nobody knows."""
 
     def __init__(self) -> None:
         self.fd = os.open(WAITS, os.O_RDONLY) if os.path.exists(WAITS) else None
@@ -163,7 +163,7 @@ def main(tree: str, suite: str) -> None:
     sys.path[:0] = [tree, suite, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a benchmark prints is no answer
-    importlib.import_module("ending").clear_up_when_ended()
+    importlib.import_module("program").clear_up_when_ended()
     mmapio = importlib.import_module("mmapio")
     if not os.path.abspath(mmapio.__file__).startswith(os.path.join(os.path.abspath(tree), "")):
         sys.exit(f"{mmapio.__file__} was imported, where {tree} is to be measured")

@@ -1,4 +1,4 @@
-"""What is in a file: `scan` reads it once, in threads, and counts."""
+"""Contents of files, summarized in one pass: statistics of arrays, counts of bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..mapping.mapped_file import MappedFile
 if TYPE_CHECKING:
     from ..kernels import Description
 
-__all__ = ["BYTE_CLASSES", "ArrayScan", "BytesScan", "FieldScan", "plain", "scan"]
+__all__ = ["BYTE_CLASSES", "ArrayScan", "BytesScan", "FieldScan", "plain", "scan_file"]
 
 Progress = Callable[[int, int], object]
 
@@ -53,7 +53,7 @@ BYTE_CLASSES: Final = {
 
 @dataclass(frozen=True, eq=False)
 class FieldScan:
-    """What one field of an array holds; an array without fields is one without a name.
+    """Contents of one field of an array; an array without fields is one without a name.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class FieldScan:
         return prod(self.shape)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as what JSON can hold.
+        """Return the contents as a dict that JSON can hold.
 
         Returns
         -------
@@ -101,7 +101,7 @@ class FieldScan:
 
 @dataclass(frozen=True, eq=False)
 class _Timed:
-    """How long it took to read `nbytes` of a file."""
+    """Size of a file, and the time to read it."""
 
     path: str
     nbytes: int
@@ -124,7 +124,7 @@ class _Timed:
 
 @dataclass(frozen=True, eq=False)
 class ArrayScan(_Timed):
-    """What an array file holds.
+    """Contents of an array file.
 
     Attributes
     ----------
@@ -150,7 +150,7 @@ class ArrayScan(_Timed):
     fields: tuple[FieldScan, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as what JSON can hold.
+        """Return the contents as a dict that JSON can hold.
 
         Returns
         -------
@@ -167,7 +167,7 @@ class ArrayScan(_Timed):
 
 @dataclass(frozen=True, eq=False)
 class BytesScan(_Timed):
-    """What a file that is no array holds.
+    """Contents of a file that is not an array.
 
     Attributes
     ----------
@@ -188,7 +188,7 @@ class BytesScan(_Timed):
 
     @property
     def classes(self) -> dict[str, int]:
-        """How many bytes there are of each of `BYTE_CLASSES`."""
+        """Number of bytes in each of `BYTE_CLASSES`."""
         return {name: int(self.counts[where].sum()) for name, where in BYTE_CLASSES.items()}
 
     @property
@@ -198,7 +198,7 @@ class BytesScan(_Timed):
         return float(-(shares * np.log2(shares)).sum()) + 0.0  # no -0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as what JSON can hold.
+        """Return the contents as a dict that JSON can hold.
 
         Returns
         -------
@@ -213,7 +213,7 @@ class BytesScan(_Timed):
         }
 
 
-def scan(
+def scan_file(
     path: str | os.PathLike[str],
     *,
     dtype: npt.DTypeLike | None = None,
@@ -224,7 +224,7 @@ def scan(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> ArrayScan | BytesScan:
-    """Read a whole file once, and tell what is in it.
+    """Read a whole file once, and summarize its contents.
 
     Parameters
     ----------
@@ -252,9 +252,9 @@ def scan(
     Examples
     --------
     >>> import mmapio
-    >>> from mmapio import reports
+    >>> from mmapio.cli.file_scan import scan_file
     >>> mmapio.create("zeros.npy", (2, 3), "f4").close()
-    >>> reports.scan("zeros.npy").fields[0].statistics.zeros
+    >>> scan_file("zeros.npy").fields[0].statistics.zeros
     6
     """
     advance = progress or (lambda done, total: None)
@@ -265,7 +265,7 @@ def scan(
 
 
 def plain(value: Any) -> Any:
-    """Return a number or an array as what JSON can hold.
+    """Return a number or an array in a form that JSON can hold.
 
     Parameters
     ----------

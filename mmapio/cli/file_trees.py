@@ -1,4 +1,4 @@
-"""Files, and the files in folders: what commands that take many of them work on."""
+"""Files as named, and the files in folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OnError = Callable[[Path, MmapioError], None]
 def files_under(
     paths: Iterable[Path], on_error: OnError, leave_out: Callable[[Path], bool] | None = None
 ) -> Iterator[Path]:
-    """Yield files as they are named, and of a folder all in it, in order of their names.
+    """Yield files as they are named, and all files in folders, in order of their names.
 
     What is named is left to whoever works on it, whatever it is. Within folders, links to files
     are followed and links to folders are not; pipes, sockets and devices are passed over. A file
@@ -48,7 +48,7 @@ def files_under(
 
 
 def _in_folder(folder: Path, on_error: OnError) -> Iterator[Path]:
-    """Yield what is in a folder and in those below it, but the folders themselves."""
+    """Yield all in a folder and in those below it, but the folders themselves."""
 
     def tell(error: OSError) -> None:
         on_error(Path(error.filename), file_error(error, "list the folder", error.filename))
@@ -59,7 +59,7 @@ def _in_folder(folder: Path, on_error: OnError) -> Iterator[Path]:
 
 
 def _is_new(found: os.stat_result, seen: set[tuple[int, int]]) -> bool:
-    """Note a file, and tell whether it was not seen before."""
+    """Note a file, and return whether it is seen for the first time."""
     key = (found.st_dev, found.st_ino)
     if key in seen and found.st_ino:  # where there are no numbers, all files are new
         return False

@@ -1,4 +1,4 @@
-"""What several commands are told: the files, what raw items in them are, and how to report."""
+"""Arguments and options that commands share: files, raw items in them, and the output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 
 class Order(StrEnum):
-    """Which index of an array varies fastest."""
+    """Order of the items of an array: C, the last index varies fastest; or F, the first."""
 
     C = "C"
     F = "F"

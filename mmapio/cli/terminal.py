@@ -1,4 +1,4 @@
-"""What the commands print: lines and bars for a terminal, and a report for each file."""
+"""Output of the commands: lines and bars for a terminal, and a report for each file."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ __all__ = [
     "report_tree",
     "show",
     "show_text",
+    "show_titled",
     "sum_of",
 ]
 
@@ -52,10 +53,10 @@ Progress = Callable[[int, int], None]
 
 
 class Jsonable(Protocol):
-    """What can be printed as JSON."""
+    """A report that can be printed as JSON."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as what JSON can hold."""
+        """Return the report as a dict that JSON can hold."""
 
 
 R = TypeVar("R", bound=Jsonable)
@@ -64,7 +65,7 @@ Show = Callable[[Console, R], None]
 
 
 class _Tally:
-    """What has come of each file."""
+    """Outcomes of all files: JSON entries, and whether any failed."""
 
     def __init__(self) -> None:
         self.entries: list[dict[str, Any]] = []
@@ -147,7 +148,7 @@ def report_tree(
 
 @contextmanager
 def progress_bar(name: str, quiet: bool, **units: Any) -> Iterator[Progress]:
-    """Yield what moves a bar on standard error; there is none where no terminal is."""
+    """Yield a function that moves a bar on standard error, if that is a terminal."""
     with tqdm(
         **units,
         desc=printable(name)[:30],
@@ -167,7 +168,7 @@ def progress_bar(name: str, quiet: bool, **units: Any) -> Iterator[Progress]:
 
 
 def console() -> Console:
-    """Return what draws on standard output."""
+    """Return a console on standard output, no wider than bars are good for."""
     found = Console(highlight=False, markup=False, emoji=False)
     found.width = min(found.width, WIDEST)
     return found
@@ -178,6 +179,13 @@ def show(screen: Console, *parts: str | tuple[str, str]) -> None:
     text = Text.assemble(*parts)
     text.rstrip()
     screen.print(text, soft_wrap=True)
+
+
+def show_titled(screen: Console, title: str, *lines: str) -> None:
+    """Print a title, in which nothing can do harm to the terminal, and lines about it."""
+    show(screen, (printable(title), TITLE))
+    for line in lines:
+        show(screen, (f"  {line}", LABEL))
 
 
 def show_text(screen: Console, text: Text) -> None:
@@ -191,18 +199,18 @@ def sum_of(count: int, text: str) -> Text:
 
 
 def error_text(path: Path, error: MmapioError) -> str:
-    """Return what is wrong with a file, its name in it."""
+    """Return the message of an error, with the name of the file in it."""
     text = str(error)
     return printable(text if path.name in text else f"{path}: {text}")
 
 
 def print_error(text: str) -> None:
-    """Print what went wrong, as a line on standard error."""
+    """Print an error as a line on standard error."""
     print(f"mmapio: error: {printable(text)}", file=sys.stderr)
 
 
 def bar_of(share: float, room: int, in_ascii: bool) -> str:
-    """Return a bar that fills its share of the room; what is not nothing can be seen."""
+    """Return a bar that fills its share of the room; any share above 0 can be seen."""
     eighths = max(round(share * room * 8), 1 if share else 0)
     if in_ascii:
         return "#" * math.ceil(eighths / 8)

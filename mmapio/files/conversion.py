@@ -1,4 +1,4 @@
-"""Raw items to `.npy` and back, on the drive: `to_npy`, `to_raw`.
+"""Conversion of raw files to `.npy` and back: `to_npy`, `to_raw`.
 
 The bytes are the same on both sides, so they are copied by the system, and in any size of file
 need no memory here.
@@ -6,20 +6,18 @@ need no memory here.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import prod
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from .. import _os
 from .._validation import as_count, as_dtype, fitting_shape
 from ..errors import ArgumentError, ExistingFileError, FormatError
-from ..modes import Mode
-from .descriptors import as_path, open_file, read_at
-from .npy import MAGIC, NpyHeader, encode_header, read_header
+from .descriptors import as_path, read_at, reading
+from .npy import NpyHeader, begins_as_npy, encode_header, read_header
 from .publishing import publishing
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
@@ -44,7 +42,7 @@ def to_npy(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> NpyHeader:
-    """Make a `.npy` file of a file of raw items, without loading them.
+    """Convert a file of raw items to `.npy`, without loading them.
 
     Parameters
     ----------
@@ -91,10 +89,9 @@ def to_npy(
 
     Examples
     --------
-    >>> import numpy as np, pathlib
-    >>> from mmapio.files.conversion import to_npy
+    >>> import mmapio, numpy as np, pathlib
     >>> _ = pathlib.Path("raw.bin").write_bytes(bytes(range(12)))
-    >>> to_npy("raw.bin", "made.npy", ">u2", (-1, 3)).shape
+    >>> mmapio.to_npy("raw.bin", "made.npy", ">u2", (-1, 3)).shape
     (2, 3)
     >>> np.load("made.npy")
     array([[   1,  515, 1029],
@@ -103,8 +100,9 @@ def to_npy(
     item, start = as_dtype(dtype), as_count(offset or 0, "offset")
     if order not in ("C", "F"):
         raise ArgumentError(f"order must be 'C' or 'F', got {order!r}")
-    with _opened(source) as (name, fd, facts):
-        if offset is None and read_at(fd, 0, len(MAGIC)) == MAGIC:
+    name = as_path(source)
+    with reading(name) as (fd, facts):
+        if offset is None and begins_as_npy(functools.partial(read_at, fd)):
             raise FormatError(
                 f"{name!r} is a .npy file: leave out the dtype to make a raw file of it, or give "
                 "an offset if it only looks like one"
@@ -136,7 +134,7 @@ def to_raw(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> NpyHeader:
-    r"""Make a file of raw items of a `.npy` file, without loading them.
+    r"""Convert a `.npy` file to one of raw items, without loading them.
 
     Parameters
     ----------
@@ -161,20 +159,21 @@ def to_raw(
 
     Examples
     --------
-    >>> import numpy as np, pathlib
-    >>> from mmapio.files.conversion import to_raw
+    >>> import mmapio, numpy as np, pathlib
     >>> np.save("saved.npy", np.arange(3, dtype="<u2"))
-    >>> to_raw("saved.npy", "raw.bin").dtype
+    >>> mmapio.to_raw("saved.npy", "raw.bin").dtype
     dtype('uint16')
     >>> pathlib.Path("raw.bin").read_bytes()
     b'\x00\x00\x01\x00\x02\x00'
     """
-    with _opened(source) as (name, fd, facts):
-        if read_at(fd, 0, len(MAGIC)) != MAGIC:
+    name = as_path(source)
+    with reading(name) as (fd, facts):
+        read = functools.partial(read_at, fd)
+        if not begins_as_npy(read):
             raise FormatError(
                 f"{name!r} is no .npy file; to make one of it, give its dtype (--dtype)"
             )
-        header = read_header(functools.partial(read_at, fd), facts.size)
+        header = read_header(read, facts.size)
         if facts.size < header.file_size:
             raise FormatError(
                 f"{name!r} is truncated: shape {header.shape} of dtype {header.dtype} needs "
@@ -188,17 +187,6 @@ def to_raw(
 _Opened = tuple[str, int, _os.FileFacts]
 
 
-@contextlib.contextmanager
-def _opened(path: Any) -> Iterator[_Opened]:
-    """Yield name, descriptor and facts of a file to read."""
-    name = as_path(path)
-    fd, facts = open_file(name, Mode.READ)
-    try:
-        yield name, fd, facts
-    finally:
-        os.close(fd)
-
-
 def _write(
     target: str,
     prefix: bytes,
@@ -208,7 +196,7 @@ def _write(
     overwrite: bool,
     progress: Progress | None,
 ) -> None:
-    """Publish a file of some bytes, and the data of another from `start` on."""
+    """Publish a file made of a prefix, and the data of another file from `start` on."""
     name, fd, facts = source
     _check_target(target, facts, overwrite)
     total, done = prod(header.shape) * header.dtype.itemsize, 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from .. import _os
 from .._validation import as_count
@@ -29,6 +29,7 @@ __all__ = [
     "open_file",
     "open_or_create",
     "read_at",
+    "reading",
     "replaced_error",
     "set_size",
 ]
@@ -54,7 +55,7 @@ def as_path(path: object) -> str:
 
 
 def open_file(path: str, mode: Mode) -> tuple[int, _os.FileFacts]:
-    """Open an existing file for a mapping; return its descriptor and what is known of it."""
+    """Open an existing file for a mapping; return its descriptor and facts."""
     writable = mode.settled is Mode.UPDATE
     try:
         fd = os.open(path, _COMMON | (os.O_RDWR if writable else os.O_RDONLY))
@@ -67,8 +68,18 @@ def open_file(path: str, mode: Mode) -> tuple[int, _os.FileFacts]:
         raise
 
 
+@contextlib.contextmanager
+def reading(path: str) -> Iterator[tuple[int, _os.FileFacts]]:
+    """Yield descriptor and facts of an existing file, opened to be read."""
+    fd, facts = open_file(path, Mode.READ)
+    try:
+        yield fd, facts
+    finally:
+        os.close(fd)
+
+
 def check_mappable(fd: int, path: str | None) -> _os.FileFacts:
-    """Return what is known of an open file, which must be one that can be mapped."""
+    """Return the facts of an open file; raise if it cannot be mapped."""
     facts = _os.identify(fd)
     if facts.size > 0 and facts.is_regular:
         return facts
@@ -89,10 +100,10 @@ def read_at(fd: int, offset: int, length: int) -> bytes:
 
 
 def _has_bytes(fd: int) -> bool:
-    """Tell whether a file that claims to be empty can be read from, as those of /proc can."""
+    """Return whether a file that claims to be empty can be read from, as those of /proc can."""
     try:
         position = os.lseek(fd, 0, os.SEEK_CUR)
-        found = os.read(fd, 1) != b""
+        found = read_at(fd, position, 1) != b""
         os.lseek(fd, position, os.SEEK_SET)
     except OSError:  # as /proc/self/mem does
         return True

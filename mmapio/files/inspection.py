@@ -1,30 +1,28 @@
-"""What can be told of a file without reading its data: `inspect`."""
+"""Headers, sizes and holes of files, found out without reading their data."""
 
 from __future__ import annotations
 
 import functools
 import math
 import os
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
 
 from numpy.lib import format as numpy_format
 
-from ..modes import Mode
-from .descriptors import as_path, open_file, read_at
-from .npy import MAGIC, NpyHeader, read_header
+from .descriptors import as_path, read_at, reading
+from .holes import holes_of
+from .npy import MAGIC, NpyHeader, begins_as_npy, read_header
 
-__all__ = ["FileInfo", "holes_of", "inspect", "is_npy"]
+__all__ = ["FileInfo", "inspect", "is_npy"]
 
 _PAGE: Final = 4096  # alignment beyond this tells nothing
 
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What can be told of a file without reading its data.
+    """Header, sizes and disk layout of a file.
 
     Attributes
     ----------
@@ -52,7 +50,7 @@ class FileInfo:
 
     @property
     def allocated_percent(self) -> float:
-        """How much of the size is allocated, up to 100."""
+        """Share of the size that is allocated on the disk, in percent, up to 100."""
         return min(100.0, 100 * self.allocated / self.size) if self.size else 100.0
 
     @property
@@ -67,7 +65,7 @@ class FileInfo:
 
     @property
     def data_bytes(self) -> int:
-        """How long the data are, or should be."""
+        """Bytes of the data, or those there should be."""
         return self.header.file_size - self.header.data_offset if self.header else self.size
 
     @property
@@ -87,11 +85,11 @@ class FileInfo:
 
     @property
     def items_aligned(self) -> bool:
-        """Whether every item lies where the processor likes it."""
+        """True if every item lies at a multiple of its alignment."""
         return self.header is None or self.data_offset % self.header.dtype.alignment == 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as what JSON can hold.
+        """Return the facts as a dict that JSON can hold.
 
         Returns
         -------
@@ -128,7 +126,7 @@ class FileInfo:
 
 
 def inspect(path: str | os.PathLike[str]) -> FileInfo:
-    """Tell of a file what can be told without reading its data.
+    """Return header, sizes and disk layout of a file, without reading its data.
 
     Parameters
     ----------
@@ -155,45 +153,17 @@ def inspect(path: str | os.PathLike[str]) -> FileInfo:
     >>> inspect("few.npy").data_offset
     128
     """
-    fd, facts = open_file(as_path(path), Mode.READ)
-    try:
+    with reading(as_path(path)) as (fd, facts):
+        read = functools.partial(read_at, fd)
         header, version = None, ""
-        if _begins_as_npy(fd):
-            header = read_header(functools.partial(read_at, fd), facts.size)
-            version = "{}.{}".format(*read_at(fd, len(MAGIC), 2))
+        if begins_as_npy(read):
+            header = read_header(read, facts.size)
+            version = "{}.{}".format(*read(len(MAGIC), 2))
         holes = tuple(holes_of(fd, facts.size))
-    finally:
-        os.close(fd)
     return FileInfo(os.fspath(path), facts.size, facts.allocated, holes, version, header)
 
 
 def is_npy(path: str | os.PathLike[str]) -> bool:
     """Return whether a file begins as a `.npy` file does."""
-    fd, _ = open_file(as_path(path), Mode.READ)
-    try:
-        return _begins_as_npy(fd)
-    finally:
-        os.close(fd)
-
-
-def _begins_as_npy(fd: int) -> bool:
-    return read_at(fd, 0, len(MAGIC)) == MAGIC
-
-
-def holes_of(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield offset and length of what is not allocated (lseek(2), SEEK_HOLE)."""
-    if sys.platform == "win32":
-        return
-    at = 0
-    while at < size:
-        try:
-            start = os.lseek(fd, at, os.SEEK_HOLE)
-        except OSError:  # the file system does not tell
-            return
-        if start >= size:
-            return
-        try:
-            at = os.lseek(fd, start, os.SEEK_DATA)
-        except OSError:  # no more data
-            at = size
-        yield start, at - start
+    with reading(as_path(path)) as (fd, _):
+        return begins_as_npy(functools.partial(read_at, fd))

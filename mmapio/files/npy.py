@@ -20,7 +20,9 @@ from numpy.lib import format as numpy_format
 from .._validation import LARGEST, MOST_DIMENSIONS
 from ..errors import FormatError
 
-__all__ = ["MAGIC", "NpyHeader", "encode_header", "read_header"]
+__all__ = ["MAGIC", "NpyHeader", "Read", "begins_as_npy", "encode_header", "read_header"]
+
+Read = Callable[[int, int], bytes]  # returns up to so many bytes of a file from an offset on
 
 MAGIC: Final = numpy_format.MAGIC_PREFIX
 
@@ -39,7 +41,7 @@ _VERSIONS: Final = {
 
 
 class NpyHeader(NamedTuple):
-    """What the header of a `.npy` file says; `data_offset` is where in the file the data begin.
+    """Contents of a `.npy` header; `data_offset` is where in the file the data begin.
 
     Examples
     --------
@@ -121,7 +123,12 @@ def encode_header(
     raise FormatError(f"dtype {dtype} is too large to be described in a .npy header")
 
 
-def read_header(read: Callable[[int, int], bytes], size: int) -> NpyHeader:
+def begins_as_npy(read: Read) -> bool:
+    """Return whether a file begins as a `.npy` file does."""
+    return read(0, len(MAGIC)) == MAGIC
+
+
+def read_header(read: Read, size: int) -> NpyHeader:
     """Parse the header of a `.npy` file.
 
     Parameters
@@ -234,7 +241,7 @@ def _shortened(value: object) -> str:
 
 @functools.cache
 def _plain() -> re.Pattern[str]:
-    """How numpy writes the header of an array of simple items; parsed in an eighth of the time."""
+    """Return the pattern of numpy's headers of simple items, parsed in an eighth of the time."""
     size = "(?:0|[1-9][0-9]{0,18})"
     return re.compile(
         r"\{'descr': '([^'\\]*)', 'fortran_order': (True|False), "

@@ -1,4 +1,4 @@
-"""`Watch`: a thread that tells what becomes of the file at a path.
+"""`Watch`: a thread that reports changes of the file at a path.
 
 What it sees is two looks at the file that differ. When to look, watchfiles says, which hears of it
 from the system; and what no system tells of, a look once a second finds.
@@ -39,7 +39,7 @@ _LIMITS: Final = (
 
 
 class Change(NamedTuple):
-    """What has become of a file.
+    """A change of a file.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Counter(Protocol):
 
 
 class _State(NamedTuple):
-    """What a look at a file has found; times in ns."""
+    """Findings of one look at a file; times in ns."""
 
     identity: _os.Identity | None
     size: int
@@ -83,7 +83,7 @@ class _State(NamedTuple):
 
 
 class Watch:
-    """A file that is watched: what `MappedFile.watch` returns.
+    """Watch over a file: see `MappedFile.watch`.
 
     It goes on until `stop`, at the end of a ``with`` block for one, or until its mapping is closed
     or goes, whether or not anybody holds it. It does not keep the mapping.
@@ -165,7 +165,7 @@ class Watch:
 
     @property
     def active(self) -> bool:
-        """Whether there may be more changes to tell of."""
+        """True if there may be more changes to report."""
         return not self._ended and self._thread.is_alive()
 
     def stop(self, wait: bool = True) -> None:
@@ -245,7 +245,7 @@ class Watch:
             return self._differs(), _events(self._path)
 
     def _concerned(self, happened: Events) -> bool:
-        """Tell whether it is about the file, by any name that its folders know it by."""
+        """Return whether events are about the file, by any name that its folders know it by."""
         names = {os.path.basename(self._path), os.path.basename(os.path.realpath(self._path))}
         return any(os.path.basename(path) in names for _, path in happened)
 
@@ -253,7 +253,7 @@ class Watch:
         return _look(self._path, self._state) != self._state
 
     def _was_bumped(self) -> bool:
-        """Tell whether the generation is another one than it was when this was last asked."""
+        """Return whether the generation has changed since this was last asked."""
         if self._generation is None:
             return False
         try:
@@ -266,7 +266,7 @@ class Watch:
         return bumped
 
     def _tell(self) -> bool:
-        """Call back for all that has changed; return whether another file is there."""
+        """Report all that has changed; return whether another file is there."""
         old, new = self._state, _look(self._path, self._state)
         self._state, bumped, self._bumped = new, self._bumped, False
         kinds = _kinds(old, new)
@@ -288,7 +288,7 @@ class Watch:
 
 
 def _kinds(old: _State | None, new: _State | None) -> list[Kind]:
-    """Return what must have happened between two looks."""
+    """Return the kinds of changes between two looks."""
     if new is None:
         return [] if old is None else ["removed"]
     if old is None or new.identity != old.identity:
@@ -305,14 +305,14 @@ def _kinds(old: _State | None, new: _State | None) -> list[Kind]:
 
 
 def _was_written(old: _State, new: _State) -> bool:
-    """Tell a time of writing that came from a write from one that was set by hand."""
+    """Return whether the time of writing came from a write, and was not set by hand."""
     # Of the latter, POSIX keeps the time as well; Windows does not tell.
     low, high = old.changed - _COARSEST_NS, new.changed
     return sys.platform == "win32" or low <= new.written <= high
 
 
 def _look(path: str, before: _State | None) -> _State | None:
-    """Return what is at a path; what was there before, if that cannot be told now."""
+    """Return the state of the file at a path; `before`, if that cannot be found out now."""
     try:
         while True:
             identity = _os.identify_path(path).identity
@@ -329,7 +329,7 @@ def _look(path: str, before: _State | None) -> _State | None:
 
 
 def _first_state(path: str, known: _os.FileFacts | None) -> _State | None:
-    """Return what is at a path, if that is the file that is known; or else that one."""
+    """Return the state of the file at a path if that is the known one, or else of that."""
     state = _look(path, None)
     if known is None or (state is not None and state.identity == known.identity):
         return state

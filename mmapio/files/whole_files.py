@@ -13,8 +13,7 @@ from .. import _os
 from .._validation import Bytes, as_bytes, as_dtype
 from ..errors import file_error
 from ..guard import lost_memory
-from ..modes import Mode
-from .descriptors import as_path, open_file, set_size
+from .descriptors import as_path, reading, set_size
 from .npy import encode_header
 from .publishing import Draft, publishing
 
@@ -106,12 +105,11 @@ def copy(src: Path, dst: Path) -> None:
     >>> mmapio.open("second.npy")
     MappedArray([0, 1, 2])
     """
-    source, facts = open_file(as_path(src), Mode.READ)
-    try:
-        with publishing(as_path(dst), "copy", replace=True, durable=True) as draft:
-            _os.copy_contents(source, draft.fd, facts.size)
-    finally:
-        os.close(source)
+    with (
+        reading(as_path(src)) as (source, facts),
+        publishing(as_path(dst), "copy", replace=True, durable=True) as draft,
+    ):
+        _os.copy_contents(source, draft.fd, facts.size)
 
 
 def delete(path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sys
 import warnings
 from collections.abc import Callable
 from types import TracebackType
@@ -17,6 +16,7 @@ from numpy.lib.array_utils import byte_bounds
 from .. import _os, guard
 from ..errors import FileError, MappingLostError, file_error
 from ..files.descriptors import replaced_error
+from ..files.holes import has_hole
 from ..guard import lost_memory
 from .region import Region, regions_of
 from .source import Source
@@ -177,7 +177,7 @@ def fault_error(region: Region, start: int, stop: int, writing: bool) -> FileErr
         return error
     start, stop = source.offset + start, source.offset + stop
     with contextlib.suppress(OSError, FileError), source.opened() as fd:
-        if writing and _has_hole(fd, start, stop):
+        if writing and has_hole(fd, start, stop):
             full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return file_error(full, f"give bytes {start} to {stop} their blocks", source.path)
     return lost_error(source, start, stop, "I/O error")
@@ -193,14 +193,10 @@ def _cause(source: Source, low: int, high: int, loss: guard.Loss) -> str:
         size = _os.identify(fd).size
         if size <= low:
             return "truncated"
-        if _has_hole(fd, low, min(high, size)):
+        # Not only at `low`: blocks for the first part of what was stored may have been found.
+        if has_hole(fd, low, min(high, size)):
             return "no space"
     return "I/O error"
-
-
-def _has_hole(fd: int, low: int, high: int) -> bool:
-    # Not only at `low`: blocks for the first part of what was stored may have been found.
-    return sys.platform != "win32" and os.lseek(fd, low, os.SEEK_HOLE) < high
 
 
 def recover(region: Region, size: int) -> int:

@@ -1,1 +1,1 @@
-"""The page cache: what of files and memory it holds, shown and advised on."""
+"""The page cache: how much of files it holds, in figures and pictures, and hints to it."""

@@ -1,4 +1,4 @@
-"""What of a file, or of memory, is resident: found out without reading, mapping in or dirtying.
+"""Maps of resident pages of files and memory, made without reading, mapping in or dirtying any.
 
 Where cachestat(2) is, each bucket of a map is one call, however long it is. Elsewhere mincore(2)
 tells of each page, in windows, so that a file of any size takes bounded memory.
@@ -31,7 +31,7 @@ _NOT_TOLD = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM)
 
 
 class CacheMap(NamedTuple):
-    """What is resident of a range: bytes of whole pages, and the share of each bucket.
+    """Resident bytes of a range, in whole pages, and the share of each bucket.
 
     None stands for what the system does not tell.
     """
@@ -60,7 +60,7 @@ def edges_of(start: int, length: int, buckets: int | None) -> Edges:
 
 
 def map_of_file(fd: int, path: str | None, edges: Edges, *, by_page: bool) -> CacheMap:
-    """Return what the page cache holds of a file between the edges.
+    """Return how much of each bucket of a file is in the page cache.
 
     `by_page` tells that each bucket is a page: then dirty ones are counted, but not shown.
     """
@@ -84,7 +84,7 @@ def map_of_file(fd: int, path: str | None, edges: Edges, *, by_page: bool) -> Ca
 
 
 def map_of_memory(address: int, edges: Edges) -> CacheMap:
-    """Return what is resident of memory; the first edge lies at the address."""
+    """Return how much of each bucket of memory is resident; the first edge lies at the address."""
     base = address - int(edges[0])
     try:
         counts = _pages_by_bucket(edges, lambda low, high: _os.resident(base + low, high - low))
@@ -100,7 +100,7 @@ def map_of_memory(address: int, edges: Edges) -> CacheMap:
 
 
 def _cache_facts(fd: int, offset: int, length: int) -> _os.CacheFacts | None:
-    """Return what the cache holds of a range; None where only mincore may tell."""
+    """Return the cache's figures for a range; None where only mincore may tell."""
     try:
         return _os.cache_facts(fd, offset, length)
     except OSError as error:
@@ -110,7 +110,7 @@ def _cache_facts(fd: int, offset: int, length: int) -> _os.CacheFacts | None:
 
 
 def _resident_of_file(fd: int, path: str | None, low: int, high: int) -> Any:
-    """Return for each page of a range of a file whether it is in memory."""
+    """Return an array with a byte for each page of a range of a file: 1 if it is in memory."""
     start = round_down(low, _os.GRANULARITY)
     try:
         address = _os.map_file(fd, start, high - start, Access.READ)
@@ -144,7 +144,7 @@ def _pages_by_bucket(edges: Edges, resident: Callable[[int, int], Any]) -> Edges
 
 
 def _shares(nbytes: Any, edges: Edges) -> Shares:
-    """Return which share of each bucket so many bytes are."""
+    """Return the bytes in each bucket as shares of its size."""
     found: Shares = (np.asarray(nbytes) / np.diff(edges)).astype(np.float32)
     return found
 

@@ -1,4 +1,4 @@
-"""What is in memory as a picture: a heat strip for each file, drawn by matplotlib."""
+"""Heat strips: pictures of how much of a file is in memory, drawn by matplotlib."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LONGEST_NAME: Final = 60
 
 
 class Strip(NamedTuple):
-    """What a strip shows: shares of the buckets of a range, which lies at a byte of a file."""
+    """Data of a strip: shares of the buckets of a range, which lies at a byte of a file."""
 
     name: str
     caption: str
@@ -101,7 +101,7 @@ def _add_legend(figure: Figure) -> None:
 
 
 def _colours(strip: Strip) -> Colours:
-    """Return red, green and blue of each bucket; what is not nothing can be seen."""
+    """Return red, green and blue of each bucket; any share above 0 can be seen."""
     nothing, resident, dirty = map(_rgb, (_NOTHING, _RESIDENT, _DIRTY))
     shares = strip.shares if strip.shares.size else np.zeros(1, np.float32)
     depth = np.where(shares > 0, 0.25 + 0.75 * shares, 0)[:, None]

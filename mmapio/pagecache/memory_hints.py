@@ -1,4 +1,4 @@
-"""The memory of arrays as pages: where it lies, what of it is resident, and hints about it.
+"""Memory of arrays as pages: addresses, residency, and hints to the system.
 
 Hints are hints: where the system knows no such advice, or refuses it, nothing happens.
 """
@@ -17,7 +17,15 @@ from mmapio._os import Advice
 from mmapio._validation import round_down, round_up, steps
 from mmapio.errors import UnsupportedError
 
-__all__ = ["all_resident", "hint", "memory_of", "missing_runs", "prefetch", "what_backs"]
+__all__ = [
+    "all_resident",
+    "hint",
+    "memory_of",
+    "missing_runs",
+    "prefetch",
+    "runs",
+    "what_backs",
+]
 
 # One call on a larger range can end early: Linux reads no further than the device's largest
 # request or its readahead, whichever is more, and the latter is 128 KiB by default.
@@ -47,7 +55,7 @@ def memory_of(a: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def hint(start: int, stop: int, advice: Advice) -> bool:
-    """Give advice on the pages of a range of addresses; return True if the system took it."""
+    """Advise the system on the pages of a range of addresses; return whether it took the advice."""
     start = round_down(start, _os.PAGE_SIZE)
     try:
         _os.advise(start, round_up(stop - start, _os.PAGE_SIZE), advice)
@@ -71,14 +79,20 @@ def all_resident(addresses: Iterable[int]) -> bool:
 
 
 def missing_runs(start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Yield where the pages of a range of addresses begin and end to be missing from memory."""
+    """Yield where runs of pages that are missing from memory begin and end, as addresses."""
     start = round_down(start, _os.PAGE_SIZE)
     try:
         pages = _os.resident(start, stop - start)
     except (OSError, UnsupportedError):
         return
-    edges = np.flatnonzero(np.diff(pages, prepend=1, append=1)) * _os.PAGE_SIZE + start
-    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+    for low, high in runs(pages == 0):
+        yield start + low, start + high
+
+
+def runs(pages: NDArray[Any]) -> list[tuple[int, int]]:
+    """Return where runs of pages of which something is true begin and end, in bytes."""
+    edges = np.flatnonzero(np.diff(pages != 0, prepend=False, append=False)) * _os.PAGE_SIZE
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def what_backs(start: int, stop: int) -> _os.Backing:

@@ -1,4 +1,4 @@
-"""`Residency`: what of a file is in memory, as numbers, text and a picture."""
+"""`Residency`: how much of a file is in memory, as numbers, text and a picture."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from .. import _os
 from .._formatting import printable, resampled, shades, size
 from .._validation import as_count, as_positive, bounded
 from ..errors import ArgumentError, UnsupportedError
-from ..files.descriptors import as_path, open_file
-from ..modes import Mode
+from ..files.descriptors import as_path, reading
 from . import heat_strip
 from .cache_map import CacheMap, edges_of, map_of_file, map_of_memory
 
@@ -32,7 +31,7 @@ BUCKETS: Final = 128
 
 @dataclass(frozen=True, eq=False)
 class Residency:
-    """What of a file, or of memory, is resident: made by `residency` of mappings and arrays.
+    """Report of how much of a file or of memory is resident: see `MappedFile.residency`.
 
     Figures are bytes of whole pages, for the system knows no smaller ones. None stands for what it
     does not tell.
@@ -84,17 +83,17 @@ class Residency:
 
     @property
     def span(self) -> int:
-        """Bytes of the pages that the range lies on: what `resident` is when all of it is."""
+        """Bytes of the pages that the range lies on: `resident` when all of it is in memory."""
         edges = edges_of(self.offset, self.length, 1)
         return int(edges[-1] - edges[0])
 
     @property
     def fraction(self) -> float:
-        """Which share of the pages is in memory, from 0 to 1; of an empty range, all."""
+        """Share of the pages that is in memory, from 0 to 1; 1 for an empty range."""
         return self.resident / self.span if self.length else 1.0
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as what JSON can hold.
+        """Return the report as a dict that JSON can hold.
 
         Returns
         -------
@@ -119,7 +118,7 @@ class Residency:
         }
 
     def text(self, width: int = 80, *, ascii_only: bool = False) -> str:
-        """Draw it as text.
+        """Draw the report as text.
 
         Parameters
         ----------
@@ -158,7 +157,7 @@ class Residency:
         return "\n".join((*lines, f"  {self.figures()}"))
 
     def figures(self) -> str:
-        """Return what is known in a line of words.
+        """Return the figures in one line of text.
 
         Returns
         -------
@@ -184,7 +183,7 @@ class Residency:
         return ", ".join([f"{size(self.resident)} of {size(self.span)} in memory", *known])
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw it as a heat strip over the range, with matplotlib (extra ``plot``).
+        """Draw the report as a heat strip over the range, with matplotlib (extra ``plot``).
 
         Parameters
         ----------
@@ -229,7 +228,7 @@ def residency_of(
     *,
     buckets: int = BUCKETS,
 ) -> Residency:
-    """Tell what of a file is in memory, without mapping it.
+    """Report how much of a file is in memory, without mapping it.
 
     Parameters
     ----------
@@ -268,13 +267,10 @@ def residency_of(
     """
     count = as_positive(buckets, "buckets")
     name = as_path(path)
-    fd, facts = open_file(name, Mode.READ)
-    try:
+    with reading(name) as (fd, facts):
         start, nbytes = bounded(offset, length, facts.size)
         edges = edges_of(start, nbytes, count)
         found = map_of_file(fd, name, edges, by_page=False)
-    finally:
-        os.close(fd)
     return _report(os.fsdecode(path), start, nbytes, found, None)
 
 
@@ -330,7 +326,7 @@ def residency_of_memory(
 
 
 def cells(report: Residency, width: int, *, ascii_only: bool = False) -> list[tuple[str, bool]]:
-    """Draw the map of a report in so many characters.
+    """Draw the map of a report in a number of characters.
 
     Parameters
     ----------

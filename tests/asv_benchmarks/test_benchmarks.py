@@ -1,12 +1,10 @@
-"""Every benchmark can be set up, run and cleared away; the table of ratios tells what was met.
+"""Every benchmark can be set up, run and cleared away.
 
 Nothing here asserts a time.
 """
 
 from __future__ import annotations
 
-import importlib
-import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,15 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks import bench_cost, bench_memory, bench_peers, common
+from reporting import suite
 
-sys.path.append(str(Path(__file__).parents[2] / "asv_benchmarks"))
-ratios = importlib.import_module("ratios")
-common, bench_cost, bench_memory, bench_peers = (
-    importlib.import_module(f"benchmarks.{name}")
-    for name in ("common", "bench_cost", "bench_memory", "bench_peers")
-)
-
-KINDS = list(ratios.classes())
+KINDS = list(suite.classes())
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +41,7 @@ def benchmarks_of(kind: type) -> list[str]:
 
 def smallest_of(kind: type) -> list[tuple[Any, ...]]:
     """Return the first parameters, of each implementation if it is one of them."""
-    combinations = ratios.combinations(kind)
+    combinations = suite.combinations(kind)
     names = getattr(kind, "param_names", ())
     if "implementation" not in names:
         return combinations[:1]
@@ -64,7 +57,7 @@ def test_benchmark_runs_and_leaves_nothing(
     kind: type, name: str, smallest: tuple[Any, ...], tmp_path: Path
 ) -> None:
     try:
-        with ratios.prepared(kind, smallest) as benchmark:
+        with suite.prepared(kind, smallest) as benchmark:
             found = getattr(benchmark, name)(*smallest)
     except NotImplementedError as error:  # what asv skips a benchmark for
         pytest.skip(str(error))
@@ -145,7 +138,7 @@ def test_work_whose_memory_is_measured_runs(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_first_parameters_are_the_smallest(kind: type) -> None:
-    combinations = ratios.combinations(kind)
+    combinations = suite.combinations(kind)
     assert combinations[0] == min(combinations)
 
 
@@ -155,70 +148,7 @@ def test_every_figure_has_a_unit(kind: type) -> None:
     assert [name for name in figures if not hasattr(getattr(kind, name), "unit")] == []
 
 
-def test_every_row_has_a_target() -> None:
-    assert {figure.target.row for figure in ratios.figures()} == {*range(1, 29)}
-
-
 @pytest.mark.parametrize("nbytes", [1, 4096, (16 << 20) + 5])
 def test_files_of_noise_are_as_large_as_wanted(nbytes: int) -> None:
-    with ratios.prepared(common.InTemporaryDirectory) as benchmark:
+    with suite.prepared(common.InTemporaryDirectory) as benchmark:
         assert Path(benchmark.noise("noise.bin", nbytes)).stat().st_size == nbytes
-
-
-class Measured:
-    """Stands for benchmarks whose figures are known."""
-
-    params = ([1 << 20, 3], ["C"])
-    param_names = ("nbytes", "order")
-
-    @common.target(row=98, at_most=2.0)  # type: ignore[untyped-decorator]
-    def track_ratio_met(self, *_: Any) -> float:
-        """Good enough (target: at most 2)."""
-        return 2.0
-
-    @common.target(row=97, at_most=10, unit="ns")  # type: ignore[untyped-decorator]
-    def track_missed(self, *_: Any) -> float:
-        """Too slow (target: at most 10 ns)."""
-        return 10.5
-
-
-def test_table_tells_what_was_met_and_what_was_missed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(ratios, "classes", lambda: [Measured])
-    assert ratios.main([]) == 1
-    assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()[2:]] == [
-        "97 10.5 10 ns FAIL Too slow, 1 MiB, C",
-        "97 10.5 10 ns FAIL Too slow, 3 B, C",
-        "98 2 2 x pass Good enough, 1 MiB, C",
-        "98 2 2 x pass Good enough, 3 B, C",
-    ]
-
-
-def test_table_tells_what_could_not_be_measured(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def refuse(*_: Any) -> None:
-        raise NotImplementedError("no such disk")
-
-    monkeypatch.setattr(ratios, "classes", lambda: [Measured])
-    monkeypatch.setattr(Measured, "setup", refuse, raising=False)
-    assert ratios.main(["97"]) == 0
-    assert capsys.readouterr().out.splitlines()[2].split()[:6] == [
-        "97",
-        "-",
-        "10",
-        "ns",
-        "skip",
-        "Too",
-    ]
-
-
-def test_table_of_some_rows(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(ratios, "classes", lambda: [Measured])
-    assert ratios.main(["98"]) == 0
-    assert "Too slow" not in capsys.readouterr().out
-    with pytest.raises(SystemExit, match=r"no benchmark has a target of row 5; rows: \[97, 98\]"):
-        ratios.main(["98", "5"])

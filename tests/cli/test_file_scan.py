@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import mmapio
 from mmapio.cli import file_scan
-from mmapio.cli.file_scan import BYTE_CLASSES, ArrayScan, BytesScan, FieldScan, plain, scan
+from mmapio.cli.file_scan import BYTE_CLASSES, ArrayScan, BytesScan, FieldScan, plain, scan_file
 from mmapio.files.npy import MAGIC
 
 NUMBERS = ["?", *"bBhHiIqQefd", ">i2", ">u4", ">i8", ">f2", ">f4", ">f8"]
@@ -28,14 +28,14 @@ def some(dtype: npt.DTypeLike, shape: int | tuple[int, ...]) -> npt.NDArray[np.g
 
 def scan_array(path: Path, values: npt.NDArray[np.generic]) -> ArrayScan:
     np.save(path, values)
-    found = scan(path)
+    found = scan_file(path)
     assert isinstance(found, ArrayScan)
     return found
 
 
 def scan_bytes(path: Path, content: bytes) -> BytesScan:
     path.write_bytes(content)
-    found = scan(path)
+    found = scan_file(path)
     assert isinstance(found, BytesScan)
     return found
 
@@ -130,7 +130,7 @@ def test_raw_items_may_begin_anywhere(tmp_path: Path) -> None:
     values = some(">f8", (10, 4))
     path = tmp_path / "raw"
     path.write_bytes(b"abc" + values.tobytes())
-    found = scan(path, dtype=">f8", shape=(-1, 4), offset=3)
+    found = scan_file(path, dtype=">f8", shape=(-1, 4), offset=3)
     assert isinstance(found, ArrayScan)
     assert found.shape == (10, 4)
     check(found.fields[0], values)
@@ -139,7 +139,7 @@ def test_raw_items_may_begin_anywhere(tmp_path: Path) -> None:
 def test_raw_items_in_fortran_order(tmp_path: Path) -> None:
     path = tmp_path / "raw"
     path.write_bytes(bytes(12))
-    found = scan(path, dtype="u1", shape=(3, 4), order="F")
+    found = scan_file(path, dtype="u1", shape=(3, 4), order="F")
     assert isinstance(found, ArrayScan)
     assert found.order == "F"
 
@@ -160,7 +160,7 @@ def test_progress_is_told_up_to_the_end(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(file_scan, "_BLOCK_BYTES", 1000)
     np.save(tmp_path / "a.npy", np.zeros(300))
     told: list[tuple[int, int]] = []
-    scan(tmp_path / "a.npy", progress=lambda done, total: told.append((done, total)))
+    scan_file(tmp_path / "a.npy", progress=lambda done, total: told.append((done, total)))
     assert told == [(0, 2400), (1000, 2400), (2000, 2400), (2400, 2400)]
 
 
@@ -238,14 +238,14 @@ def test_what_does_not_begin_as_npy_is_bytes_whatever_its_name(
 
 def test_errors_are_those_of_open(tmp_path: Path) -> None:
     with pytest.raises(mmapio.MissingFileError):
-        scan(tmp_path / "none")
+        scan_file(tmp_path / "none")
     with pytest.raises(mmapio.DirectoryError):
-        scan(tmp_path)
+        scan_file(tmp_path)
     np.save(tmp_path / "a.npy", np.zeros(100))
     with (tmp_path / "a.npy").open("r+b") as file:
         file.truncate(500)
     with pytest.raises(mmapio.FormatError, match="truncated"):
-        scan(tmp_path / "a.npy")
+        scan_file(tmp_path / "a.npy")
 
 
 @pytest.mark.parametrize(

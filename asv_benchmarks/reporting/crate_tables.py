@@ -1,4 +1,4 @@
-"""The tables of the crate's page of figures, each with the same work by mmapio and its peers.
+"""Tables of the crate's page of figures, each with the same work by mmapio and its peers.
 
 The crate is mmap-io 1.0.0, for Rust; the figures are those of its page, from another machine.
 """
@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from benchmarks import bench_atomics, bench_chunks, bench_cost, common, floor
 from benchmarks.common import size, sync_data
-from ratios import prepared
-from table import PAGE, Row, Table, Work
 
 import mmapio
 from mmapio import FlushPolicy, MappedFile, kernels
+
+from .suite import prepared
+from .table import PAGE, Row, Table, Work
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 

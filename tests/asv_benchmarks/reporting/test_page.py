@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import runpy
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from reporting import figures, page, ratios
 
-ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / "asv_benchmarks"))
-compare, page, ratios, tables = map(
-    importlib.import_module, ("compare", "page", "ratios", "tables")
-)
-common = importlib.import_module("benchmarks.common")
+ROOT = Path(__file__).parents[3]
 
 
 def found(row: int, figure: float | None, **more: Any) -> dict[str, Any]:
@@ -129,27 +122,19 @@ def test_times_are_told_in_the_unit_that_suits_them(seconds: float, told: str) -
     assert page.duration(seconds) == told
 
 
-@pytest.mark.parametrize(
-    ("nbytes", "told"),
-    [(1, "1 B"), (1536, "1536 B"), (1 << 10, "1 KiB"), (3 << 20, "3 MiB"), (16 << 40, "16 TiB")],
-)
-def test_sizes_are_told_in_the_unit_that_divides_them(nbytes: int, told: str) -> None:
-    assert tables.size(nbytes) == told
-
-
 def test_page_of_figures_that_were_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = tmp_path / "kept.json"
     kept.write_text(json.dumps(FIGURES), encoding="utf-8")
-    assert compare.main(["--figures", str(kept)]) == 0
+    assert figures.main(["--figures", str(kept)]) == 0
     text = capsys.readouterr().out
     assert "| date | 2026-11-26 |\n| Python | CPython 3.11.7 |\n" in text
     assert "quick run" not in text
     assert text == page.page(FIGURES)
-    assert compare.main(["--figures", str(kept), "--output", str(tmp_path / "page.md")]) == 0
+    assert figures.main(["--figures", str(kept), "--output", str(tmp_path / "page.md")]) == 0
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == text
     assert not (tmp_path / "page.json").exists()
     with pytest.raises(SystemExit):
-        compare.main(["--output", str(tmp_path / "nowhere" / "page.md")])
+        figures.main(["--output", str(tmp_path / "nowhere" / "page.md")])
     assert "there is no directory" in capsys.readouterr().err
 
 
@@ -166,74 +151,3 @@ def test_the_page_of_the_project_is_made_of_its_figures() -> None:
 def test_every_bar_of_the_picture_is_a_figure() -> None:
     bars = runpy.run_path(str(ROOT / "docs" / "ratios_picture.py"))["BARS"]
     assert {bar.name for bar in bars} <= {figure.name for figure in ratios.figures()}
-
-
-def test_all_tables_of_the_crate_are_there() -> None:
-    assert [kind.title for kind in tables.TABLES] == [
-        "Iterating over 16 MiB",
-        "Reading in sequence: in place, or copied",
-        "Reading at random: in place, or copied",
-        "Touching pages that are mapped",
-        "Flushing a few bytes",
-        "Atomic additions to one word, 10,000 in each thread",
-        "Writing 4 MiB by 64 KiB, under each flush policy",
-        "Operations on files",
-        "Growth of cost with work",
-    ]
-
-
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="is measured on Linux alone")
-
-
-@on_linux
-@pytest.mark.parametrize("kind", tables.TABLES, ids=lambda kind: kind.__name__)
-def test_tables_can_be_measured(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(common, "ROUNDS", 1)
-    monkeypatch.setattr(common, "SAMPLE_S", 0)
-    monkeypatch.setattr(common, "LARGE_BYTES", 32 << 20)
-    rows = kind().measure()["rows"]
-    assert all(taken > 0 for row in rows for taken in row["seconds"].values())
-    assert all(next(iter(row["seconds"])) == "mmapio" for row in rows)
-    assert len({row["what"] for row in rows}) == len(rows)
-
-
-def test_a_table_that_cannot_go_on_keeps_what_it_has() -> None:
-    class Half(tables.Table):  # type: ignore[misc, name-defined]
-        note = "By one thread."
-
-        def rows(self) -> Iterator[Any]:
-            yield tables.Row("first", "", {}, {"mmapio": lambda: 1.0})
-            raise NotImplementedError("there is no /dev/shm")
-
-    found = Half().measure()
-    assert [row["what"] for row in found["rows"]] == ["first"]
-    assert found["note"] == "By one thread. The rest was skipped: there is no /dev/shm."
-
-
-def test_who_cannot_do_one_thing_is_asked_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Work:
-        params = ("h5py", "mmapio")
-
-        def setup(self, name: str, refusal: str) -> None:
-            self.peer = name
-            if refusal and name == "h5py":
-                raise NotImplementedError(refusal)
-
-        def work(self, peer: str) -> None: ...
-
-    asked = [("a", Work, ("no disk",)), ("b", Work, ("",)), ("c", Work, ("1 CPU",))]
-    monkeypatch.setattr(compare.bench_peers, "TABLE", asked)
-    found = compare.peers(2)
-    assert [{*row["seconds"]} for row in found["rows"]] == [
-        {"mmapio"},
-        {"h5py", "mmapio"},
-        {"mmapio"},
-    ]
-    assert found["skipped"] == {"h5py": "no disk; 1 CPU"}
-
-
-@on_linux
-def test_what_the_figures_depend_on_is_told() -> None:
-    told = compare.facts()
-    assert {"date", "mmapio", "Python", "packages", "processor", "memory", "system"} <= {*told}
-    assert all(told.values())

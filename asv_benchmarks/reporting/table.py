@@ -1,4 +1,4 @@
-"""What a table of the page of figures is: rows, each of the same work in several ways."""
+"""Tables of the page of figures: rows, each of the same work in several ways."""
 
 from __future__ import annotations
 

@@ -1,10 +1,17 @@
-"""What the programs of this directory do when they are told to end."""
+"""Run, ending and exit status that the programs beside this file share."""
 
 from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
+
+
+def run(main: Callable[[list[str]], int]) -> None:
+    """Run a program with the arguments of the command line, and exit with its status."""
+    clear_up_when_ended()
+    sys.exit(main(sys.argv[1:]))
 
 
 def clear_up_when_ended() -> None:

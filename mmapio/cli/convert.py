@@ -1,11 +1,11 @@
-"""The command that converts files; `cli` registers it."""
+"""The command `convert`: raw files made into `.npy` files, and back."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 from numpy.lib import format as numpy_format
@@ -18,7 +18,7 @@ from ..files.npy import NpyHeader
 from .options import Dtype, Json, Offset, Order, Ordering, Paths, Quiet, Shape, parse_path
 from .terminal import BYTES, LABEL, TITLE, progress_bar, report_tree, show
 
-__all__ = ["COMMANDS", "Converted", "convert"]
+__all__ = ["Converted", "convert"]
 
 To = Annotated[
     Path | None,
@@ -34,7 +34,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that
 
 @dataclass(frozen=True)
 class Converted:
-    """What has come of a file that was to be converted.
+    """Outcome of a conversion.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Converted:
     header : NpyHeader
         What the items are, as the `.npy` file says or said.
     is_raw : bool
-        Whether it is a raw file that was made.
+        True if a raw file was made.
     seconds : float
         How long it took.
     """
@@ -60,7 +60,7 @@ class Converted:
         return self.header.file_size - self.header.data_offset
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as what JSON can hold.
+        """Return the outcome as a dict that JSON can hold.
 
         Returns
         -------
@@ -90,7 +90,7 @@ def convert(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make .npy files of raw ones, with --dtype; or raw ones of .npy files.
+    """Convert raw files to .npy, with --dtype; or .npy files to raw.
 
     The items stay as they are, in their order and byte order. They are not
     loaded: a file of any size needs no memory. A new file appears when it is
@@ -131,9 +131,6 @@ def convert(
     )
 
 
-COMMANDS: Final = (convert,)
-
-
 def _target_of(path: Path, to: Path | None, suffix: str) -> Path:
     """Return the file to make of one."""
     name = path.with_suffix(suffix).name
@@ -154,7 +151,7 @@ def _show_converted(screen: Console, report: Converted) -> None:
 
 
 def _arguments(header: NpyHeader) -> str:
-    """Return what `mmapio.open` has to be told of a raw file."""
+    """Return the arguments with which `mmapio.open` opens a raw file."""
     order = ", order='F'" if header.fortran_order else ""
     description = numpy_format.dtype_to_descr(header.dtype)
     return f"dtype={description!r}, shape={header.shape}{order}"

@@ -1,4 +1,4 @@
-"""The page of figures: from what `compare.py` measured to Markdown."""
+"""The page of figures, as Markdown."""
 
 from __future__ import annotations
 

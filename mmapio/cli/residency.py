@@ -1,4 +1,4 @@
-"""The command that tells what of files is in memory; `cli` registers it."""
+"""The command `residency`: bars of how much of each file is in memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .file_trees import files_under
 from .options import Json, Paths, Quiet, parse_path
 from .terminal import BAR, LABEL, TITLE, console, error_text, report_tree, show_text, sum_of
 
-__all__ = ["COMMANDS", "residency"]
+__all__ = ["residency"]
 
 _DIRTY: Final = "yellow"
 _SHORTEST: Final = 4
@@ -49,7 +49,7 @@ def residency(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Tell what of files is in memory, as a bar from the first byte to the last.
+    """Show how much of each file is cached, as a bar from start to end.
 
     What counts is the page cache, which all processes share. Asking changes
     nothing. Yellow is dirty: still to be written to the drive.
@@ -77,11 +77,8 @@ def residency(
     )
 
 
-COMMANDS: Final = (residency,)
-
-
 def _lines(screen: Console, report: Residency) -> Text:
-    """Return what is printed of a file."""
+    """Return the lines about a file."""
     lines = [Text(printable(report.path or ""), TITLE)]
     if report.length:
         drawn = cells(report, _room(screen), ascii_only=screen.options.ascii_only)
@@ -102,7 +99,7 @@ def _in_all(reports: list[Residency]) -> str:
 
 
 def _room(screen: Console) -> int:
-    """Return how many characters of a bar fit between what is around it."""
+    """Return the room for a bar, in characters."""
     return max(_SHORTEST, screen.width - len("    100.0%"))
 
 
@@ -120,7 +117,7 @@ def _draw(png: Path, reports: list[Residency]) -> None:
 
 
 def _watch(screen: Console, files: list[Path], interval_s: float) -> None:
-    """Show what there is to see again and again, until Ctrl-C."""
+    """Show all files again and again, until Ctrl-C."""
     with contextlib.suppress(KeyboardInterrupt):
         if screen.is_terminal:
             with Live(console=screen, auto_refresh=False, vertical_overflow="crop") as live:
@@ -135,7 +132,7 @@ def _watch(screen: Console, files: list[Path], interval_s: float) -> None:
 
 
 def _follow_width(screen: Console) -> None:
-    """Let what is drawn next fit a terminal that has become wider, or narrower."""
+    """Draw from now on for a terminal that has become wider, or narrower."""
     width = console().width
     if width != screen.width:
         screen.width = width
@@ -143,7 +140,7 @@ def _follow_width(screen: Console) -> None:
 
 
 def _as_far_as_fits(screen: Console, parts: list[Text], total: Text) -> Text:
-    """Return what there is to see, cut to the height of the screen; the total is always seen."""
+    """Return the lines cut to the height of the screen; the total is always there."""
     heights = list(itertools.accumulate(part.plain.count("\n") for part in parts))
     room = screen.height - 1 - total.plain.count("\n")  # the cursor stands below the last line
     shown, rest = parts, Text()
@@ -154,7 +151,7 @@ def _as_far_as_fits(screen: Console, parts: list[Text], total: Text) -> Text:
 
 
 def _seen(screen: Console, files: list[Path]) -> tuple[list[Text], Text]:
-    """Return what there is to see of each file, or what is wrong with it; and of all together."""
+    """Return the lines about each file, or its error; and those about all together."""
     lines: list[Text] = []
     reports = []
 
