@@ -27,6 +27,7 @@ __all__ = [
     "as_dtype",
     "as_integer",
     "as_nbytes",
+    "as_positive",
     "as_shape",
     "bounded",
     "fitting_shape",
@@ -67,6 +68,14 @@ def as_count(value: object, name: str) -> int:
     if count > LARGEST:
         raise ArgumentError(f"{name} {count} is larger than any file or memory ({LARGEST})")
     return count
+
+
+def as_positive(value: object, name: str) -> int:
+    """Return `value` as an int of 1 or more."""
+    n = as_integer(value, name)
+    if n < 1:
+        raise ArgumentError(f"{name} must be 1 or more, got {n}")
+    return as_count(n, name)
 
 
 def as_nbytes(value: object, name: str) -> int:
