@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from .. import _os
+from .. import _forking, _os
 from .polling import poll
 
 if TYPE_CHECKING:  # who awaits has imported it
@@ -31,6 +31,11 @@ class Word:
     def __init__(self, cell: AtomicCell, memory: np.ndarray[Any, Any]) -> None:
         self.load = cell.load
         self._address = memory.ctypes.data + _LOW_HALF
+        self.renew()
+        _forking.renew_in_child(self)
+
+    def renew(self) -> None:
+        """Forget coroutines and their thread: in a forked child, there are none of them."""
         self._lock = threading.Lock()
         self._awaited: dict[asyncio.Future[int], int] = {}  # with the number that each has seen
         self._is_watched = False
