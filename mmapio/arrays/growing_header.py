@@ -72,7 +72,7 @@ class GrowingHeader:
 
 
 def is_whole(header: bytes) -> bool:
-    """Tell whether a header was read as it was written, by its seal; numpy's has none."""
+    """Return True if a header was read whole, by its seal; headers of numpy have none."""
     text = header.rstrip()
     if not header.startswith(MAGIC):
         return True
