@@ -1,4 +1,4 @@
-"""Registry of what a forked child must have anew: locks, threads, and tables that name either.
+"""Registry of locks, threads and tables that a forked child needs new ones of.
 
 A lock that another thread holds while the process forks is never released in the child, and a
 thread that is noted as running is not there. So each object that has one registers here, and is

@@ -1,4 +1,4 @@
-"""The same for asyncio and trio: what may wait for a drive does not keep the event loop waiting.
+"""Functions for asyncio and trio, which wait for drives without blocking the event loop.
 
 Each function does in a thread what the one of its name does, or at once where nothing can wait. A
 task that is cancelled leaves all of it done, or nothing: what has begun is finished first.
@@ -112,7 +112,7 @@ async def flush(
     length: int | None = None,
     wait: bool = True,
 ) -> None:
-    """Make durable what was stored in a range of a mapping, or in an array.
+    """Flush a range of a mapping, or an array.
 
     Parameters
     ----------
@@ -261,7 +261,7 @@ class Changes:
         self._end = weakref.finalize(self, watch.stop, wait=False)
 
     def stop(self) -> None:
-        """Watch no longer; who waits for a change gets none.
+        """Stop watching; whoever waits for a change gets none.
 
         Examples
         --------

@@ -340,7 +340,7 @@ class GrowableArray:
             return False
 
     def commit(self, durable: bool = True) -> None:
-        """Let others see what was appended, and let it survive.
+        """Publish the rows that were appended, and make them durable.
 
         Parameters
         ----------

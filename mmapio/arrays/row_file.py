@@ -70,7 +70,7 @@ def layout_of(header: NpyHeader, name: str) -> RowLayout:
 def new_row_type(
     mode: Mode, dtype: np.dtype[Any] | None, shape: tuple[int, ...] | None
 ) -> tuple[np.dtype[Any], tuple[int, ...]] | None:
-    """Return dtype and shape of the rows of a file that is to be created; None: none is."""
+    """Return dtype and shape of the rows of a new file; None if no file is to be created."""
     if mode.settled is mode or (dtype is None and mode is Mode.OPEN_OR_CREATE):
         return None
     if dtype is None:
@@ -84,7 +84,7 @@ def new_row_type(
 def check_layout(
     layout: RowLayout, dtype: np.dtype[Any] | None, shape: tuple[int, ...] | None, path: str
 ) -> None:
-    """Refuse a file whose rows are not what was wanted."""
+    """Raise an error if rows have another type or shape than was asked for."""
     if dtype is not None and dtype.base != layout.dtype:
         raise FormatError(f"{path!r} has dtype {layout.dtype}, not {dtype}")
     inner = dtype.shape if dtype is not None else ()
@@ -167,7 +167,7 @@ class RowFile:
         self._header = GrowingHeader(self.layout.dtype, self.layout.shape, self.layout.data_offset)
 
     def recover(self, keep_rows: bool) -> int:
-        """Drop what lies behind the committed rows, but for whole rows on request; count rows."""
+        """Drop uncommitted rows, or keep the whole ones; return the number of rows."""
         size = os.fstat(self.fd).st_size
         whole = (size - self.layout.data_offset) // self.layout.nbytes
         if whole < self.committed and not keep_rows:
@@ -182,14 +182,14 @@ class RowFile:
         return count
 
     def seal(self) -> None:
-        """Make the header one that can change in place; one without room is moved to a copy."""
+        """Write a header that can change in place; a file without room for it is copied."""
         if not self._header.fits:
             self._move_to_roomy()
         # No number changes, so that a reader sees the same, whatever it sees of this.
         self.write_header(self.committed)
 
     def _move_to_roomy(self) -> None:
-        """Write a copy of the file with a larger header, and put it in the place of the file."""
+        """Replace the file by a copy with a larger header."""
         header = GrowingHeader(self.layout.dtype, self.layout.shape)
         old = self.layout.data_offset
         with publishing(self.path, "rewrite", replace=True, durable=True) as draft:
@@ -243,11 +243,11 @@ class RowFile:
         self.committed = count
 
     def sync(self) -> None:
-        """Make durable what was written."""
+        """Sync the file: all rows that were written survive a power loss."""
         _os.sync_data(self.fd)
 
     def check_own(self) -> None:
-        """Refuse to write in a child that was forked: the file is its parent's."""
+        """Raise an error in a forked child: the file is its parent's."""
         if self.fd < 0:
             raise self._foreign()
 
@@ -294,7 +294,7 @@ def _is_at(fd: int, path: str) -> bool:
 
 
 def _refuse_locked(path: str) -> None:
-    """Refuse to replace a file under its writer, who would write on where nobody reads."""
+    """Raise an error if a file has a writer, whose rows nobody would see once it is replaced."""
     try:
         fd, _ = open_file(path, Mode.UPDATE)
     except FileError:

@@ -77,7 +77,7 @@ class FlushPolicy:
 
     @classmethod
     def manual(cls) -> FlushPolicy:
-        """Return the policy of flushing only when told to; that of a mapping that is given none.
+        """Return the policy of flushing only on request, which is the default.
 
         Returns
         -------
@@ -94,7 +94,7 @@ class FlushPolicy:
 
     @classmethod
     def always(cls) -> FlushPolicy:
-        """Return the policy of flushing at each write: all that is dirty, when `write` returns.
+        """Return the policy of flushing all dirty pages at each write.
 
         Returns
         -------
@@ -114,7 +114,7 @@ class FlushPolicy:
 
     @classmethod
     def every_bytes(cls, nbytes: int | str) -> FlushPolicy:
-        """Return the policy of flushing whenever so many bytes were written.
+        """Return the policy of flushing after a number of bytes was written.
 
         Parameters
         ----------
@@ -141,7 +141,7 @@ class FlushPolicy:
 
     @classmethod
     def every_writes(cls, count: int) -> FlushPolicy:
-        """Return the policy of flushing at every so many writes.
+        """Return the policy of flushing at every n-th write.
 
         Parameters
         ----------
@@ -170,7 +170,7 @@ class FlushPolicy:
     def every_millis(
         cls, millis: int, on_error: Callable[[FlushError], object] | None = None
     ) -> FlushPolicy:
-        """Return the policy of flushing in the background, what was stored through arrays too.
+        """Return the policy of flushing in the background, stores through arrays included.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Accounts of what was written and is not known to be durable."""
+"""Ledgers of writes that may not be durable yet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_ENTRIES = 1024
 
 
 class Write(NamedTuple):
-    """Bytes that are pending from `start` to `end`: how many were written, in how many writes."""
+    """Pending bytes from `start` to `end`, with the number of bytes and of writes."""
 
     start: int
     end: int
@@ -106,12 +106,12 @@ class Ledger:
         return self.policy.kind != "manual"
 
     def check(self) -> None:
-        """Raise what an earlier flush has failed with."""
+        """Raise the error of an earlier flush, if one has failed."""
         if self.failure is not None:
             raise FlushError(*self.failure)
 
     def fail(self, error: OSError, doing: str, path: str | None) -> FlushError:
-        """Note that a sync has failed: nothing is known any more of what it was to write."""
+        """Note that a sync has failed, so that its data may be lost; return the error to raise."""
         reason = error.strerror or str(error)
         text = f"cannot {doing}: {reason}; what was not yet durable may be lost: open the file anew"
         if self.failure is None:
@@ -133,7 +133,7 @@ class Ledger:
             return None
 
     def take(self, start: int, end: int) -> list[Write]:
-        """Return what is pending of a range, which is about to be synced."""
+        """Return the pending writes of a range, which is about to be synced."""
         with self._lock:
             if not self._pending:
                 return []

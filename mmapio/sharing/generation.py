@@ -39,7 +39,7 @@ class _GenerationFile(SharedFile):
 
 
 class Generation(SharedObject):
-    """A number that grows by one whenever somebody says that something has changed.
+    """Shared number that is increased to announce a change, and can be waited for.
 
     Stores through a mapping raise no file event. With this, who stores calls `bump`, and all
     others, in any thread or process, wait for it: in `wait_for_change`, or with ``await`` in
@@ -147,7 +147,7 @@ class Generation(SharedObject):
 
     @classmethod
     def at(cls, mapping: MappedFile, offset: int) -> Self:
-        """Use 8 bytes of a mapping as a generation, beside the data that it is about.
+        """Use 8 bytes of a mapping as a generation, next to the data it is about.
 
         Parameters
         ----------
@@ -181,7 +181,7 @@ class Generation(SharedObject):
 
     @property
     def value(self) -> int:
-        """The number now."""
+        """Current number."""
         return int(self._file.cell.load())
 
     def bump(self) -> int:
@@ -212,7 +212,7 @@ class Generation(SharedObject):
         return before + 1 if before < 2**63 - 1 else -(2**63)
 
     def wait_for_change(self, seen: int, timeout: float | None = None) -> int:
-        """Wait until the number is another one.
+        """Wait until the number has changed.
 
         Parameters
         ----------
@@ -250,7 +250,7 @@ class Generation(SharedObject):
         return int(now)
 
     async def changed(self, seen: int) -> int:
-        """Wait until the number is another one, without keeping the event loop from its work.
+        """Wait until the number has changed, without blocking the event loop.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""`SeqLock`: one record that is replaced while others read it, and never seen half done."""
+"""`SeqLock`: a record that is replaced while others read it, and never seen in part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ShardedCounter`: one number that many threads and processes add to without waiting."""
+"""`ShardedCounter`: a number that threads and processes add to without contention."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _CounterFile(SharedFile):
 
 
 class ShardedCounter(SharedObject):
-    """One logical counter, kept as several cells far enough apart that no two of them contend.
+    """Counter made of several cells, on cache lines of their own, so that they do not contend.
 
     Processors that add to one cell pass its cache line back and forth at every addition. Here each
     thread adds to a cell of its own, and the value is the sum of all. It is a signed integer of 64
@@ -182,7 +182,7 @@ class ShardedCounter(SharedObject):
 
     @property
     def value(self) -> int:
-        """The sum of all cells: of what was added before, and some of what is being added now."""
+        """Sum of all cells: all that was added before, and some of what is being added now."""
         file = self._file
         total: int = sum(map(file.load, range(len(file.lines))))
         return (total + 2**63) % 2**64 - 2**63

@@ -46,14 +46,14 @@ class Word:
             _os.futex_wake(self._address)
 
     def sleep(self, seen: int, timeout_s: float) -> None:
-        """Sleep until the number may be another one than `seen`; at most so long."""
+        """Sleep until the number may differ from `seen`, or the time is out."""
         if _os.HAS_FUTEX:
             _os.futex_wait(self._address, seen & 0xFFFF_FFFF, timeout_s)
         else:
             poll(lambda: self.load() != seen, timeout_s)
 
     async def changed(self, seen: int) -> int:
-        """Return the number once it is another one than `seen`."""
+        """Return the number as soon as it differs from `seen`."""
         import asyncio
 
         now: int = self.load()
