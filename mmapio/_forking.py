@@ -1,4 +1,4 @@
-"""Registry of what a forked child must have anew: locks, threads, and tables that name either.
+"""Registry of locks, threads and tables that a forked child needs new ones of.
 
 A lock that another thread holds while the process forks is never released in the child, and a
 thread that is noted as running is not there. So each object that has one registers here, and is
@@ -8,6 +8,7 @@ told to replace them before the child does anything else (fork(2), pthread_atfor
 from __future__ import annotations
 
 import os
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Protocol
@@ -37,10 +38,11 @@ def renew_with(function: Callable[[], object]) -> Callable[[], object]:
 
 
 def _renew() -> None:
-    for thing in list(_objects):
-        thing.renew()
-    for function in _functions:
-        function()
+    for renew in (*(thing.renew for thing in list(_objects)), *_functions):
+        try:
+            renew()
+        except Exception:  # the child would go on with the locks of all others
+            sys.excepthook(*sys.exc_info())
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,4 +1,4 @@
-"""Calls for asyncio and trio: those that may wait for a drive, run in threads.
+"""Functions for asyncio and trio, which wait for drives without blocking the event loop.
 
 Each function does in a thread what the one of its name does, or at once where nothing can wait. A
 task that is cancelled leaves all of it done, or nothing: what has begun is finished first.
@@ -17,6 +17,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
+from . import _forking
 from ._extras import require
 from ._validation import as_bytes
 from .arrays import opening
@@ -229,10 +230,11 @@ def watch(
 
 
 class Changes:
-    """Changes of a file, for ``async for``: see `watch`.
+    """Changes of a file, for ``async for``; made by `watch`.
 
-    It ends when it is stopped, or its mapping is closed. What a cancelled task did not get, the
-    next one gets. Dropping it, or leaving an ``async with`` block, stops it.
+    It ends when it is stopped or its mapping is closed, and in a forked child, which watches
+    nothing. What a cancelled task did not get, the next one gets. Dropping it, or leaving an
+    ``async with`` block, stops it.
 
     Parameters
     ----------
@@ -259,7 +261,7 @@ class Changes:
         self._end = weakref.finalize(self, watch.stop, wait=False)
 
     def stop(self) -> None:
-        """Watch no longer; who waits for a change gets none.
+        """Stop watching; whoever waits for a change gets none.
 
         Examples
         --------
@@ -300,10 +302,16 @@ class _Inbox:
 
     def __init__(self) -> None:
         self._changes: deque[Change] = deque()
-        self._news = threading.Event()  # there are changes, or there will be none
+        self.renew()
         self._has_ended = False
+        _forking.renew_in_child(self)
+
+    def renew(self) -> None:
+        """End, as in a forked child: it has neither the thread that watches nor the loops."""
+        self._news = threading.Event()  # there are changes, or there will be none
         self._lock = threading.Lock()
         self._awaited: set[asyncio.Future[None]] = set()
+        self._has_ended = True
 
     def put(self, change: Change) -> None:
         self._changes.append(change)
@@ -358,7 +366,9 @@ class _Call(Generic[Result]):
 
     def __init__(self, function: Callable[[], Result]) -> None:
         self._function = function
-        self._lock = threading.Lock()  # taken for good by who begins it, or takes it back
+        # Taken for good by who begins it, or takes it back. Nobody waits for it, so that a child
+        # that is forked meanwhile cannot hang.
+        self._lock = threading.Lock()
 
     def __call__(self) -> Result | None:
         return self._function() if self._lock.acquire(blocking=False) else None

@@ -7,68 +7,58 @@ from __future__ import annotations
 
 import os
 import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
 
+from ._contract import NAMES
+from ._facts import CacheFacts as CacheFacts
+from ._facts import FileFacts as FileFacts
+from ._facts import Identity as Identity
+from ._memory import Advice as Advice
+from ._memory import Area as Area
+from ._memory import Backing as Backing
+from ._memory import LockLimit as LockLimit
+from ._memory import MemoryUse as MemoryUse
+
+# The first module that has a name gives it.
+_modules: tuple[ModuleType, ...]
 if os.environ.get("MMAPIO_OS") == "stub":
-    from ._stub import *
-elif sys.platform == "linux":
-    from ._linux import *
-elif sys.platform == "win32":
-    from ._windows import *
-else:
-    from ._posix import *
-from ._facts import CacheFacts, FileFacts, Identity
-from ._memory import Advice, Area, Backing, LockLimit, MemoryUse
+    from . import _stub
 
-__all__ = [
-    "CAN_MAP_PAST_END",
-    "GRANULARITY",
-    "HAS_FUTEX",
-    "PAGE_SIZE",
-    "PREFETCH_BYTES",
-    "SYNC_NEEDS_FILE",
-    "Advice",
-    "Area",
-    "Backing",
-    "CacheFacts",
-    "FileFacts",
-    "Identity",
-    "LockLimit",
-    "MemoryUse",
-    "advise",
-    "allocate",
-    "backing",
-    "cache_facts",
-    "copy_contents",
-    "copy_range",
-    "cover",
-    "drop_cached",
-    "file_system",
-    "futex_wait",
-    "futex_wake",
-    "identify",
-    "identify_path",
-    "lock",
-    "lock_file",
-    "lock_holder",
-    "lock_limit",
-    "map_anonymous",
-    "map_file",
-    "map_file_at",
-    "mapped_by",
-    "memory_use",
-    "open_nameless",
-    "prefetch",
-    "publish_nameless",
-    "punch_hole",
-    "resident",
-    "sees_cache",
-    "smaps",
-    "start_writeback",
-    "sync",
-    "sync_data",
-    "sync_directory",
-    "sync_file",
-    "unlock",
-    "unmap",
-    "write_at",
-]
+    _modules = (_stub,)
+elif sys.platform == "linux":
+    from . import (
+        _linux,
+        _linux_cache,
+        _linux_cachestat,
+        _linux_huge,
+        _linux_proc,
+        _linux_smaps,
+        _linux_use,
+        _posix,
+    )
+
+    _modules = (
+        _linux,
+        _linux_cache,
+        _linux_cachestat,
+        _linux_huge,
+        _linux_proc,
+        _linux_smaps,
+        _linux_use,
+        _posix,
+    )
+elif sys.platform == "win32":
+    from . import _windows
+
+    _modules = (_windows,)
+else:
+    from . import _posix
+
+    _modules = (_posix,)
+
+if TYPE_CHECKING:
+    from ._contract import *
+else:
+    for _name in NAMES:
+        globals()[_name] = next(vars(module)[_name] for module in _modules if _name in vars(module))

@@ -1,4 +1,4 @@
-"""What a platform tells about an open file."""
+"""Facts about open files, as platforms report them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Identity = tuple[int, int, int, int, int]
 
 
 class FileFacts(NamedTuple):
-    """What is known of an open file; sizes in bytes."""
+    """Facts about an open file; sizes in bytes."""
 
     type_and_permissions: int
     inode: int
@@ -32,22 +32,22 @@ class FileFacts(NamedTuple):
 
     @property
     def identity(self) -> Identity:
-        """What no other file has."""
+        """Identity of the file: device, inode, birth time."""
         return self.device_major, self.device_minor, self.inode, self.born_s, self.born_ns
 
     @property
     def is_regular(self) -> bool:
-        """Whether it is an ordinary file, the only kind that has a size and can grow."""
+        """True if it is a regular file, the only kind that has a size and can grow."""
         return stat.S_ISREG(self.type_and_permissions)
 
     @property
     def is_directory(self) -> bool:
-        """Whether it is a directory."""
+        """True if it is a directory."""
         return stat.S_ISDIR(self.type_and_permissions)
 
 
 class CacheFacts(NamedTuple):
-    """What the page cache holds of a range of a file, in bytes of whole pages.
+    """Contents of the page cache for a range of a file, in bytes of whole pages.
 
     Dirty pages differ from the drive; those under writeback are on their way. Evicted ones were in
     the cache once, and `recently_evicted` ones would be still if memory had been less scarce.
@@ -61,7 +61,7 @@ class CacheFacts(NamedTuple):
 
 
 def facts_of_stat(file: int | str) -> FileFacts:
-    """Return what `os.stat` knows of a file; of its birth, that is not everywhere much."""
+    """Return the facts that `os.stat` has about a file; few systems report its birth time."""
     found = os.stat(file)
     seconds, fraction = divmod(getattr(found, "st_birthtime", 0.0), 1)
     blocks = getattr(found, "st_blocks", -(-found.st_size // 512))

@@ -19,84 +19,9 @@ from typing import Final
 assert sys.platform == "linux"  # so that mypy passes over this file elsewhere
 
 from ._facts import FileFacts, facts_of_stat  # noqa: E402
-from ._linux_cache import PREFETCH_BYTES, drop_cached, prefetch, punch_hole  # noqa: E402
-from ._linux_cachestat import cache_facts, sees_cache  # noqa: E402
-from ._linux_huge import map_anonymous  # noqa: E402
-from ._linux_proc import file_system, mapped_by  # noqa: E402
-from ._linux_smaps import smaps  # noqa: E402
-from ._linux_use import memory_use  # noqa: E402
 from ._memory import Backing  # noqa: E402
-from ._posix import (  # noqa: E402
-    CAN_MAP_PAST_END,
-    GRANULARITY,
-    PAGE_SIZE,
-    SYNC_NEEDS_FILE,
-    _libc,
-    _raise_errno,
-    advise,
-    allocate,
-    cover,
-    lock,
-    lock_file,
-    lock_limit,
-    map_file,
-    map_file_at,
-    resident,
-    sync,
-    sync_data,
-    sync_directory,
-    sync_file,
-    unlock,
-    unmap,
-    write_at,
-)
+from ._posix import _libc, _raise_errno  # noqa: E402
 from ._posix import copy_range as _copy_by_hand  # noqa: E402
-
-__all__ = [
-    "CAN_MAP_PAST_END",
-    "GRANULARITY",
-    "HAS_FUTEX",
-    "PAGE_SIZE",
-    "PREFETCH_BYTES",
-    "SYNC_NEEDS_FILE",
-    "advise",
-    "allocate",
-    "backing",
-    "cache_facts",
-    "copy_contents",
-    "copy_range",
-    "cover",
-    "drop_cached",
-    "file_system",
-    "futex_wait",
-    "futex_wake",
-    "identify",
-    "identify_path",
-    "lock",
-    "lock_file",
-    "lock_holder",
-    "lock_limit",
-    "map_anonymous",
-    "map_file",
-    "map_file_at",
-    "mapped_by",
-    "memory_use",
-    "open_nameless",
-    "prefetch",
-    "publish_nameless",
-    "punch_hole",
-    "resident",
-    "sees_cache",
-    "smaps",
-    "start_writeback",
-    "sync",
-    "sync_data",
-    "sync_directory",
-    "sync_file",
-    "unlock",
-    "unmap",
-    "write_at",
-]
 
 _AT_FDCWD: Final = -100
 _AT_EMPTY_PATH: Final = 0x1000
@@ -156,7 +81,7 @@ _sync_file_range.argtypes = (
 
 
 def identify(fd: int) -> FileFacts:
-    """Return what is known of an open file."""
+    """Return the facts about an open file."""
     buffer = _StatxBuffer()
     if _statx is None or _statx(fd, b"", _AT_EMPTY_PATH, _STATX_BASIC_AND_BIRTH, buffer):
         return facts_of_stat(fd)
@@ -164,7 +89,7 @@ def identify(fd: int) -> FileFacts:
 
 
 def identify_path(path: str) -> FileFacts:
-    """Return what is known of the file that a path leads to."""
+    """Return the facts about the file at a path."""
     buffer = _StatxBuffer()
     name = os.fsencode(path)
     if _statx is None or _statx(_AT_FDCWD, name, 0, _STATX_BASIC_AND_BIRTH, buffer):
@@ -173,7 +98,7 @@ def identify_path(path: str) -> FileFacts:
 
 
 def backing(address: int, length: int) -> Backing:
-    """Return what lies behind a range."""
+    """Return the backing of a range."""
     shared, device = [], ""
     for area in _areas():
         bounds, permissions, _, device_here, _ = area.split(maxsplit=4)
@@ -204,7 +129,7 @@ def _read_ahead(device: str) -> int:
 
 
 def lock_holder(fd: int) -> int | None:
-    """Return the process that locked a file; None where the system does not tell."""
+    """Return the process that locked a file; None where the system does not report it."""
     facts = os.fstat(fd)
     try:
         with open("/proc/locks") as locks:
@@ -279,7 +204,7 @@ def copy_range(source: int, start: int, target: int, at: int, length: int) -> No
 
 
 def _seek(fd: int, at: int, what: int) -> int:
-    """Return where data, or a hole, begin next; past the end of any file if none do."""
+    """Return the offset of the next data, or hole; past the end of any file if there is none."""
     try:
         return os.lseek(fd, at, what)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What Linux tells of its page cache, without a look at the data.
+"""State of the Linux page cache, read without touching the data.
 
 Sources: cachestat(2), a system call since Linux 6.5, and mm/filemap.c and mm/mincore.c of Linux
 for who is told the truth.
@@ -29,7 +29,7 @@ _syscall.argtypes = (ctypes.c_long, ctypes.c_int, _Range, _Counts, ctypes.c_uint
 
 
 def cache_facts(fd: int, offset: int, length: int) -> CacheFacts:
-    """Return what the page cache holds of a range of a file; ENOSYS before Linux 6.5."""
+    """Return the cached pages of a range of a file; ENOSYS before Linux 6.5."""
     counts = _Counts()
     # A length of 0 would mean: up to the end.
     if length and _syscall(_SYS_CACHESTAT, fd, _Range(offset, length), counts, 0):
@@ -38,7 +38,7 @@ def cache_facts(fd: int, offset: int, length: int) -> CacheFacts:
 
 
 def sees_cache(fd: int) -> bool:
-    """Tell whether this process is told what of a file is in memory.
+    """Return True if this process may ask how much of a file is cached.
 
     Since Linux 5.0 only who owns a file or may write to it is: to others mincore(2) says that all
     of it is, and cachestat(2) of newer kernels (seen with 6.18) EPERM.

@@ -1,4 +1,4 @@
-"""What Linux tells of a file in /proc: who maps it, and of what kind its file system is.
+"""Facts about files from /proc: the processes that map them, and the file system type.
 
 Sources: proc_pid_maps(5), proc_pid_mountinfo(5).
 """
@@ -36,7 +36,7 @@ def mapped_by(fd: int) -> list[int]:
 
 
 def _maps(pid: int, number: str) -> bool:
-    """Tell whether a process has a mapping of the file with a device and an inode."""
+    """Return True if a process maps the file with this device and inode."""
     try:
         with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as areas:
             return any(number in area for area in areas)

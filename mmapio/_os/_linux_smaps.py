@@ -1,4 +1,4 @@
-"""What Linux tells of the memory of this process, area by area.
+"""Memory areas of this process, from /proc/self/smaps.
 
 Source: proc_pid_smaps(5).
 """
@@ -20,7 +20,7 @@ _HEAD: Final = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) ")
 
 
 def smaps(address: int, length: int) -> list[Area]:
-    """Return what is known of the areas that a range lies in; none, where nothing is told."""
+    """Return the areas that a range lies in; none where the system does not report them."""
     try:
         with open("/proc/self/smaps", "rb") as lines:
             return list(_areas(lines, address, address + length))

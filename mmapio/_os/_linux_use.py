@@ -1,4 +1,4 @@
-"""How much of a range of memory Linux has mapped in for this process, and how much in swap.
+"""Bytes of a memory range that are mapped in, and in swap, for this process.
 
 Sources: proc_pid_smaps(5), proc_pid_pagemap(5), ioctl_pagemap_scan(2).
 """

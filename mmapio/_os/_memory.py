@@ -1,4 +1,4 @@
-"""What the system can be told about a range of memory, and what it tells."""
+"""Advice to the system about ranges of memory, and facts about them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Advice", "Area", "Backing", "LockLimit", "MemoryUse"]
 
 
 class Advice(enum.IntEnum):
-    """What is to happen to the pages of a range; each is named as in madvise(2)."""
+    """Advice about the pages of a range, named as in madvise(2)."""
 
     # How they will be used, which is how far the system reads ahead.
     NORMAL = enum.auto()
@@ -42,7 +42,7 @@ class Advice(enum.IntEnum):
 
 
 class Backing(NamedTuple):
-    """What lies behind a range of memory.
+    """Backing of a memory range: file, anonymous memory or nothing.
 
     `shared` tells that all of it is a file or shared memory, which loses nothing when it is
     unmapped. `read_ahead_bytes` is how far the system reads ahead of page faults by itself.
@@ -62,7 +62,7 @@ class Area(NamedTuple):
 
 
 class LockLimit(NamedTuple):
-    """How many bytes this process may lock in memory, and how to raise that.
+    """Bytes that this process may lock in memory, and how to raise that limit.
 
     No number: as many as there are, or it is not known.
     """

@@ -28,52 +28,6 @@ if TYPE_CHECKING:
 
 assert sys.platform != "win32"  # so that mypy passes over this file there
 
-__all__ = [
-    "CAN_MAP_PAST_END",
-    "GRANULARITY",
-    "HAS_FUTEX",
-    "PAGE_SIZE",
-    "PREFETCH_BYTES",
-    "SYNC_NEEDS_FILE",
-    "advise",
-    "allocate",
-    "backing",
-    "cache_facts",
-    "copy_contents",
-    "copy_range",
-    "cover",
-    "drop_cached",
-    "file_system",
-    "futex_wait",
-    "futex_wake",
-    "identify",
-    "identify_path",
-    "lock",
-    "lock_file",
-    "lock_holder",
-    "lock_limit",
-    "map_anonymous",
-    "map_file",
-    "map_file_at",
-    "mapped_by",
-    "memory_use",
-    "open_nameless",
-    "prefetch",
-    "publish_nameless",
-    "punch_hole",
-    "resident",
-    "sees_cache",
-    "smaps",
-    "start_writeback",
-    "sync",
-    "sync_data",
-    "sync_directory",
-    "sync_file",
-    "unlock",
-    "unmap",
-    "write_at",
-]
-
 PAGE_SIZE: Final = mmap.PAGESIZE
 GRANULARITY: Final = mmap.ALLOCATIONGRANULARITY
 CAN_MAP_PAST_END: Final = True
@@ -203,7 +157,7 @@ def sync(address: int, length: int) -> None:
 
 
 def advise(address: int, length: int, advice: Advice) -> None:
-    """Tell the system what is to happen to a range that begins at a page; see madvise(2)."""
+    """Advise the system about a range that begins at a page; see madvise(2)."""
     if advice not in _ADVICE:
         raise OSError(errno.ENOTSUP, f"this system has no MADV_{advice.name}")
     if _madvise(address, length, _ADVICE[advice]):
@@ -232,12 +186,12 @@ def prefetch(fd: int, offset: int, length: int) -> None:
 
 
 def cache_facts(fd: int, offset: int, length: int) -> CacheFacts:
-    """Return what the page cache holds of a range of a file; POSIX does not tell."""
+    """Return the cached pages of a range of a file; POSIX does not report them."""
     raise OSError(errno.ENOTSUP, "this system does not tell what its page cache holds of a file")
 
 
 def sees_cache(fd: int) -> bool:
-    """Tell whether this process is told what of a file is in memory."""
+    """Return True if this process may ask how much of a file is cached."""
     return True
 
 
@@ -289,22 +243,22 @@ def lock_limit() -> LockLimit:
 
 
 def smaps(address: int, length: int) -> list[Area]:
-    """Return what is known of the areas that a range lies in; POSIX tells nothing."""
+    """Return the areas that a range lies in; none, for POSIX does not report them."""
     return []
 
 
 def backing(address: int, length: int) -> Backing:
-    """Return what lies behind a range; POSIX does not tell."""
+    """Return the backing of a range; POSIX does not report it."""
     return Backing(shared=False, read_ahead_bytes=0)
 
 
 def file_system(fd: int) -> str:
-    """Return the kind of file system that a file lies in; POSIX does not tell."""
+    """Return the kind of file system that a file lies in; POSIX does not report it."""
     return ""
 
 
 def mapped_by(fd: int) -> list[int]:
-    """Return the processes that map a file; POSIX does not tell."""
+    """Return the processes that map a file; POSIX does not report them."""
     return []
 
 
@@ -345,7 +299,7 @@ def lock_file(fd: int) -> bool:
 
 
 def lock_holder(fd: int) -> int | None:
-    """Return the process that locked a file; POSIX does not tell."""
+    """Return the process that locked a file; POSIX does not report it."""
     return None
 
 
@@ -374,12 +328,12 @@ def start_writeback(fd: int, offset: int, length: int) -> None:
 
 
 def identify(fd: int) -> FileFacts:
-    """Return what is known of an open file."""
+    """Return the facts about an open file."""
     return facts_of_stat(fd)
 
 
 def identify_path(path: str) -> FileFacts:
-    """Return what is known of the file that a path leads to."""
+    """Return the facts about the file at a path."""
     return facts_of_stat(path)
 
 

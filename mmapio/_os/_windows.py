@@ -32,52 +32,6 @@ if TYPE_CHECKING:
 
 assert sys.platform == "win32"  # so that mypy passes over this file elsewhere
 
-__all__ = [
-    "CAN_MAP_PAST_END",
-    "GRANULARITY",
-    "HAS_FUTEX",
-    "PAGE_SIZE",
-    "PREFETCH_BYTES",
-    "SYNC_NEEDS_FILE",
-    "advise",
-    "allocate",
-    "backing",
-    "cache_facts",
-    "copy_contents",
-    "copy_range",
-    "cover",
-    "drop_cached",
-    "file_system",
-    "futex_wait",
-    "futex_wake",
-    "identify",
-    "identify_path",
-    "lock",
-    "lock_file",
-    "lock_holder",
-    "lock_limit",
-    "map_anonymous",
-    "map_file",
-    "map_file_at",
-    "mapped_by",
-    "memory_use",
-    "open_nameless",
-    "prefetch",
-    "publish_nameless",
-    "punch_hole",
-    "resident",
-    "sees_cache",
-    "smaps",
-    "start_writeback",
-    "sync",
-    "sync_data",
-    "sync_directory",
-    "sync_file",
-    "unlock",
-    "unmap",
-    "write_at",
-]
-
 PAGE_SIZE: Final = mmap.PAGESIZE
 GRANULARITY: Final = mmap.ALLOCATIONGRANULARITY
 CAN_MAP_PAST_END: Final = False
@@ -247,7 +201,7 @@ def sync(address: int, length: int) -> None:
 
 
 def advise(address: int, length: int, advice: Advice) -> None:
-    """Tell the system what is to happen to a range that begins at a page."""
+    """Advise the system about a range that begins at a page."""
     if advice is Advice.WILLNEED:
         memory = _MemoryRange(address, length)
         _checked(_prefetch(_THIS_PROCESS, 1, ctypes.byref(memory), 0))
@@ -298,7 +252,7 @@ def lock_limit() -> LockLimit:
 
 
 def smaps(address: int, length: int) -> list[Area]:
-    """Return what is known of the areas that a range lies in; Windows tells nothing like it."""
+    """Return the areas that a range lies in; none, for Windows does not report them."""
     return []
 
 
@@ -309,27 +263,27 @@ def resident(address: int, length: int) -> NDArray[np.uint8]:
 
 
 def cache_facts(fd: int, offset: int, length: int) -> CacheFacts:
-    """Return what the cache holds of a range of a file; Windows does not tell."""
+    """Return the cached pages of a range of a file; Windows does not report them."""
     raise OSError(errno.ENOTSUP, "Windows does not tell what its cache holds of a file")
 
 
 def sees_cache(fd: int) -> bool:
-    """Tell whether this process is told of a file what others are; nobody is told much."""
+    """Return True: no process may ask more about the page cache than another."""
     return True
 
 
 def backing(address: int, length: int) -> Backing:
-    """Return what lies behind a range; Windows can neither unmap nor page out a part of it."""
+    """Return the backing of a range; Windows can neither unmap nor page out a part of it."""
     return Backing(shared=False, read_ahead_bytes=0)
 
 
 def file_system(fd: int) -> str:
-    """Return the kind of file system that a file lies in; Windows does not tell."""
+    """Return the kind of file system that a file lies in; Windows does not report it."""
     return ""
 
 
 def mapped_by(fd: int) -> list[int]:
-    """Return the processes that map a file; Windows does not tell."""
+    """Return the processes that map a file; Windows does not report them."""
     return []
 
 
@@ -374,7 +328,7 @@ def lock_file(fd: int) -> bool:
 
 
 def lock_holder(fd: int) -> int | None:
-    """Return the process that locked a file; Windows does not tell."""
+    """Return the process that locked a file; Windows does not report it."""
     return None
 
 
@@ -399,7 +353,7 @@ def start_writeback(fd: int, offset: int, length: int) -> None:
 
 
 def identify(fd: int) -> FileFacts:
-    """Return what is known of an open file."""
+    """Return the facts about an open file."""
     facts = os.fstat(fd)
     # Until Python 3.12 the time of birth goes by the name of st_ctime.
     born_s, born_ns = divmod(getattr(facts, "st_birthtime_ns", facts.st_ctime_ns), 10**9)
@@ -416,7 +370,7 @@ def identify(fd: int) -> FileFacts:
 
 
 def identify_path(path: str) -> FileFacts:
-    """Return what is known of the file that a path leads to."""
+    """Return the facts about the file at a path."""
     fd = os.open(path, os.O_RDONLY | os.O_BINARY)
     try:
         return identify(fd)

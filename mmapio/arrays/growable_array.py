@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from collections.abc import Iterator
@@ -18,18 +17,17 @@ from ..errors import (
     ArgumentError,
     ClosedError,
     FileError,
-    FormatError,
     OutOfBoundsError,
     ReadOnlyError,
     UnsupportedError,
 )
-from ..files.descriptors import as_path, replaced_error
+from ..files.descriptors import as_path
 from ..mapping.flushing import guarding
 from ..mapping.mapped_file import MappedFile
 from ..mapping.region import Region
 from ..modes import Mode
-from .growing_header import whole_header
-from .row_file import RowFile, as_items, check_rows, new_rows, rows_of
+from .row_file import RowFile, as_items, check_layout, new_row_type
+from .row_reader import RowReader
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
@@ -75,9 +73,9 @@ class GrowableArray:
         "_count",
         "_durable",
         "_file",
+        "_layout",
         "_mapping",
-        "_raw",
-        "_rows",
+        "_side",
     )
 
     def __init__(self, mapping: MappedFile, file: RowFile | None = None) -> None:
@@ -85,13 +83,9 @@ class GrowableArray:
         self._file = file
         self._array: npt.NDArray[Any] | None = None
         self._durable = -1  # how many rows are known to be durable
-        self._raw = b""
-        if file is not None:
-            self._rows = file.rows
-            self._count = file.committed
-        else:
-            self._count = -1
-            self._look()
+        self._side = RowReader(mapping) if file is None else file
+        self._layout = self._side.layout
+        self._count = self._side.committed
 
     @classmethod
     def open(
@@ -170,9 +164,9 @@ class GrowableArray:
         if kind is Mode.READ:
             found = cls(_mapped(name, kind, room, None))
         else:
-            file = RowFile.open(name, kind, new_rows(kind, wanted, shape))
+            file = RowFile.open(name, kind, new_row_type(kind, wanted, shape))
             try:
-                check_rows(file.rows, wanted, shape, name)
+                check_layout(file.layout, wanted, shape, name)
                 count = file.recover(recover == "rows")
                 file.seal()
                 found = cls(_mapped(name, kind, room, _os.identify(file.fd).identity), file)
@@ -180,7 +174,7 @@ class GrowableArray:
             except BaseException:
                 file.close()
                 raise
-        check_rows(found._rows, wanted, shape, name)
+        check_layout(found._layout, wanted, shape, name)
         return found
 
     @property
@@ -191,33 +185,33 @@ class GrowableArray:
         """
         found = self._array
         if found is None:
-            with self._held():
-                count, rows = self._count, self._rows
-                self._mapping._follow(rows.end(count))
-                shape, data = (count, *rows.shape), self._mapping.region.bytes()
-                found = np.ndarray(shape, rows.dtype, data, rows.data_offset)
+            with self._side.lock:
+                count, layout = self._count, self._layout
+                self._mapping._follow(layout.end(count))
+                shape, data = (count, *layout.shape), self._mapping.region.bytes()
+                found = np.ndarray(shape, layout.dtype, data, layout.data_offset)
                 self._array = found
         return found
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the items."""
-        return self._rows.dtype
+        return self._layout.dtype
 
     @property
     def row_shape(self) -> tuple[int, ...]:
         """Shape of a row."""
-        return self._rows.shape
+        return self._layout.shape
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of `array`."""
-        return (self._count, *self._rows.shape)
+        return (self._count, *self._layout.shape)
 
     @property
     def committed(self) -> int:
-        """How many rows are committed: what others see."""
-        return self._count if self._file is None else self._file.committed
+        """Number of rows that are committed, which is what others see."""
+        return self._side.committed
 
     @property
     def path(self) -> str:
@@ -226,7 +220,7 @@ class GrowableArray:
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed."""
+        """True if it was closed."""
         return self._mapping.closed
 
     def append(self, row: npt.ArrayLike) -> None:
@@ -257,7 +251,7 @@ class GrowableArray:
         >>> g.array
         array([0, 1, 2], dtype=int32)
         """
-        dtype, shape, _, nbytes = self._rows
+        dtype, shape, _, nbytes = self._layout
         # The short way, of a row that is right as it is. All else goes the long one.
         if (
             type(row) is ndarray
@@ -302,7 +296,7 @@ class GrowableArray:
         >>> len(g)
         2
         """
-        dtype, shape, _, _ = self._rows
+        dtype, shape, _, _ = self._layout
         if (
             type(rows) is ndarray
             and rows.dtype is dtype
@@ -311,16 +305,16 @@ class GrowableArray:
         ):
             return
         data = rows if isinstance(rows, ndarray) else as_items(rows, dtype)
-        if data.shape[1:] != self._rows.shape or data.ndim == 0:
-            wanted = ", ".join(map(str, ("n", *self._rows.shape)))
+        if data.shape[1:] != self._layout.shape or data.ndim == 0:
+            wanted = ", ".join(map(str, ("n", *self._layout.shape)))
             raise ArgumentError(f"rows have shape ({wanted}), got {data.shape}")
         file = self._writer()
-        step = max(1, _PIECE_BYTES // self._rows.nbytes)
+        step = max(1, _PIECE_BYTES // self._layout.nbytes)
         with file.lock:
             count = self._count
             try:
                 for at in range(0, len(data), step):
-                    piece = as_items(data[at : at + step], self._rows.dtype)
+                    piece = as_items(data[at : at + step], self._layout.dtype)
                     file.write(piece, count + at)
             except BaseException:
                 if file.fd >= 0:
@@ -330,8 +324,8 @@ class GrowableArray:
             self._array = None
 
     def _put(self, rows: npt.NDArray[Any], nbytes: int, count: int) -> bool:
-        """Write rows that are right as they are; what does not work is told by the long way."""
-        file, (_, _, start, row_bytes) = self._file, self._rows
+        """Write rows that are right as they are; return False to leave all else to the long way."""
+        file, (_, _, start, row_bytes) = self._file, self._layout
         if file is None:
             return False
         try:
@@ -346,7 +340,7 @@ class GrowableArray:
             return False
 
     def commit(self, durable: bool = True) -> None:
-        """Let others see what was appended, and let it survive.
+        """Publish the rows that were appended, and make them durable.
 
         Parameters
         ----------
@@ -392,7 +386,7 @@ class GrowableArray:
                 self._durable = self._count
 
     def refresh(self) -> int:
-        """Look what the writer has committed since.
+        """Show the rows that the writer has committed since.
 
         Returns
         -------
@@ -421,10 +415,14 @@ class GrowableArray:
         >>> reader.refresh()
         1
         """
-        if self._file is not None:
+        side = self._side
+        if not isinstance(side, RowReader):
             return self._count
-        with self._held():
-            self._look()
+        with side.lock:
+            side.refresh()
+            if side.committed != self._count:
+                self._count, self._array = side.committed, None
+            self._layout = side.layout
             return self._count
 
     def truncate(self, count: int, force: bool = False) -> None:
@@ -467,8 +465,8 @@ class GrowableArray:
                 raise OutOfBoundsError(f"there are {self._count} rows, fewer than {left}")
             self._array = None
             file.cut(self._count)  # of what an interrupted append has left
-            mapping, end = self._mapping, self._rows.end(left)
-            mapping._follow(self._rows.end(self._count))
+            mapping, end = self._mapping, self._layout.end(left)
+            mapping._follow(self._layout.end(self._count))
             if not force and left < self._count:
                 mapping._check_unused(mapping.region, mapping.size, end)
             if left < file.committed:
@@ -508,7 +506,7 @@ class GrowableArray:
         self._close(commit, lambda: self._mapping.close(force))
 
     def _close(self, commit: bool, close_mapping: Any) -> None:
-        with self._held():
+        with self._side.lock:
             if self.closed:
                 return
             self._array = None
@@ -559,10 +557,6 @@ class GrowableArray:
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (type(self), self.path)
 
-    def _held(self) -> contextlib.AbstractContextManager[object]:
-        """Return what keeps other threads from changing this."""
-        return self._mapping._source.lock if self._file is None else self._file.lock
-
     def _writer(self) -> RowFile:
         """Return the file, to write to it."""
         file = self._file
@@ -573,36 +567,6 @@ class GrowableArray:
         if file is not None:
             file.check_own()
         raise ReadOnlyError(f"{self.path!r} is open for reading; open it in 'r+' or 'a+'")
-
-    def _look(self) -> None:
-        """Take over how many rows the file has; a reader's part of a commit."""
-        mapping, again = self._mapping, False
-        while True:
-            data = mapping.region.bytes()
-            if self._raw and data[: len(self._raw)].tobytes() == self._raw:
-                count = self._count
-            else:
-                header, self._raw = whole_header(data[: mapping.size])
-                self._rows = rows_of(header, mapping._source.name)
-                count = header.shape[0]
-            if self._size_of_file() >= self._rows.end(count):
-                break
-            if again:
-                raise FormatError(f"{self.path!r} is truncated: its header tells of {count} rows")
-            self._raw, again = b"", True  # or it was truncated after the look at the header
-        if count != self._count:
-            self._count, self._array = count, None
-
-    def _size_of_file(self) -> int:
-        """Return the size of the file now, which must still be the one at the path."""
-        source = self._mapping._source
-        try:
-            found = os.stat(self.path)
-        except FileNotFoundError as error:
-            raise replaced_error(self.path, "is gone") from error
-        if source.facts is None or found.st_ino != source.facts.inode:
-            raise replaced_error(self.path, "was replaced by another")
-        return found.st_size
 
 
 def _commit(count: int) -> str:

@@ -72,7 +72,7 @@ class GrowingHeader:
 
 
 def is_whole(header: bytes) -> bool:
-    """Tell whether a header was read as it was written, by its seal; numpy's has none."""
+    """Return True if a header was read whole, by its seal; headers of numpy have none."""
     text = header.rstrip()
     if not header.startswith(MAGIC):
         return True
@@ -90,7 +90,7 @@ _WHITE: Final = bytes.maketrans(b"01", b" \t")
 
 
 def whole_header(data: npt.NDArray[np.uint8]) -> tuple[NpyHeader, bytes]:
-    """Return a header that another process may be writing, as it was before or is after."""
+    """Return a header that another process may be writing: the old one or the new one, whole."""
     deadline_s = 0.0
     while True:
         raw = data[: _length_of_header(data)].tobytes()

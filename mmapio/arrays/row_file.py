@@ -34,11 +34,11 @@ from .growing_header import GrowingHeader
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
 
-__all__ = ["RowFile", "Rows", "as_items", "check_rows", "new_rows", "rows_of"]
+__all__ = ["RowFile", "RowLayout", "as_items", "check_layout", "layout_of", "new_row_type"]
 
 
-class Rows(NamedTuple):
-    """What one row is, and where in the file the first one begins."""
+class RowLayout(NamedTuple):
+    """Type and shape of a row, and the offset of the first one in the file."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -46,12 +46,12 @@ class Rows(NamedTuple):
     nbytes: int
 
     def end(self, count: int) -> int:
-        """Return where in the file so many rows end."""
+        """Return the offset in the file at which so many rows end."""
         return self.data_offset + count * self.nbytes
 
 
-def rows_of(header: NpyHeader, name: str) -> Rows:
-    """Return what the rows of a file are, which must be ones that can grow in number."""
+def layout_of(header: NpyHeader, name: str) -> RowLayout:
+    """Return the layout of the rows of a file, which must be able to grow in number."""
     if header.shape == ():
         raise FormatError(f"{name} holds a single item, which has no first axis to grow along")
     if header.fortran_order and len(header.shape) > 1:
@@ -59,16 +59,18 @@ def rows_of(header: NpyHeader, name: str) -> Rows:
             f"{name} is in Fortran order, where rows are not in one piece: save it in C order"
         )
     nbytes = prod(header.shape[1:]) * header.dtype.itemsize
-    rows = Rows(header.dtype, header.shape[1:], header.data_offset, nbytes)
+    layout = RowLayout(header.dtype, header.shape[1:], header.data_offset, nbytes)
     if nbytes == 0:
-        raise FormatError(f"{name} has rows of shape {rows.shape}, of no bytes, which cannot grow")
-    return rows
+        raise FormatError(
+            f"{name} has rows of shape {layout.shape}, of no bytes, which cannot grow"
+        )
+    return layout
 
 
-def new_rows(
+def new_row_type(
     mode: Mode, dtype: np.dtype[Any] | None, shape: tuple[int, ...] | None
 ) -> tuple[np.dtype[Any], tuple[int, ...]] | None:
-    """Return dtype and shape of the rows of a file that is to be created; None: none is."""
+    """Return dtype and shape of the rows of a new file; None if no file is to be created."""
     if mode.settled is mode or (dtype is None and mode is Mode.OPEN_OR_CREATE):
         return None
     if dtype is None:
@@ -79,15 +81,15 @@ def new_rows(
     return dtype.base, full
 
 
-def check_rows(
-    rows: Rows, dtype: np.dtype[Any] | None, shape: tuple[int, ...] | None, path: str
+def check_layout(
+    layout: RowLayout, dtype: np.dtype[Any] | None, shape: tuple[int, ...] | None, path: str
 ) -> None:
-    """Refuse a file whose rows are not what was wanted."""
-    if dtype is not None and dtype.base != rows.dtype:
-        raise FormatError(f"{path!r} has dtype {rows.dtype}, not {dtype}")
+    """Raise an error if rows have another type or shape than was asked for."""
+    if dtype is not None and dtype.base != layout.dtype:
+        raise FormatError(f"{path!r} has dtype {layout.dtype}, not {dtype}")
     inner = dtype.shape if dtype is not None else ()
-    if shape is not None and (*shape, *inner) != rows.shape:
-        raise FormatError(f"{path!r} has rows of shape {rows.shape}, not {(*shape, *inner)}")
+    if shape is not None and (*shape, *inner) != layout.shape:
+        raise FormatError(f"{path!r} has rows of shape {layout.shape}, not {(*shape, *inner)}")
 
 
 def as_items(values: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -109,17 +111,17 @@ def as_items(values: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 
 
 class RowFile:
-    """A locked file that rows are written to; `committed` is how many its header tells of."""
+    """A locked file that rows are written to; its header tells of those that are `committed`."""
 
     __slots__ = (
         "__weakref__",
         "_header",
         "committed",
         "fd",
+        "layout",
         "lock",
         "path",
         "plain",
-        "rows",
     )
 
     def __init__(self, fd: int, path: str) -> None:
@@ -159,15 +161,15 @@ class RowFile:
     def _read(self) -> None:
         size = os.fstat(self.fd).st_size
         found = read_header(functools.partial(read_at, self.fd), size)
-        self.rows = rows_of(found, repr(self.path))
-        self.plain = self.rows.dtype.kind in "biufc"  # others may export no buffer
+        self.layout = layout_of(found, repr(self.path))
+        self.plain = self.layout.dtype.kind in "biufc"  # others may export no buffer
         self.committed = found.shape[0]
-        self._header = GrowingHeader(self.rows.dtype, self.rows.shape, self.rows.data_offset)
+        self._header = GrowingHeader(self.layout.dtype, self.layout.shape, self.layout.data_offset)
 
     def recover(self, keep_rows: bool) -> int:
-        """Drop what lies behind the committed rows, but for whole rows on request; count rows."""
+        """Drop uncommitted rows, or keep the whole ones; return the number of rows."""
         size = os.fstat(self.fd).st_size
-        whole = (size - self.rows.data_offset) // self.rows.nbytes
+        whole = (size - self.layout.data_offset) // self.layout.nbytes
         if whole < self.committed and not keep_rows:
             raise FormatError(
                 f"{self.path!r} is truncated: its header tells of {self.committed} rows, and "
@@ -175,21 +177,21 @@ class RowFile:
             )
         count = whole if keep_rows else self.committed
         self.committed = min(count, self.committed)
-        if self.rows.end(count) < size:
+        if self.layout.end(count) < size:
             self.cut(count)
         return count
 
     def seal(self) -> None:
-        """Make the header one that can change in place; one without room is moved to a copy."""
+        """Write a header that can change in place; a file without room for it is copied."""
         if not self._header.fits:
             self._move_to_roomy()
         # No number changes, so that a reader sees the same, whatever it sees of this.
         self.write_header(self.committed)
 
     def _move_to_roomy(self) -> None:
-        """Write a copy of the file with a larger header, and put it in the place of the file."""
-        header = GrowingHeader(self.rows.dtype, self.rows.shape)
-        old = self.rows.data_offset
+        """Replace the file by a copy with a larger header."""
+        header = GrowingHeader(self.layout.dtype, self.layout.shape)
+        old = self.layout.data_offset
         with publishing(self.path, "rewrite", replace=True, durable=True) as draft:
             draft.write(header.encode(self.committed))
             end, at = os.fstat(self.fd).st_size, old
@@ -201,11 +203,11 @@ class RowFile:
             draft.keep_open = True
         os.close(self.fd)
         self.fd, self._header = draft.fd, header
-        self.rows = self.rows._replace(data_offset=header.length)
+        self.layout = self.layout._replace(data_offset=header.length)
 
     def write(self, data: Any, count: int) -> None:
         """Write rows behind the first `count`: all of them, or none."""
-        at = self.rows.end(count)
+        at = self.layout.end(count)
         try:
             if self.plain:  # as it is, in half the time
                 written = _os.write_at(self.fd, data, at)
@@ -222,7 +224,7 @@ class RowFile:
         """Take back what was written behind the first `count` rows; return the error to raise."""
         if self.fd < 0:
             return self._foreign()
-        os.ftruncate(self.fd, self.rows.end(count))
+        os.ftruncate(self.fd, self.layout.end(count))
         if not isinstance(error, OSError):
             return error
         hint = f"nothing was appended; the first {count} rows are as they were"
@@ -231,21 +233,21 @@ class RowFile:
     def cut(self, count: int) -> None:
         """Cut the file off behind so many rows."""
         try:
-            os.ftruncate(self.fd, self.rows.end(count))
+            os.ftruncate(self.fd, self.layout.end(count))
         except OSError as error:
             raise file_error(error, f"cut off behind {count} rows", self.path) from error
 
     def write_header(self, count: int) -> None:
-        """Tell of so many rows, to whoever reads the file."""
+        """Write a header that tells readers of so many rows."""
         _os.write_at(self.fd, self._header.encode(count), 0)
         self.committed = count
 
     def sync(self) -> None:
-        """Make durable what was written."""
+        """Sync the file: all rows that were written survive a power loss."""
         _os.sync_data(self.fd)
 
     def check_own(self) -> None:
-        """Refuse to write in a child that was forked: the file is its parent's."""
+        """Raise an error in a forked child: the file is its parent's."""
         if self.fd < 0:
             raise self._foreign()
 
@@ -284,7 +286,7 @@ def _lock(fd: int, path: str) -> None:
 
 
 def _is_at(fd: int, path: str) -> bool:
-    """Tell whether a path leads to an open file."""
+    """Return True if a path leads to an open file."""
     try:
         return os.path.samestat(os.fstat(fd), os.stat(path))
     except FileNotFoundError:
@@ -292,7 +294,7 @@ def _is_at(fd: int, path: str) -> bool:
 
 
 def _refuse_locked(path: str) -> None:
-    """Refuse to replace a file under its writer, who would write on where nobody reads."""
+    """Raise an error if a file has a writer, whose rows nobody would see once it is replaced."""
     try:
         fd, _ = open_file(path, Mode.UPDATE)
     except FileError:

@@ -1,1 +1,1 @@
-"""Durability: flush policies, accounts of what is not durable yet, and the background thread."""
+"""Durability: flush policies, ledgers of unwritten ranges, and the background thread."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import atexit
-import heapq
-import itertools
+import contextlib
+import queue
 import sys
 import threading
 import time
@@ -14,92 +14,120 @@ from .. import _forking
 
 __all__ = ["Flusher", "flusher"]
 
+_Task = Callable[[], bool]
+
+
+class _Schedule:
+    """Interval of a task, and the time of its next call."""
+
+    __slots__ = ("due_s", "every_s")
+
+    def __init__(self, every_s: float) -> None:
+        self.every_s = every_s
+        self.put_off()
+
+    def put_off(self) -> None:
+        """Let the task be due one interval from now."""
+        self.due_s = time.monotonic() + self.every_s
+
 
 class Flusher:
-    """One thread that calls each of its tasks again and again, until the task says it is done.
+    """One thread that calls each of its tasks again and again, until the task returns False.
 
-    The thread is there while there are tasks. It is a daemon: the interpreter does not wait for
-    it, but lets every task run once more before it ends.
+    The thread runs while there are tasks. It is a daemon: the interpreter does not wait for it,
+    but calls every task once more before it exits.
+
+    Finalizers may call `remove`: it takes no lock, since the garbage collector may run it between
+    any two instructions of any thread, those of this class included. So the table of tasks is
+    only changed, or copied, by single operations of a dict, and the thread is woken by a queue
+    that may be put to from a finalizer.
     """
 
     def __init__(self) -> None:
-        self._numbers = itertools.count()
-        self._tasks: list[tuple[float, int, float, Callable[[], bool]]] = []
+        self._tasks: dict[_Task, _Schedule] = {}
         self.renew()
         atexit.register(self.run_all)
 
     def renew(self) -> None:
         """Start afresh with the same tasks, as a forked child has to."""
-        self._changed = threading.Condition()
+        # A finalizer that runs while a thread is started may add a task itself.
+        self._starting = threading.RLock()
+        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()  # something has changed
         self._thread: threading.Thread | None = None
-        with self._changed:
-            self._start()
+        self._start()
 
     @property
     def thread(self) -> threading.Thread | None:
         """The thread, while there is one."""
         return self._thread
 
-    def add(self, every_s: float, task: Callable[[], bool]) -> None:
-        """Call a task every so often, from now on, until it returns False."""
-        with self._changed:
-            heapq.heappush(self._tasks, self._entry(every_s, task))
+    def add(self, every_s: float, task: _Task) -> None:
+        """Call a task at an interval, from now on, until it returns False."""
+        self._tasks[task] = _Schedule(every_s)
+        try:
             self._start()
-            self._changed.notify()
+        except BaseException:
+            self._tasks.pop(task, None)
+            raise
+        self._news.put(None)
 
-    def remove(self, task: Callable[[], bool]) -> None:
+    def remove(self, task: _Task) -> None:
         """Call a task no more; without any, the thread ends."""
-        with self._changed:
-            tasks = [entry for entry in self._tasks if entry[3] is not task]
-            heapq.heapify(tasks)
-            self._tasks = tasks
-            self._changed.notify()
+        if self._tasks.pop(task, None) is not None:
+            self._news.put(None)
 
     def run_all(self) -> None:
         """Call every task once, in this thread."""
-        with self._changed:
-            tasks = [task for *_, task in self._tasks]
-        for task in tasks:
-            task()
-
-    def _entry(
-        self, every_s: float, task: Callable[[], bool]
-    ) -> tuple[float, int, float, Callable[[], bool]]:
-        return time.monotonic() + every_s, next(self._numbers), every_s, task
+        for task in self._tasks.copy():
+            _called(task)
 
     def _start(self) -> None:
-        if self._thread is None and self._tasks:
-            self._thread = threading.Thread(target=self._run, name="mmapio-flusher", daemon=True)
-            self._thread.start()
+        with self._starting:
+            if not self._tasks or self._thread is not None:
+                return
+            thread = threading.Thread(target=self._run, name="mmapio-flusher", daemon=True)
+            if self._thread is None:
+                self._thread = thread
+                try:
+                    thread.start()
+                except BaseException:
+                    self._thread = None
+                    raise
 
     def _run(self) -> None:
-        changed = self._changed  # that of this process
         while True:
-            with changed:
+            self._run_due()
+            with self._starting:
                 if not self._tasks:
                     self._thread = None
                     return
-                wait_s = self._tasks[0][0] - time.monotonic()
-                if wait_s > 0:
-                    changed.wait(min(wait_s, threading.TIMEOUT_MAX))
-                    continue
-                # It keeps its place, so that a fork during the call does not lose it.
-                _, number, every_s, task = self._tasks[0]
-            again = _called(task)
-            with changed:
-                tasks = [entry for entry in self._tasks if entry[1] != number]
-                if again:
-                    tasks.append(self._entry(every_s, task))
-                heapq.heapify(tasks)
-                self._tasks = tasks  # in one step: a fork may come between any two
-            del task
+            self._wait()
+
+    def _run_due(self) -> None:
+        """Call the tasks that are due; they stay listed, so that a fork meanwhile loses none."""
+        for task, schedule in self._tasks.copy().items():
+            if schedule.due_s > time.monotonic() or self._tasks.get(task) is not schedule:
+                continue
+            if _called(task):
+                schedule.put_off()
+            elif self._tasks.get(task) is schedule:
+                self._tasks.pop(task, None)
+
+    def _wait(self) -> None:
+        """Wait until a task is due, or others are there."""
+        schedules = self._tasks.copy().values()
+        due_s = min((schedule.due_s for schedule in schedules), default=0)
+        wait_s = min(due_s - time.monotonic(), threading.TIMEOUT_MAX)
+        if wait_s > 0:
+            with contextlib.suppress(queue.Empty):
+                self._news.get(timeout=wait_s)
 
 
-def _called(task: Callable[[], bool]) -> bool:
-    """Call a task; one that fails is done, and says why on the standard error stream."""
+def _called(task: _Task) -> bool:
+    """Call a task; report one that raises on the standard error stream, and call it no more."""
     try:
         return task()
-    except Exception:
+    except (Exception, SystemExit):
         sys.excepthook(*sys.exc_info())
         return False
 

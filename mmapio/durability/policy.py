@@ -7,16 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
-from .._validation import as_count, as_nbytes
+from .._validation import as_integer, as_nbytes, as_positive
 from ..errors import ArgumentError, ArgumentTypeError, FlushError
 
 __all__ = ["FlushPolicy"]
 
+_WITHOUT_AMOUNT: Final = ("manual", "always")
+_WITH_AMOUNT: Final = ("every_bytes", "every_writes", "every_millis")
+
 
 @dataclass(frozen=True, slots=True)
 class FlushPolicy:
-    """When a mapping makes durable what was written to it, besides when it is told to `flush`.
+    """Rule by which a mapping flushes what was written to it, besides calls of `flush`.
 
     Made by the class methods below, for the `flush_policy` of `MappedFile.open` and `open`. What
     counts as written is what goes through `write`, and what `mark_dirty` tells of stores through
@@ -34,6 +38,13 @@ class FlushPolicy:
     on_error : callable, optional
         As in `every_millis`.
 
+    Raises
+    ------
+    ArgumentError
+        If no method is called `kind`, or its argument cannot be `amount`.
+    ArgumentTypeError
+        If `kind` is not a str, `amount` not an integer, or `on_error` cannot be called.
+
     Examples
     --------
     >>> import mmapio
@@ -50,9 +61,23 @@ class FlushPolicy:
     amount: int = 0
     on_error: Callable[[FlushError], object] | None = field(default=None, compare=False)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.kind, str):
+            raise ArgumentTypeError(f"kind must be a str, got {type(self.kind).__name__!r}")
+        if self.kind in _WITH_AMOUNT:
+            as_positive(self.amount, "amount")
+        elif self.kind not in _WITHOUT_AMOUNT:
+            kinds = ", ".join(map(repr, _WITHOUT_AMOUNT + _WITH_AMOUNT))
+            raise ArgumentError(f"kind must be one of {kinds}, got {self.kind!r}")
+        elif as_integer(self.amount, "amount") != 0:
+            raise ArgumentError(f"amount must be 0 for {self.kind!r}, got {self.amount}")
+        if self.on_error is not None and not callable(self.on_error):
+            kind = type(self.on_error).__name__
+            raise ArgumentTypeError(f"on_error must be callable, got {kind!r}")
+
     @classmethod
     def manual(cls) -> FlushPolicy:
-        """Return the policy of flushing only when told to; that of a mapping that is given none.
+        """Return the policy of flushing only on request, which is the default.
 
         Returns
         -------
@@ -69,7 +94,7 @@ class FlushPolicy:
 
     @classmethod
     def always(cls) -> FlushPolicy:
-        """Return the policy of flushing at each write: all that is dirty, when `write` returns.
+        """Return the policy of flushing all dirty pages at each write.
 
         Returns
         -------
@@ -89,7 +114,7 @@ class FlushPolicy:
 
     @classmethod
     def every_bytes(cls, nbytes: int | str) -> FlushPolicy:
-        """Return the policy of flushing whenever so many bytes were written.
+        """Return the policy of flushing after a number of bytes was written.
 
         Parameters
         ----------
@@ -112,11 +137,11 @@ class FlushPolicy:
         >>> mmapio.FlushPolicy.every_bytes("64 KiB")
         FlushPolicy.every_bytes(65536)
         """
-        return cls("every_bytes", _one_or_more(as_nbytes(nbytes, "nbytes"), "nbytes"))
+        return cls("every_bytes", as_positive(as_nbytes(nbytes, "nbytes"), "nbytes"))
 
     @classmethod
     def every_writes(cls, count: int) -> FlushPolicy:
-        """Return the policy of flushing at every so many writes.
+        """Return the policy of flushing at every n-th write.
 
         Parameters
         ----------
@@ -139,13 +164,13 @@ class FlushPolicy:
         >>> mmapio.FlushPolicy.every_writes(100)
         FlushPolicy.every_writes(100)
         """
-        return cls("every_writes", _one_or_more(as_count(count, "count"), "count"))
+        return cls("every_writes", as_positive(count, "count"))
 
     @classmethod
     def every_millis(
         cls, millis: int, on_error: Callable[[FlushError], object] | None = None
     ) -> FlushPolicy:
-        """Return the policy of flushing in the background, what was stored through arrays too.
+        """Return the policy of flushing in the background, stores through arrays included.
 
         Parameters
         ----------
@@ -173,15 +198,7 @@ class FlushPolicy:
         >>> mmapio.FlushPolicy.every_millis(10)
         FlushPolicy.every_millis(10)
         """
-        if on_error is not None and not callable(on_error):
-            raise ArgumentTypeError(f"on_error must be callable, got {type(on_error).__name__!r}")
-        return cls("every_millis", _one_or_more(as_count(millis, "millis"), "millis"), on_error)
+        return cls("every_millis", as_positive(millis, "millis"), on_error)
 
     def __repr__(self) -> str:
         return f"FlushPolicy.{self.kind}({self.amount or ''})"
-
-
-def _one_or_more(value: int, name: str) -> int:
-    if value == 0:
-        raise ArgumentError(f"{name} must be 1 or more, got 0")
-    return value

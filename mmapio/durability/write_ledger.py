@@ -1,4 +1,4 @@
-"""Accounts of what was written and is not known to be durable."""
+"""Ledgers of writes that may not be durable yet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_ENTRIES = 1024
 
 
 class Write(NamedTuple):
-    """Bytes that are pending from `start` to `end`: how many were written, in how many writes."""
+    """Pending bytes from `start` to `end`, with the number of bytes and of writes."""
 
     start: int
     end: int
@@ -37,10 +37,14 @@ def hull(writes: Iterable[Write]) -> tuple[int, int]:
 
 
 class Ledger:
-    """What was written to one mapping and is not known to be durable, and whether a sync failed.
+    """Account of the writes to one mapping that may not be durable, and of a sync that failed.
 
     A write is noted after its bytes are stored, and taken before they are synced. So whatever is
     stored while a sync is under way stays pending, and nothing is lost between sync and reset.
+
+    A finalizer may interrupt any method here, and must not wait for what it has interrupted. It
+    may use what takes no lock: `has_pending`, `flushes_itself`, `check`, `fail`, `failure` and
+    `policy`, and no other.
     """
 
     __slots__ = (
@@ -80,28 +84,34 @@ class Ledger:
 
     @property
     def pending_bytes(self) -> int:
-        """How many bytes were written and are not known to be durable."""
+        """Bytes written that are not known to be durable."""
         with self._lock:
             return self._nbytes + sum(write.nbytes for write in self._flying)
 
     @property
     def pending_writes(self) -> int:
-        """How many writes were made and are not known to be durable."""
+        """Number of writes that are not known to be durable."""
         with self._lock:
             return self._writes + sum(write.writes for write in self._flying)
 
     @property
+    def has_pending(self) -> bool:
+        """True if there are writes that are not known to be durable; asked without a lock."""
+        # Twice, or a sync that fails meanwhile could move writes back behind this look.
+        return bool(self._pending or self._flying or self._pending)
+
+    @property
     def flushes_itself(self) -> bool:
-        """Whether the policy flushes without being told to."""
+        """True if the policy flushes without being told to."""
         return self.policy.kind != "manual"
 
     def check(self) -> None:
-        """Raise what an earlier flush has failed with."""
+        """Raise the error of an earlier flush, if one has failed."""
         if self.failure is not None:
             raise FlushError(*self.failure)
 
     def fail(self, error: OSError, doing: str, path: str | None) -> FlushError:
-        """Note that a sync has failed: nothing is known any more of what it was to write."""
+        """Note that a sync has failed, so that its data may be lost; return the error to raise."""
         reason = error.strerror or str(error)
         text = f"cannot {doing}: {reason}; what was not yet durable may be lost: open the file anew"
         if self.failure is None:
@@ -123,7 +133,7 @@ class Ledger:
             return None
 
     def take(self, start: int, end: int) -> list[Write]:
-        """Return what is pending of a range, which is about to be synced."""
+        """Return the pending writes of a range, which is about to be synced."""
         with self._lock:
             if not self._pending:
                 return []
@@ -139,10 +149,11 @@ class Ledger:
             return self._take(taken, left)
 
     def _take(self, taken: list[Write], left: list[Write]) -> list[Write]:
+        # In this order, for `has_pending`: at no time is a write in neither list.
+        self._flying = self._flying + taken
         self._pending = left
         self._nbytes -= sum(write.nbytes for write in taken)
         self._writes -= sum(write.writes for write in taken)
-        self._flying = self._flying + taken
         return taken
 
     def settle(self, taken: list[Write], durable: bool) -> None:

@@ -4,20 +4,42 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from .._validation import as_integer
 from ..atomics import AtomicCell
-from ..mapping.mapped_file import MappedFile
 from .polling import deadline_of
-from .shared_file import Part, no_slots
+from .shared_file import Lines, SharedFile, SharedObject, no_slots
 from .waiting import LONGEST_SLEEP_S, Word
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..mapping.mapped_file import MappedFile
 
 __all__ = ["Generation"]
 
 
-class Generation(Part):
-    """A number that grows by one whenever somebody says that something has changed.
+class _GenerationFile(SharedFile):
+    """One number that is waited for; `offset` is its own in a mapping of the caller's layout."""
+
+    __slots__ = ("cell", "offset", "word")
+
+    def __init__(
+        self,
+        mapping: MappedFile,
+        lines: Lines,
+        slots: np.ndarray[Any, Any],
+        offset: int | None = None,
+    ) -> None:
+        super().__init__(mapping, lines, slots)
+        self.offset = offset
+        self.cell = AtomicCell(lines, (0, 0))
+        self.word = Word(self.cell, lines)
+
+
+class Generation(SharedObject):
+    """Shared number that is increased to announce a change, and can be waited for.
 
     Stores through a mapping raise no file event. With this, who stores calls `bump`, and all
     others, in any thread or process, wait for it: in `wait_for_change`, or with ``await`` in
@@ -30,11 +52,15 @@ class Generation(Part):
     ----------
     mapping : MappedFile
         One that holds a generation.
+    offset : int, optional
+        First of its 8 bytes, as in `at`; left out if the mapping is one that `open` would make.
 
     Raises
     ------
     FormatError
         If it holds none.
+    OutOfBoundsError, MisalignedError
+        As in `at`.
 
     Notes
     -----
@@ -54,13 +80,20 @@ class Generation(Part):
     1
     """
 
-    __slots__ = ("_cell", "_offset", "_word")
+    __slots__ = ()
 
     KIND = "generation"
+    _FILE = _GenerationFile
 
-    _cell: AtomicCell
-    _offset: int | None  # in a mapping of the caller's layout
-    _word: Word
+    _file: _GenerationFile
+
+    def __init__(self, mapping: MappedFile, offset: int | None = None) -> None:
+        if offset is None:
+            super().__init__(mapping)
+            return
+        mapping.atomic(offset, "i8")  # says what is wrong with it
+        lines = mapping.view(offset, 8, "i8").reshape(1, 1)
+        self._file = _GenerationFile(mapping, lines, mapping.view(offset, 0), offset)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], mode: str = "a+") -> Self:
@@ -114,7 +147,7 @@ class Generation(Part):
 
     @classmethod
     def at(cls, mapping: MappedFile, offset: int) -> Self:
-        """Use 8 bytes of a mapping as a generation, beside the data that it is about.
+        """Use 8 bytes of a mapping as a generation, next to the data it is about.
 
         Parameters
         ----------
@@ -144,24 +177,12 @@ class Generation(Part):
         >>> m.view(8, 8, "i8")
         array([1])
         """
-        mapping.atomic(offset, "i8")  # says what is wrong with it
-        found = cls.__new__(cls)
-        found._mapping = mapping
-        found.lines = mapping.view(offset, 8, "i8").reshape(1, 1)
-        found.slots = mapping.view(offset, 0)
-        found._bind()
-        found._offset = offset
-        return found
-
-    def _bind(self) -> None:
-        self._offset = None
-        self._cell = AtomicCell(self.lines, (0, 0))
-        self._word = Word(self._cell, self.lines)
+        return cls(mapping, as_integer(offset, "offset"))
 
     @property
     def value(self) -> int:
-        """The number now."""
-        return int(self._cell.load())
+        """Current number."""
+        return int(self._file.cell.load())
 
     def bump(self) -> int:
         """Add one, and wake all that wait.
@@ -185,12 +206,13 @@ class Generation(Part):
         >>> generation.bump(), generation.bump()
         (1, 2)
         """
-        before = int(self._cell.fetch_add(1))
-        self._word.wake()
+        number = self._file
+        before = int(number.cell.fetch_add(1))
+        number.word.wake()
         return before + 1 if before < 2**63 - 1 else -(2**63)
 
     def wait_for_change(self, seen: int, timeout: float | None = None) -> int:
-        """Wait until the number is another one.
+        """Wait until the number has changed.
 
         Parameters
         ----------
@@ -222,13 +244,13 @@ class Generation(Part):
         1
         """
         known, deadline = as_integer(seen, "seen"), deadline_of(timeout)
-        word = self._word  # which keeps the memory if this is closed meanwhile
+        word = self._file.word  # which keeps the memory if this is closed meanwhile
         while (now := word.load()) == known and (left_s := deadline - time.monotonic()) > 0:
             word.sleep(known, min(left_s, LONGEST_SLEEP_S))
         return int(now)
 
     async def changed(self, seen: int) -> int:
-        """Wait until the number is another one, without keeping the event loop from its work.
+        """Wait until the number has changed, without blocking the event loop.
 
         Parameters
         ----------
@@ -261,12 +283,10 @@ class Generation(Part):
         >>> asyncio.run(main())
         1
         """
-        return await self._word.changed(as_integer(seen, "seen"))
+        return await self._file.word.changed(as_integer(seen, "seen"))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._offset is None:
-            return super().__reduce__()
-        return type(self).at, (self._mapping, self._offset)
+        return type(self), (self._file.mapping, self._file.offset)
 
-    def _state(self) -> str:
+    def _summary(self) -> str:
         return f"at {self.value}"

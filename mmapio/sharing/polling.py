@@ -1,4 +1,4 @@
-"""Waiting for what no system call waits for: look, and sleep longer each time."""
+"""Polling with pauses that grow, where no system call can wait."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LONGEST_PAUSE_S = 1e-3
 
 
 def deadline_of(timeout_s: float | None) -> float:
-    """Return when a time-out ends, on the clock of `time.monotonic`; None never does."""
+    """Return the time at which a time-out ends, by `time.monotonic`; None never does."""
     return math.inf if timeout_s is None else time.monotonic() + timeout_s
 
 

@@ -7,19 +7,32 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from .._validation import as_count
+from .._validation import as_count, as_positive
 from ..atomics import AtomicCell
 from ..errors import ArgumentError, ReadOnlyError
 from .polling import poll
-from .shared_file import Part, as_size, slots_for
+from .shared_file import Lines, SharedFile, SharedObject, slots_for
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
 
+    from ..mapping.mapped_file import MappedFile
+
 __all__ = ["RingBuffer"]
 
 
-class RingBuffer(Part):
+class _RingFile(SharedFile):
+    """Slots for records, with the counts of those that were ever put in and taken out."""
+
+    __slots__ = ("emptied", "filled")
+
+    def __init__(self, mapping: MappedFile, lines: Lines, slots: np.ndarray[Any, Any]) -> None:
+        super().__init__(mapping, lines, slots)
+        self.filled = AtomicCell(lines, (0, 0))
+        self.emptied = AtomicCell(lines, (1, 0))
+
+
+class RingBuffer(SharedObject):
     """A queue of records of one dtype from one producer to one consumer, in threads or processes.
 
     Neither side takes a lock. A record becomes visible once it is complete, and leaves once it is
@@ -55,12 +68,12 @@ class RingBuffer(Part):
     (np.float64(1.5), array([2.5, 3.5]), None)
     """
 
-    __slots__ = ("_emptied", "_filled")
+    __slots__ = ()
 
     KIND = "ring"
+    _FILE = _RingFile
 
-    _filled: AtomicCell
-    _emptied: AtomicCell
+    _file: _RingFile
 
     @classmethod
     def open(
@@ -111,7 +124,7 @@ class RingBuffer(Part):
         """
         if (dtype is None) != (capacity is None):
             raise ArgumentError("dtype and capacity are given together, or both left to the file")
-        wanted = None if dtype is None else slots_for(dtype, as_size(capacity, "capacity"))
+        wanted = None if dtype is None else slots_for(dtype, as_positive(capacity, "capacity"))
         return cls._open(path, mode, 2, wanted)
 
     @classmethod
@@ -141,21 +154,18 @@ class RingBuffer(Part):
         >>> mmapio.RingBuffer.anonymous("f8", 16)
         <RingBuffer <anonymous> 0 of 16 float64>
         """
-        return cls._anonymous(2, slots_for(dtype, as_size(capacity, "capacity")))
-
-    def _bind(self) -> None:
-        self._filled = AtomicCell(self.lines, (0, 0))
-        self._emptied = AtomicCell(self.lines, (1, 0))
+        return cls._anonymous(2, slots_for(dtype, as_positive(capacity, "capacity")))
 
     @property
     def capacity(self) -> int:
-        """How many records it holds."""
-        return len(self.slots)
+        """Number of records that it has room for."""
+        return len(self._file.slots)
 
     def __len__(self) -> int:
-        """Return how many records are in it."""
-        emptied = self._emptied.load()  # first: the other end only gets further away
-        return min(int(self._filled.load() - emptied), self.capacity)
+        """Return the number of records in it."""
+        ring = self._file
+        emptied = ring.emptied.load()  # first: the other end only gets further away
+        return min(int(ring.filled.load() - emptied), len(ring.slots))
 
     def push(self, record: Any, timeout: float | None = 0) -> bool:
         """Put a record in.
@@ -188,12 +198,12 @@ class RingBuffer(Part):
         >>> [ring.push(i) for i in range(3)]
         [True, True, False]
         """
-        self._check_writable()
-        filled, slots = self._filled.load(), self.slots
-        if not self._wait(lambda: filled - self._emptied.load() < len(slots), timeout):
+        ring = self._writable()
+        filled, slots = ring.filled.load(), ring.slots
+        if not self._wait(lambda: filled - self._file.emptied.load() < len(slots), timeout):
             return False
         slots[filled % len(slots)] = record
-        self._filled.store(filled + 1)
+        ring.filled.store(filled + 1)
         return True
 
     def pop(self, timeout: float | None = 0) -> Any:
@@ -224,12 +234,12 @@ class RingBuffer(Part):
         >>> ring.pop(), ring.pop()
         (np.uint8(7), None)
         """
-        self._check_writable()
-        emptied, slots = self._emptied.load(), self.slots
-        if not self._wait(lambda: self._filled.load() != emptied, timeout):
+        ring = self._writable()
+        emptied, slots = ring.emptied.load(), ring.slots
+        if not self._wait(lambda: self._file.filled.load() != emptied, timeout):
             return None
         record = slots[emptied % len(slots)].copy()
-        self._emptied.store(emptied + 1)
+        ring.emptied.store(emptied + 1)
         return record
 
     def push_many(self, records: npt.ArrayLike, timeout: float | None = 0) -> int:
@@ -263,19 +273,17 @@ class RingBuffer(Part):
         >>> ring.push_many(range(6)), len(ring)
         (4, 4)
         """
-        self._check_writable()
-        data = np.asarray(
-            list(records) if isinstance(records, range) else records, self.slots.dtype
-        )
-        if data.shape[1:] != self.slots.shape[1:] or not data.ndim:
+        slots = self._writable().slots
+        data = np.asarray(list(records) if isinstance(records, range) else records, slots.dtype)
+        if data.shape[1:] != slots.shape[1:] or not data.ndim:
             raise ArgumentError(
-                f"records must have shape {('n', *self.slots.shape[1:])}, got {data.shape}"
+                f"records must have shape {('n', *slots.shape[1:])}, got {data.shape}"
             )
         sent = 0
 
         def send() -> bool:
             nonlocal sent
-            sent += self._push_block(data[sent:])
+            sent += _push_block(self._file, data[sent:])
             return sent == len(data)
 
         self._wait(send, timeout)
@@ -311,38 +319,42 @@ class RingBuffer(Part):
         >>> ring.pop_many(2), ring.pop_many()
         (array([1, 2], dtype=uint8), array([3], dtype=uint8))
         """
-        self._check_writable()
-        most = self.capacity if limit is None else as_count(limit, "limit")
-        emptied, slots = self._emptied.load(), self.slots
+        ring = self._writable()
+        emptied, slots = ring.emptied.load(), ring.slots
+        most = len(slots) if limit is None else as_count(limit, "limit")
         if most:
-            self._wait(lambda: self._filled.load() != emptied, timeout)
-        count = min(int(self._filled.load() - emptied), most)
+            self._wait(lambda: self._file.filled.load() != emptied, timeout)
+        count = min(int(ring.filled.load() - emptied), most)
         start = emptied % len(slots)
         first = slots[start : start + count]
         records = np.empty((count, *slots.shape[1:]), slots.dtype)
         records[: len(first)] = first
         records[len(first) :] = slots[: count - len(first)]
-        self._emptied.store(emptied + count)
+        ring.emptied.store(emptied + count)
         return records
 
-    def _push_block(self, data: npt.NDArray[Any]) -> int:
-        """Put in what there is room for; return how many that were."""
-        filled, slots = self._filled.load(), self.slots
-        count = min(len(slots) - int(filled - self._emptied.load()), len(data))
-        start = filled % len(slots)
-        first = slots[start : start + count]
-        first[:] = data[: len(first)]
-        slots[: count - len(first)] = data[len(first) : count]
-        self._filled.store(filled + count)
-        return count
-
     def _wait(self, happened: Any, timeout: float | None) -> bool:
-        """Return whether something happens in time: it is looked at once before any waiting."""
+        """Return True if something happens in time; it is looked at once before any waiting."""
         return bool(happened() or (timeout != 0 and poll(happened, timeout)))
 
-    def _check_writable(self) -> None:
-        if not self.slots.flags.writeable:
+    def _writable(self) -> _RingFile:
+        """Return the file, to write to it."""
+        ring = self._file
+        if not ring.slots.flags.writeable:
             raise ReadOnlyError(f"the ring in {self.path!r} is open for reading; open it in 'r+'")
+        return ring
 
-    def _state(self) -> str:
+    def _summary(self) -> str:
         return f"{len(self)} of {self.capacity} {self.slots.dtype}"
+
+
+def _push_block(ring: _RingFile, data: npt.NDArray[Any]) -> int:
+    """Put in the records that there is room for, and return their number."""
+    filled, slots = ring.filled.load(), ring.slots
+    count = min(len(slots) - int(filled - ring.emptied.load()), len(data))
+    start = filled % len(slots)
+    first = slots[start : start + count]
+    first[:] = data[: len(first)]
+    slots[: count - len(first)] = data[len(first) : count]
+    ring.filled.store(filled + count)
+    return count

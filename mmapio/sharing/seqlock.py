@@ -1,20 +1,35 @@
-"""`SeqLock`: one record that is replaced while others read it, and never seen half done."""
+"""`SeqLock`: a record that is replaced while others read it, and never seen in part."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any, Self
 
+from .._validation import as_count
 from ..atomics import AtomicCell, fence
-from .shared_file import Part, as_size, slots_for
+from ..errors import ArgumentError
+from .shared_file import Lines, SharedFile, SharedObject, slots_for
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
+    import numpy as np
     import numpy.typing as npt
+
+    from ..mapping.mapped_file import MappedFile
 
 __all__ = ["SeqLock"]
 
 
-class SeqLock(Part):
+class _SeqLockFile(SharedFile):
+    """Slots that records take turns in, and the number of records written so far."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, mapping: MappedFile, lines: Lines, slots: np.ndarray[Any, Any]) -> None:
+        super().__init__(mapping, lines, slots)
+        self.number = AtomicCell(lines, (0, 0))
+
+
+class SeqLock(SharedObject):
     """One record of any dtype that a writer replaces as a whole, and any number of readers copy.
 
     Readers take no lock, never make the writer wait, and never see a part of one record beside a
@@ -54,11 +69,12 @@ class SeqLock(Part):
     np.void((1.5, 2.5), dtype=[('x', '<f8'), ('y', '<f8')])
     """
 
-    __slots__ = ("_number",)
+    __slots__ = ()
 
     KIND = "seqlock"
+    _FILE = _SeqLockFile
 
-    _number: AtomicCell
+    _file: _SeqLockFile
 
     @classmethod
     def open(
@@ -108,7 +124,7 @@ class SeqLock(Part):
         >>> mmapio.SeqLock.open("settings.lock").read()
         array([1, 2, 3], dtype=int32)
         """
-        count = as_size(slots, "slots", least=2)
+        count = _as_slots(slots)
         return cls._open(path, mode, 1, None if dtype is None else slots_for(dtype, count))
 
     @classmethod
@@ -138,10 +154,7 @@ class SeqLock(Part):
         >>> mmapio.SeqLock.anonymous("f8").read()
         np.float64(0.0)
         """
-        return cls._anonymous(1, slots_for(dtype, as_size(slots, "slots", least=2)))
-
-    def _bind(self) -> None:
-        self._number = AtomicCell(self.lines, (0, 0))
+        return cls._anonymous(1, slots_for(dtype, _as_slots(slots)))
 
     def write(self, record: Any) -> int:
         """Replace the record.
@@ -172,12 +185,13 @@ class SeqLock(Part):
         >>> temperature.write(20.5), temperature.write(21)
         (1, 2)
         """
-        number = self._number
+        file = self._file
+        number, slots = file.number, file.slots
         latest = number.load()
-        if not self.slots.flags.writeable:
+        if not slots.flags.writeable:
             number.store(latest)  # says why not
         fence("release")
-        self.slots[(latest + 1) % len(self.slots)] = record
+        slots[(latest + 1) % len(slots)] = record
         number.store(latest + 1)
         return int(latest + 1)
 
@@ -202,7 +216,8 @@ class SeqLock(Part):
         >>> temperature.read()
         np.float32(20.5)
         """
-        load, slots = self._number.load, self.slots
+        file = self._file
+        load, slots = file.number.load, file.slots
         count = len(slots)
         while True:
             number = load()
@@ -213,8 +228,15 @@ class SeqLock(Part):
 
     @property
     def count(self) -> int:
-        """How many records have been written."""
-        return int(self._number.load())
+        """Number of records written so far."""
+        return int(self._file.number.load())
 
-    def _state(self) -> str:
+    def _summary(self) -> str:
         return f"of {self.slots.dtype} {self.slots.shape[1:] or ''}".rstrip()
+
+
+def _as_slots(value: object) -> int:
+    count = as_count(value, "slots")
+    if count < 2:
+        raise ArgumentError(f"slots must be 2 or more, got {count}")
+    return count

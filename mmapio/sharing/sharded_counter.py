@@ -1,20 +1,38 @@
-"""`ShardedCounter`: one number that many threads and processes add to without waiting."""
+"""`ShardedCounter`: a number that threads and processes add to without contention."""
 
 from __future__ import annotations
 
 import os
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from .._validation import as_positive
 from ..atomics import AtomicArray, AtomicCell
-from .shared_file import Part, as_size, no_slots
+from .shared_file import Lines, SharedFile, SharedObject, no_slots
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..mapping.mapped_file import MappedFile
 
 __all__ = ["ShardedCounter"]
 
 _SHARDS: Final = 64
 
 
-class ShardedCounter(Part):
-    """One logical counter, kept as several cells far enough apart that no two of them contend.
+class _CounterFile(SharedFile):
+    """Cells that make up the counter, one of them this process's own."""
+
+    __slots__ = ("add", "load")
+
+    def __init__(self, mapping: MappedFile, lines: Lines, slots: np.ndarray[Any, Any]) -> None:
+        super().__init__(mapping, lines, slots)
+        own = os.getpid() % len(lines)
+        self.add: Any = AtomicCell(lines, (own, 0)).fetch_add
+        self.load: Any = AtomicArray(lines[:, 0]).load
+
+
+class ShardedCounter(SharedObject):
+    """Counter made of several cells, on cache lines of their own, so that they do not contend.
 
     Processors that add to one cell pass its cache line back and forth at every addition. Here each
     thread adds to a cell of its own, and the value is the sum of all. It is a signed integer of 64
@@ -59,12 +77,12 @@ class ShardedCounter(Part):
     (1002, 1002)
     """
 
-    __slots__ = ("_add", "_load")
+    __slots__ = ()
 
     KIND = "counter"
+    _FILE = _CounterFile
 
-    _add: Any
-    _load: Any
+    _file: _CounterFile
 
     @classmethod
     def open(
@@ -104,7 +122,7 @@ class ShardedCounter(Part):
         >>> mmapio.ShardedCounter.open("opened.counter").value
         1
         """
-        count = _SHARDS if shards is None else as_size(shards, "shards")
+        count = _SHARDS if shards is None else as_positive(shards, "shards")
         return cls._open(path, mode, count, no_slots(), exact=shards is not None)
 
     @classmethod
@@ -132,12 +150,7 @@ class ShardedCounter(Part):
         >>> mmapio.ShardedCounter.anonymous(2)
         <ShardedCounter <anonymous> at 0 in 2 cells>
         """
-        return cls._anonymous(as_size(shards, "shards"), no_slots())
-
-    def _bind(self) -> None:
-        own = os.getpid() % len(self.lines)
-        self._add = AtomicCell(self.lines, (own, 0)).fetch_add
-        self._load = AtomicArray(self.lines[:, 0]).load
+        return cls._anonymous(as_positive(shards, "shards"), no_slots())
 
     def add(self, value: int = 1) -> None:
         """Add to the counter.
@@ -165,13 +178,14 @@ class ShardedCounter(Part):
         >>> counter.value
         3
         """
-        self._add(value)
+        self._file.add(value)
 
     @property
     def value(self) -> int:
-        """The sum of all cells: of what was added before, and some of what is being added now."""
-        total: int = sum(map(self._load, range(len(self.lines))))
+        """Sum of all cells: all that was added before, and some of what is being added now."""
+        file = self._file
+        total: int = sum(map(file.load, range(len(file.lines))))
         return (total + 2**63) % 2**64 - 2**63
 
-    def _state(self) -> str:
+    def _summary(self) -> str:
         return f"at {self.value} in {len(self.lines)} cells"

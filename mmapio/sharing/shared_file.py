@@ -1,4 +1,4 @@
-r"""What counters, rings and the like have in common: a file with a header that says what it is.
+r"""Files of shared objects: a header that names the kind, lines of numbers, and slots.
 
 Layout, in the byte order of the machine::
 
@@ -16,64 +16,65 @@ long as what processors move between each other: 64 bytes, on some of them two o
 
 from __future__ import annotations
 
-import contextlib
 import struct
 from math import prod
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, NoReturn, Self
 
 import numpy as np
 
-from .._validation import LARGEST, as_count, as_dtype, full_shape, round_up
+from .._validation import LARGEST, as_dtype, full_shape, round_up
 from ..errors import ArgumentError, ClosedError, FormatError
 from ..files.npy import encode_header, read_header
 from ..mapping.mapped_file import MappedFile
 from ..mapping.region import Region
 from ..modes import Mode
 
-__all__ = ["Part", "Slots", "as_size", "no_slots", "slots_for"]
+__all__ = ["Lines", "SharedFile", "SharedObject", "Slots", "no_slots", "slots_for"]
 
 _MAGIC: Final = b"mmapio\0\1"
 _HEADER: Final = struct.Struct("=8s16sQ32x")
 _LINE_BYTES: Final = 128
 
-Slots = tuple[np.dtype[Any], tuple[int, ...]]
+Lines = np.ndarray[Any, np.dtype[np.int64]]
+Slots = tuple[np.dtype[Any], tuple[int, ...]]  # dtype and shape
 
 
-class Part:
-    """Lines of one shared int64 each, and slots after them, in a mapping with a header.
+class SharedFile:
+    """Lines of one shared int64 each, and slots after them, in a mapping that it keeps open."""
+
+    __slots__ = ("lines", "mapping", "slots")
+
+    def __init__(self, mapping: MappedFile, lines: Lines, slots: np.ndarray[Any, Any]) -> None:
+        self.mapping = mapping
+        self.lines = lines
+        self.slots = slots
+
+
+class SharedObject:
+    """An object that processes share: methods over one `SharedFile`, until it is closed.
 
     It keeps its memory alive, and gives it back when it goes; `close` does that at once. It is
     pickled by reference, as the mapping is.
     """
 
-    __slots__ = {
-        "_mapping": "What holds it.",
-        "lines": "Its shared numbers, each the first of a row: an array for kernels.",
-        "slots": "What it stores: an array for kernels.",
-    }
+    __slots__ = ("_file",)
 
     KIND: ClassVar[str]
+    _FILE: ClassVar[type[SharedFile]]
 
-    _mapping: MappedFile
-    lines: np.ndarray[Any, np.dtype[np.int64]]
-    slots: np.ndarray[Any, Any]
+    _file: SharedFile
 
     def __init__(self, mapping: MappedFile) -> None:
-        self._mapping = mapping
-        self.lines, self.slots = _read(mapping, self.KIND)
-        self._bind()
-
-    def _bind(self) -> None:
-        """Make of lines and slots what the methods use."""
+        self._file = self._FILE(mapping, *_read(mapping, self.KIND))
 
     @classmethod
     def _open(
         cls, path: object, mode: str, lines: int, slots: Slots | None, *, exact: bool = True
     ) -> Self:
-        """Open or create a file; one that is there must be as asked for, if that is to be exact.
+        """Open or create a file; an existing one must be as asked for, unless `exact` is False.
 
-        No slots: only one that is there is opened, whatever it is.
+        Without slots, only an existing file is opened, whatever its size.
         """
         kind = Mode.parse(mode)
         if kind is Mode.COPY:
@@ -101,9 +102,19 @@ class Part:
         return cls(mapping)
 
     @property
+    def lines(self) -> Lines:
+        """The shared numbers, each the first of a row: an array for kernels."""
+        return self._file.lines
+
+    @property
+    def slots(self) -> np.ndarray[Any, Any]:
+        """The stored items: an array for kernels."""
+        return self._file.slots
+
+    @property
     def path(self) -> str | None:
         """Absolute path of the file; None where there is none."""
-        return self._mapping.path
+        return self._file.mapping.path
 
     def close(self) -> None:
         """Let go of the memory; arrays made from it keep it until they go.
@@ -117,16 +128,8 @@ class Part:
         Traceback (most recent call last):
         mmapio.errors.ClosedError: the counter is closed
         """
-        for kind in type(self).__mro__:
-            for name in getattr(kind, "__slots__", ()):
-                with contextlib.suppress(AttributeError):  # it was closed before
-                    delattr(self, name)
-
-    def __getattr__(self, name: str) -> Any:
-        # Asked for what is not there, such as slots once they are deleted.
-        if any(name in getattr(kind, "__slots__", ()) for kind in type(self).__mro__):
-            raise ClosedError(f"the {self.KIND} is closed")
-        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+        # So that methods need not ask first, which the fastest of them would feel.
+        self._file = _Closed(self.KIND)  # type: ignore[assignment]
 
     def __enter__(self) -> Self:
         return self
@@ -140,25 +143,29 @@ class Part:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._mapping,)
+        return type(self), (self._file.mapping,)
 
     def __repr__(self) -> str:
         try:
-            return f"<{type(self).__name__} {self.path or '<anonymous>'} {self._state()}>"
+            return f"<{type(self).__name__} {self.path or '<anonymous>'} {self._summary()}>"
         except ClosedError:
             return f"<{type(self).__name__} closed>"
 
-    def _state(self) -> str:
-        """Return what its text tells of it."""
-        return _in_words(len(self.lines), self.slots.dtype, self.slots.shape)
+    def _summary(self) -> str:
+        """Return the content in a few words, for `repr`."""
+        raise NotImplementedError
 
 
-def as_size(value: object, name: str, least: int = 1) -> int:
-    """Return `value` as an int of at least `least`."""
-    count = as_count(value, name)
-    if count < least:
-        raise ArgumentError(f"{name} must be {least} or more, got {count}")
-    return count
+class _Closed:
+    """Stand-in for the file of a closed object: it has nothing, and says why."""
+
+    __slots__ = ("_kind",)
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise ClosedError(f"the {self._kind} is closed")
 
 
 def slots_for(dtype: Any, count: int) -> Slots:
@@ -168,12 +175,12 @@ def slots_for(dtype: Any, count: int) -> Slots:
 
 
 def no_slots() -> Slots:
-    """Return dtype and shape of the slots of a part that has none."""
+    """Return dtype and shape for an object that has no slots."""
     return slots_for("u1", 0)
 
 
 def _header(kind: str, lines: int, slots: Slots) -> tuple[bytes, int]:
-    """Return the header of a part, and the size of all of it."""
+    """Return the header of a new file, and the size of the file."""
     dtype, shape = slots
     header = _HEADER.pack(_MAGIC, kind.encode(), lines) + encode_header(dtype, shape)
     return header, _size(len(header), lines, slots)
@@ -185,7 +192,7 @@ def _size(header: int, lines: int, slots: Slots) -> int:
 
 
 def _read(mapping: MappedFile, kind: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return lines and slots of the part of that kind that a mapping holds."""
+    """Return lines and slots of the object of that kind that a mapping holds."""
     name, size = mapping.path or "<anonymous>", mapping.size
     if size < _HEADER.size:
         raise FormatError(f"{name} is no {kind}: it has {size} bytes, and a header {_HEADER.size}")
@@ -213,6 +220,6 @@ def _read(mapping: MappedFile, kind: str) -> tuple[np.ndarray[Any, Any], np.ndar
 
 
 def _in_words(lines: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
-    """Return what there is of what."""
+    """Return a description of lines and slots, for messages."""
     what = f"{lines} line{'s' if lines != 1 else ''}"
     return f"{what} and slots {shape} of {dtype}" if prod(shape) else what

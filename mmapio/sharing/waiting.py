@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from .. import _os
+from .. import _forking, _os
 from .polling import poll
 
 if TYPE_CHECKING:  # who awaits has imported it
@@ -31,6 +31,11 @@ class Word:
     def __init__(self, cell: AtomicCell, memory: np.ndarray[Any, Any]) -> None:
         self.load = cell.load
         self._address = memory.ctypes.data + _LOW_HALF
+        self.renew()
+        _forking.renew_in_child(self)
+
+    def renew(self) -> None:
+        """Forget coroutines and their thread: in a forked child, there are none of them."""
         self._lock = threading.Lock()
         self._awaited: dict[asyncio.Future[int], int] = {}  # with the number that each has seen
         self._is_watched = False
@@ -41,14 +46,14 @@ class Word:
             _os.futex_wake(self._address)
 
     def sleep(self, seen: int, timeout_s: float) -> None:
-        """Sleep until the number may be another one than `seen`; at most so long."""
+        """Sleep until the number may differ from `seen`, or the time is out."""
         if _os.HAS_FUTEX:
             _os.futex_wait(self._address, seen & 0xFFFF_FFFF, timeout_s)
         else:
             poll(lambda: self.load() != seen, timeout_s)
 
     async def changed(self, seen: int) -> int:
-        """Return the number once it is another one than `seen`."""
+        """Return the number as soon as it differs from `seen`."""
         import asyncio
 
         now: int = self.load()

@@ -1,4 +1,4 @@
-"""The files of `_os` are one interface: the same names, the same signatures, by reading them."""
+"""The contract of `_os`, kept by each platform: names and signatures, compared in the source."""
 
 from __future__ import annotations
 
@@ -7,46 +7,66 @@ from pathlib import Path
 
 import pytest
 
+from mmapio import _os
+from mmapio._os import _contract, _stub
+
 FOLDER = Path(__file__).parents[2] / "mmapio" / "_os"
-REFERENCE = "_stub"
-PLATFORMS = ("_linux", "_posix", "_windows")
+CONTRACT = "_contract"
 
 Trees = dict[str, ast.Module]
 
 
-def exported(tree: ast.Module) -> list[str]:
-    """Return the literal `__all__` of a module."""
+def names(tree: ast.Module) -> list[str]:
+    """Return the names of the contract: constants and functions."""
+    found = []
     for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            names: list[str] = ast.literal_eval(node.value)
-            return names
-    raise AssertionError("no literal __all__")
+        if isinstance(node, ast.FunctionDef):
+            found.append(node.name)
+        elif isinstance(node, ast.AnnAssign) and ast.unparse(node.target).isupper():
+            found.append(ast.unparse(node.target))
+    return [name for name in found if name != "NAMES"]
 
 
-def definition(trees: Trees, module: str, name: str) -> str | None:
-    """Return how a module defines a name, in words that can be compared; None: it does not."""
-    for node in ast.walk(trees[module]):
+def chains(tree: ast.Module) -> list[tuple[str, ...]]:
+    """Return the modules that `_os` takes its names from, per platform, the first one first."""
+    return [
+        tuple(ast.unparse(module) for module in node.value.elts)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        and ast.unparse(node.targets[0]) == "_modules"
+        and isinstance(node.value, ast.Tuple)
+    ]
+
+
+def definition(tree: ast.Module, name: str) -> str | None:
+    """Return a definition in words that can be compared; None if the module has none."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and node.name == name:
             returns = ast.unparse(node.returns) if node.returns else "nothing"
             return f"({ast.unparse(node.args)}) -> {returns}"
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name:
-            return f"a constant, {ast.unparse(node.annotation)}"
-        if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module in trees:
+            return "a constant"
+        if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
-                    return definition(trees, node.module, alias.name)
+                    return f"imported from {node.module}.{alias.name}"
     return None
 
 
-def breaches(trees: Trees, module: str) -> list[str]:
-    """Return where a module differs from the reference."""
-    names, expected = exported(trees[module]), exported(trees[REFERENCE])
-    found = [f"{module} lacks {name}" for name in expected if name not in names]
-    found += [f"{module} adds {name}" for name in names if name not in expected]
-    for name in (name for name in names if name in expected):
-        here, there = definition(trees, module, name), definition(trees, REFERENCE, name)
-        if here is None or here != there:
-            found.append(f"{module}.{name} is {here}, but {REFERENCE}.{name} is {there}")
+def breaches(trees: Trees, chain: tuple[str, ...]) -> list[str]:
+    """Return where the modules of a platform differ from the contract."""
+    found = []
+    for name in names(trees[CONTRACT]):
+        told = [(module, definition(trees[module], name)) for module in chain]
+        own = [(module, here) for module, here in told if here and "imported" not in here]
+        module, here = own[0] if own else (chain[0], None)
+        there = definition(trees[CONTRACT], name)
+        if here != there:
+            found.append(f"{module}.{name} is {here}, but {CONTRACT}.{name} is {there}")
+        # A module may use what another defines, but must not hand on what one behind it replaces.
+        first = next((said for said in told if said[1]), (module, here))
+        if first[0] != module and first[1] != f"imported from {module}.{name}":
+            found.append(f"{first[0]}.{name} is {first[1]}, which hides {module}.{name}")
     return found
 
 
@@ -54,18 +74,29 @@ def read() -> Trees:
     return {path.stem: ast.parse(path.read_text("utf-8")) for path in FOLDER.glob("*.py")}
 
 
-@pytest.mark.parametrize("module", PLATFORMS)
-def test_a_platform_is_like_the_reference(module: str) -> None:
-    assert breaches(read(), module) == []
+CHAINS = chains(read()["__init__"])
+PLATFORMS = [chain for chain in CHAINS if chain != ("_stub",)]
 
 
-def test_the_package_hands_on_every_name() -> None:
-    assert set(exported(read()["__init__"])) >= set(exported(read()[REFERENCE]))
+@pytest.mark.parametrize("chain", PLATFORMS, ids=" ".join)
+def test_a_platform_keeps_the_contract(chain: tuple[str, ...]) -> None:
+    assert breaches(read(), chain) == []
 
 
-CONTRACT = """
-__all__ = ["PAGE_SIZE", "sync"]
-PAGE_SIZE: Final = 4096
+def test_every_platform_is_looked_at() -> None:
+    assert [chain[0] for chain in CHAINS] == ["_stub", "_linux", "_windows", "_posix"]
+    assert CHAINS[1][-1] == "_posix"
+
+
+@pytest.mark.parametrize("module", [_os, _stub], ids=["here", "stub"])
+def test_every_name_of_the_contract_is_there(module: object) -> None:
+    assert list(_contract.NAMES) == names(read()[CONTRACT])
+    for name in _contract.NAMES:
+        assert isinstance(getattr(module, name), type(getattr(_contract, name))), name
+
+
+TEXT = """
+PAGE_SIZE: int = 4096
 def sync(address: int, length: int) -> None: ...
 """
 
@@ -73,24 +104,29 @@ def sync(address: int, length: int) -> None: ...
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        ('"sync"]', "]", "_linux lacks sync"),
-        ('"sync"]', '"sync", "punch"]', "_linux adds punch"),
         ("length: int", "size: int", "_linux.sync is (address: int, size: int) -> None, but"),
         ("length: int", "length: int = 0", "_linux.sync is"),
         ("-> None", "-> int", "_linux.sync is"),
         ("PAGE_SIZE:", "PAGESIZE:", "_linux.PAGE_SIZE is None, but"),
         ("def sync", "def sink", "_linux.sync is None, but"),
-        (CONTRACT.split("\n", 2)[2], "from ._posix import PAGE_SIZE, other as sync", "_linux.sync"),
+        ("PAGE_SIZE: int = 4096", "def PAGE_SIZE() -> int: ...", "_linux.PAGE_SIZE is () -> int"),
+        (TEXT.split("\n", 2)[2], "from ._elsewhere import sync", "_linux.sync is None, but"),
     ],
 )
 def test_the_contract_can_be_breached(old: str, new: str, complaint: str) -> None:
-    posix = CONTRACT + "def other(address: int) -> None: ...\n"
-    trees = {"_stub": ast.parse(CONTRACT), "_posix": ast.parse(posix)}
-    trees["_linux"] = ast.parse(CONTRACT.replace(old, new))
-    assert [found for found in breaches(trees, "_linux") if complaint in found]
+    trees = {CONTRACT: ast.parse(TEXT), "_linux": ast.parse(TEXT.replace(old, new))}
+    assert [found for found in breaches(trees, ("_linux",)) if complaint in found]
 
 
-def test_names_taken_from_a_sibling_count() -> None:
-    taken = CONTRACT.split("\n", 2)[1] + "\nfrom ._posix import PAGE_SIZE, sync\n"
-    trees = {"_stub": ast.parse(CONTRACT), "_posix": ast.parse(CONTRACT)}
-    assert breaches(trees | {"_linux": ast.parse(taken)}, "_linux") == []
+def test_a_name_that_hides_another_is_found() -> None:
+    trees = {CONTRACT: ast.parse(TEXT), "_huge": ast.parse(TEXT), "_posix": ast.parse(TEXT)}
+    trees["_linux"] = ast.parse("from ._posix import sync")
+    assert breaches(trees, ("_linux", "_huge", "_posix")) == [
+        "_linux.sync is imported from _posix.sync, which hides _huge.sync"
+    ]
+
+
+def test_names_of_a_sibling_count() -> None:
+    trees = {CONTRACT: ast.parse(TEXT), "_posix": ast.parse(TEXT)}
+    trees["_linux"] = ast.parse("from ._posix import sync")
+    assert breaches(trees, ("_linux", "_posix")) == []

@@ -109,7 +109,7 @@ def test_a_closed_part_says_so_and_gives_its_memory_back(kind, tmp_path):
     with MappedFile.open(tmp_path / "part", "x+", size=1):
         pass
     with OPENED[kind](tmp_path / "part", "w+") as part:
-        mapping = part._mapping
+        mapping = part._file.mapping
         change(part)
     part.close()
     for use in (content, change, lambda part: part.lines, lambda part: part.path):
@@ -143,7 +143,7 @@ def test_the_layout_is_as_documented(kind, tmp_path):
     )
     assert not any(zeros)
     assert raw[64:70] == b"\x93NUMPY"
-    start = part.lines.ctypes.data - part._mapping.view().ctypes.data
+    start = part.lines.ctypes.data - part._file.mapping.view().ctypes.data
     assert start % 128 == 0
     assert start + 128 * lines + part.slots.nbytes == len(raw)
     assert part.slots.nbytes == 0 or part.slots.ctypes.data - part.lines.ctypes.data == 128 * lines
@@ -155,7 +155,7 @@ def test_every_cut_and_every_changed_byte_of_a_header_is_one_clear_error(kind, t
     path = tmp_path / "part"
     OPENED[kind](path)
     whole = path.read_bytes()
-    header = OPENED[kind](path).lines.ctypes.data - kind.open(path)._mapping.view().ctypes.data
+    header = OPENED[kind](path).lines.ctypes.data - kind.open(path)._file.mapping.view().ctypes.data
     for size in [*range(0, 200, 7), len(whole) - 1]:
         path.write_bytes(whole[:size])
         with pytest.raises(mmapio.FormatError):
