@@ -25,9 +25,7 @@ from .arrays.mapped_array import MappedArray
 from .errors import ArgumentTypeError
 from .files import whole_files
 from .files.watch import Change, Counter
-from .mapping._watching import watch_content
 from .mapping.mapped_file import MappedFile
-from .modes import Access
 
 __all__ = ["Changes", "copy", "delete", "flush", "open", "watch", "write"]
 
@@ -101,7 +99,9 @@ async def write(mapping: MappedFile, offset: int, data: Any) -> int:
     """
     _check_mapping(mapping, MappedFile)
     # A store to a page of a file may read it in, or wait until the drive has taken it.
-    if not mapping._source.has_file and as_bytes(data).nbytes <= _QUICK_BYTES:
+    with mapping._hold() as held:
+        may_wait = held.has_file
+    if not may_wait and as_bytes(data).nbytes <= _QUICK_BYTES:
         return mapping.write(offset, data)
     return await _in_thread(functools.partial(mapping.write, offset, data))
 
@@ -137,12 +137,14 @@ async def flush(
     """
     _check_mapping(mapping, MappedFile | MappedArray)
     if isinstance(mapping, MappedArray):
-        mapping, offset, length = mapping._span()
-    call = functools.partial(mapping.flush, offset, length, wait)
-    if mapping.region.access is Access.WRITE and mapping._source.has_file:
-        await _in_thread(call)
+        span, call = mapping._span(), functools.partial(mapping.flush, wait)
     else:
-        call()  # which has nothing to write
+        span = mapping._span(offset, length)
+        call = functools.partial(mapping.flush, offset, length, wait)
+    with span:
+        may_wait = span.is_written_back
+    if may_wait:
+        await _in_thread(call)
 
 
 async def copy(src: Path, dst: Path) -> None:
@@ -257,7 +259,7 @@ class Changes:
         self, mapping: MappedFile, debounce_ms: int = 50, generation: Counter | None = None
     ) -> None:
         self._inbox = inbox = _Inbox()  # the watch does not keep what its user may drop
-        watch = watch_content(mapping, inbox.put, debounce_ms, generation, inbox.end)
+        watch = mapping._watch(inbox.put, debounce_ms, generation, inbox.end)
         self._end = weakref.finalize(self, watch.stop, wait=False)
 
     def stop(self) -> None:

@@ -6,8 +6,13 @@ numpy or the standard library keeps working.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import sys
+import weakref
+from types import TracebackType
+from typing import Any, Self
 
 __all__ = [
     "AccessError",
@@ -31,8 +36,14 @@ __all__ = [
     "ReadOnlyError",
     "ReplacedError",
     "UnsupportedError",
+    "clear_errors",
+    "clear_frames",
     "file_error",
 ]
+
+_PACKAGE = os.path.dirname(__file__)
+# Errors that somebody still holds: their tracebacks keep the frames that they passed through.
+_living: weakref.WeakSet[MmapioError] = weakref.WeakSet()
 
 
 class MmapioError(Exception):
@@ -47,6 +58,12 @@ class MmapioError(Exception):
     ...     print(type(error).__name__)
     MissingFileError
     """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Note that there is one more, whose traceback may come to hold arrays."""
+        error = super().__new__(cls, *args, **kwargs)
+        _living.add(error)
+        return error
 
 
 class ArgumentError(MmapioError, ValueError):
@@ -350,3 +367,57 @@ def file_error(error: OSError, doing: str, path: object, hint: str = "") -> File
     reason = error.strerror or os.strerror(code)
     text = f"cannot {doing}: {reason}" + (f"; {hint}" if hint else "")
     return kind(code, text, path) if path is not None else kind(code, text)
+
+
+def clear_errors() -> None:
+    """Clear what errors that were raised keep of mapped arrays.
+
+    An error that is held, by a name or by the prompt of an interpreter, holds the variables of all
+    frames that it passed through. Those of this package are over: no array is in use by them.
+
+    Examples
+    --------
+    >>> import mmapio
+    >>> m = mmapio.MappedFile.anonymous(100)
+    >>> try:
+    ...     m.write(80, m.view(0, 50))
+    ... except mmapio.OutOfBoundsError as error:
+    ...     held = error
+    >>> m.close()
+    """
+    for error in [*_living, sys.exception(), getattr(sys, "last_value", None)]:
+        if error is not None:
+            clear_frames(error)
+
+
+def clear_frames(error: BaseException) -> None:
+    """Clear the variables of this package's finished frames that an error, or its causes, hold.
+
+    Parameters
+    ----------
+    error : BaseException
+        The error; its traceback still tells where it came from.
+
+    Examples
+    --------
+    >>> from mmapio.errors import clear_frames
+    >>> clear_frames(ValueError("never raised"))
+    """
+    left: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while left:
+        each = left.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        left += [each.__cause__, each.__context__]
+        _clear(each.__traceback__)
+
+
+def _clear(traceback: TracebackType | None) -> None:
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if frame.f_code.co_filename.startswith(_PACKAGE):
+            with contextlib.suppress(RuntimeError):  # it runs still: this is its own error
+                frame.clear()
+        traceback = traceback.tb_next

@@ -68,7 +68,7 @@ PLANTS = (
     Plant("open", "arrays/opening.py", "open", "open.OpenRaw.time_open(8388608)"),
     Plant(
         "flush",
-        "mapping/_durable.py",
+        "mapping/mapped_file.py",
         "flush",
         "flush.FlushOnePage.time_flush",
         # A disk is fast one moment and slow the next: what is a quarter now would not be one then.

@@ -22,9 +22,10 @@ from ..errors import (
     UnsupportedError,
 )
 from ..files.descriptors import as_path
-from ..mapping.flushing import guarding
+from ..mapping.flushing import sync_errors
 from ..mapping.mapped_file import MappedFile
-from ..mapping.region import Region
+from ..mapping.opening import map_path
+from ..mapping.options import MapOptions
 from ..modes import Mode
 from .row_file import RowFile, as_items, check_layout, new_row_type
 from .row_reader import RowReader
@@ -188,7 +189,8 @@ class GrowableArray:
             with self._side.lock:
                 count, layout = self._count, self._layout
                 self._mapping._follow(layout.end(count))
-                shape, data = (count, *layout.shape), self._mapping.region.bytes()
+                with self._mapping._hold() as mapping:
+                    shape, data = (count, *layout.shape), mapping.bytes()
                 found = np.ndarray(shape, layout.dtype, data, layout.data_offset)
                 self._array = found
         return found
@@ -375,7 +377,7 @@ class GrowableArray:
         1
         """
         file = self._writer()
-        with file.lock, guarding(self._mapping._source, _commit, self._count):
+        with file.lock, sync_errors(self._mapping._source, _commit, self._count):
             if durable:
                 file.sync()
             if file.committed != self._count:
@@ -468,10 +470,11 @@ class GrowableArray:
             mapping, end = self._mapping, self._layout.end(left)
             mapping._follow(self._layout.end(self._count))
             if not force and left < self._count:
-                mapping._check_unused(mapping.region, mapping.size, end)
+                with mapping._hold() as held:
+                    held.check_unused(end)
             if left < file.committed:
                 # First the header: it must never tell of rows that are gone.
-                with guarding(mapping._source, _commit, left):
+                with sync_errors(mapping._source, _commit, left):
                     file.write_header(left)
                     file.sync()
             mapping.resize(end, force=True)
@@ -577,8 +580,8 @@ def _mapped(path: str, mode: Mode, capacity: int, identity: _os.Identity | None)
     """Map a file with room to grow: as much as there is address space for, if not all of it."""
     while True:
         try:
-            region = Region.of_path(path, mode.settled, capacity=capacity, identity=identity)
-            return MappedFile(region)
+            options = MapOptions(mode.settled, capacity=capacity)
+            return MappedFile(map_path(path, options, identity=identity))
         except FileError as error:
             if error.errno != errno.ENOMEM or capacity == 0:
                 raise

@@ -12,10 +12,12 @@ from numpy.lib.array_utils import byte_bounds
 
 from .._validation import as_count
 from ..errors import ArgumentError, ClosedError, UnsupportedError
-from ..mapping.losses import Guarding
+from ..mapping.closing import WhenInUse, close_source
+from ..mapping.losses import LossCheck
 from ..mapping.mapped_file import MappedFile, handle_of, is_shared_by_path
-from ..mapping.region import Region, WhenInUse, close_region, other_references
-from .advised_array import AdvisedArray
+from ..mapping.options import as_advice
+from ..mapping.region import Region, other_references, region_at
+from ..mapping.span import Hold, Span
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
@@ -25,7 +27,7 @@ if TYPE_CHECKING:  # numpy.typing is slow to import
 __all__ = ["MappedArray", "array_over"]
 
 
-class MappedArray(np.ndarray[Any, np.dtype[Any]], AdvisedArray):
+class MappedArray(np.ndarray[Any, np.dtype[Any]]):
     """An ndarray whose memory is a mapped file; made by `open`, `create`, `anonymous`, `memmap`.
 
     A slice is one too, and knows its own range of the file. Arithmetic, reductions and copies give
@@ -59,7 +61,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]], AdvisedArray):
     def mapping(self) -> MappedFile | None:
         """The `MappedFile` the memory belongs to; None for a copy, which has no file."""
         region = self._region
-        return None if region is None else handle_of(region)
+        return None if region is None else handle_of(region.source)
 
     @property
     def ndarray(self) -> npt.NDArray[Any]:
@@ -122,8 +124,117 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]], AdvisedArray):
         >>> a[10:20] = 1
         >>> a[10:20].flush()
         """
-        mapping, start, length = self._span()
-        mapping.flush(start, length, wait)
+        with self._span() as span:
+            span.flush(wait)
+
+    def advise(self, advice: str) -> None:
+        """Tell the system what is to happen to the array's memory; no advice costs data.
+
+        Parameters
+        ----------
+        advice : str
+            As for `MappedFile.advise`: ``"random"``, ``"sequential"``, ``"willneed"`` and others.
+
+        Raises
+        ------
+        ArgumentError, MappingLostError, FileError, ReadOnlyError, ClosedError
+            As of `MappedFile.advise`.
+        UnsupportedError
+            If this system does not take the advice, or the array is a copy, which has no file.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> a = mmapio.create("advised.npy", (1000, 100), "f4")
+        >>> a[100:200].advise("willneed")
+        """
+        kind = as_advice(advice)
+        with self._span() as span:
+            span.advise(kind)
+
+    def prefetch(self) -> None:
+        """Start to read the array into memory, and return at once.
+
+        Raises
+        ------
+        ReplacedError, ClosedError
+            As of `MappedFile.prefetch`.
+        UnsupportedError
+            If the array is a copy, which has no file.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> a = mmapio.create("prefetched.npy", (1000, 100), "f4")
+        >>> a[500:].prefetch()
+        """
+        with self._span() as span:
+            span.prefetch()
+
+    def release(self, evict: bool = False) -> None:
+        """Take the array out of this process's memory; it is there again when it is used.
+
+        Parameters
+        ----------
+        evict : bool, default False
+            Take it out of the system's page cache as well, having made durable what is dirty.
+
+        Raises
+        ------
+        FlushError, FileError, ClosedError
+            As of `MappedFile.release`.
+        UnsupportedError
+            As of `MappedFile.release`; or if the array is a copy, which has no file.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> a = mmapio.create("released.npy", (1000, 100), "f4")
+        >>> a[:500] = 1
+        >>> a[:500].release(evict=True)
+        >>> a[499, 0]
+        np.float32(1.0)
+        """
+        with self._span() as span:
+            span.release(evict)
+
+    def lock(self) -> None:
+        """Read the array in, and keep it in memory until `unlock`, or the end of the mapping.
+
+        Raises
+        ------
+        FileError, MappingLostError, ClosedError
+            As of `MappedFile.lock`.
+        UnsupportedError
+            If the array is a copy, which has no file.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> a = mmapio.anonymous(1000, "u1")
+        >>> a[:100].lock()
+        >>> a.unlock()
+        """
+        with self._span() as span:
+            span.lock()
+
+    def unlock(self) -> None:
+        """Let the system take the array's pages out of memory again, should it have to.
+
+        Raises
+        ------
+        ClosedError
+            If the mapping was closed.
+        UnsupportedError
+            If the array is a copy, which has no file.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> mmapio.anonymous(1000, "u1").unlock()
+        """
+        with self._span() as span:
+            span.unlock()
 
     def touch_pages(self, *, write: bool = False, threads: int | None = None) -> int:
         """Map every page that the array spans, reading in what is missing.
@@ -156,8 +267,8 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]], AdvisedArray):
         """
         from ..kernels import touch_pages
 
-        if self._mapped_region().source.closed:
-            raise ClosedError("the array's mapping is closed")
+        with self._span():
+            pass  # it looks whether the mapping is open
         return touch_pages(self.ndarray, write=write, threads=threads)
 
     def residency(self, *, buckets: int | None = 128) -> Residency:
@@ -188,8 +299,8 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]], AdvisedArray):
         >>> a[:500].residency().fraction
         1.0
         """
-        mapping, start, length = self._span()
-        return mapping.residency(start, length, buckets=buckets)
+        with self._span() as span:
+            return span.residency(buckets)
 
     def check(self) -> None:
         """Raise if bytes of the array have been lost since the file was opened.
@@ -212,15 +323,15 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]], AdvisedArray):
         mmapio.errors.MappingLostError: [Errno ...] bytes 50000 to 100000 of the file were lost \
 under the mapping, and read zeros: another program has cut the file off: '...table.bin'
         """
-        mapping, start, length = self._span()
-        mapping.check(start, length)
+        with self._span() as span:
+            span.check()
 
-    def guard(self) -> Guarding:
+    def guard(self) -> LossCheck:
         """Return a context manager that checks the array at its end, for code that uses it.
 
         Returns
         -------
-        Guarding
+        LossCheck
             For a ``with`` block; see `MappedFile.guard`.
 
         Raises
@@ -235,7 +346,7 @@ under the mapping, and read zeros: another program has cut the file off: '...tab
         >>> with a.guard():
         ...     total = a.sum()
         """
-        return Guarding(self._mapped_region(), self.check)
+        return LossCheck(self._mapped_region().source, self.check)
 
     def recover(self) -> int:
         """Map the file again over what was lost of its mapping, as far as it reaches now.
@@ -258,7 +369,8 @@ under the mapping, and read zeros: another program has cut the file off: '...tab
         >>> mmapio.create("whole.npy", 100).recover()
         0
         """
-        return handle_of(self._mapped_region()).recover()
+        with Hold(self._mapped_region().source) as mapping:
+            return mapping.recover()
 
     def chunks(self, rows: int) -> Iterator[npt.NDArray[Any]]:
         """Iterate over the array, some rows at a time; the last piece may be short.
@@ -333,7 +445,7 @@ alive; drop them, or close(force=True), after which they read zeros
     ) -> None:
         # Not strict as `close` is: a loop variable may well hold the last chunk; nor does it take
         # the memory from what numpy.asarray made of the array, which nobody can see.
-        close_region(self._mapped_region(), WhenInUse.KEEP, own=0)
+        close_source(self._mapped_region().source, WhenInUse.KEEP)
 
     def _close(self, when_in_use: WhenInUse) -> None:
         root = self.base
@@ -341,7 +453,7 @@ alive; drop them, or close(force=True), after which they read zeros
         # one is the only one, the root is all that refers to the bytes.
         alone = type(root) is MappedArray and other_references(root) == 1
         del root  # or the traceback of a refusal would keep it alive
-        close_region(self._mapped_region(), when_in_use, own=1 if alone else 0)
+        close_source(self._mapped_region().source, when_in_use, own=1 if alone else 0)
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         if array is self:
@@ -368,10 +480,7 @@ alive; drop them, or close(force=True), after which they read zeros
 
     @property
     def _region(self) -> Region | None:
-        base: Any = self.base
-        while isinstance(base, np.ndarray):
-            base = base.base
-        return base if isinstance(base, Region) else None
+        return region_at(self)
 
     def _mapped_region(self) -> Region:
         region = self._region
@@ -383,18 +492,13 @@ alive; drop them, or close(force=True), after which they read zeros
         """Return where in the mapping the first item lies, in bytes."""
         return _address(self) - self._mapped_region().address
 
-    def _span(self) -> tuple[MappedFile, int, int]:
-        """Return the mapping, and offset and length of the bytes in it that the array spans."""
-        region, start, length = self._memory()
-        return handle_of(region), start, length
-
-    def _memory(self) -> tuple[Region, int, int]:
-        """Return the memory it lies in, and offset and length in it of what the array spans."""
+    def _span(self) -> Span:
+        """Return the bytes from the array's lowest to its highest, gaps of strides included."""
         region = self._mapped_region()
         if self.size == 0:
-            return region, 0, 0
+            return Span(region.source, 0, 0, region)
         low, high = byte_bounds(self)
-        return region, low - region.address, high - low
+        return Span(region.source, low - region.address, high - low, region)
 
 
 def array_over(
@@ -426,7 +530,8 @@ def _rebuild(
     writeable: bool,
 ) -> MappedArray:
     """Return the array that was pickled by reference."""
-    array = array_over(mapping.region, dtype, shape, offset, strides)
+    with mapping._hold() as held:
+        array = array_over(held.region, dtype, shape, offset, strides)
     if not writeable:
         array.flags.writeable = False
     return array

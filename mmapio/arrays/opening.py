@@ -13,12 +13,11 @@ from .._validation import Bytes, as_count, as_dtype, as_shape, fitting_shape, fu
 from ..durability.policy import FlushPolicy
 from ..errors import ArgumentError, FormatError
 from ..files.descriptors import as_path
-from ..mapping.flushing import follow_policy
-from ..mapping.losses import check_region
+from ..guard.lost_memory import raise_if_part_lost
 from ..mapping.mapped_file import MappedFile
-from ..mapping.options import Touch, as_options
+from ..mapping.opening import map_descriptor, map_memory, map_path
+from ..mapping.options import MapOptions, Touch
 from ..mapping.region import Region
-from ..mapping.source import Source
 from ..modes import Mode
 from .mapped_array import MappedArray, array_over
 
@@ -103,35 +102,37 @@ def open(
                  [2057, 2571, 3085, 3599]], dtype='>u2')
     """
     kind = Mode.parse(mode)
-    prepare = as_options(touch, advise, hugepages, lock)
     wanted = None if dtype is None else as_dtype(dtype)
+    items = None if shape is None else as_shape(shape)
     start = None if offset is None else as_count(offset, "offset")
     _check_order(order)
     size, prefix = None, b""
-    if kind.settled is not kind and _is_full(shape) and wanted is not None:
+    if kind.settled is not kind and _is_full(items) and wanted is not None:
         raw = start is not None or not as_path(path).lower().endswith(".npy")
-        size, prefix = _contents(wanted, full_shape(shape, wanted.itemsize), start, order, raw)
+        size, prefix = _contents(wanted, full_shape(items, wanted.itemsize), start, order, raw)
     elif kind in (Mode.REPLACE, Mode.CREATE):
         raise ArgumentError(f"mode {mode!r} creates a file and needs dtype and a full shape")
-    region = Region.of_path(
-        path,
+    options = MapOptions(
         kind,
-        size,
-        prefix,
-        reserve=reserve,
+        size=size,
         capacity=capacity,
-        guarded=guard,
-        prepare=prepare,
+        reserve=reserve,
+        flush_policy=flush_policy,
+        guard=guard,
+        touch=touch,
+        advise=advise,
+        hugepages=hugepages,
+        lock=lock,
     )
-    follow_policy(region, flush_policy)
+    region = map_path(path, options, prefix)
     data = region.bytes()  # held, for each of those below asks for it
     if start is None and _is_npy(data, region.size):
-        array = _open_npy(region, wanted, shape)
-        check_region(region, 0, region.size)  # or the header may be zeros that took its place
+        array = _open_npy(region, wanted, items)
+        raise_if_part_lost(region, 0, region.size)  # or the header may be zeros that took its place
         return array
     if wanted is None:
         raise FormatError(f"{region.source.name} {_what_it_is(region)}")
-    return _open_raw(region, wanted, shape, start or 0, order)
+    return _open_raw(region, wanted, items, start or 0, order)
 
 
 def create(
@@ -143,6 +144,8 @@ def create(
     raw: bool = False,
     overwrite: bool = False,
     reserve: bool = True,
+    capacity: int | str | None = None,
+    flush_policy: FlushPolicy | None = None,
     guard: bool = True,
     touch: Touch = "never",
     advise: str | None = None,
@@ -169,6 +172,8 @@ def create(
     reserve : bool, default True
         Give the file its blocks now, so that a full disk is an error here and not a crash later.
         False makes a file with holes.
+    capacity, flush_policy : optional
+        As in `MappedFile.open`.
     guard : bool, default True
         As in `open`.
     touch, advise, hugepages, lock : optional
@@ -203,17 +208,19 @@ def create(
     _check_order(order)
     full = full_shape(shape, kind.itemsize)
     size, prefix = _contents(kind, full, None, order, raw)
-    mode = Mode.REPLACE if overwrite else Mode.CREATE
-    region = Region.of_path(
-        path,
-        mode,
-        size,
-        prefix,
+    options = MapOptions(
+        Mode.REPLACE if overwrite else Mode.CREATE,
+        size=size,
+        capacity=capacity,
         reserve=reserve,
-        durable=overwrite,
-        guarded=guard,
-        prepare=as_options(touch, advise, hugepages, lock),
+        flush_policy=flush_policy,
+        guard=guard,
+        touch=touch,
+        advise=advise,
+        hugepages=hugepages,
+        lock=lock,
     )
+    region = map_path(path, options, prefix, durable=overwrite)
     return array_over(region, kind, full, len(prefix), order=order)
 
 
@@ -222,6 +229,7 @@ def anonymous(
     dtype: npt.DTypeLike = float,
     *,
     order: Order = "C",
+    capacity: int | str | None = None,
     touch: Touch = "never",
     advise: str | None = None,
     hugepages: bool = False,
@@ -237,7 +245,7 @@ def anonymous(
         Type of the items; any but Python objects.
     order : {"C", "F"}, default "C"
         Whether the last or the first index varies fastest.
-    touch, advise, hugepages, lock : optional
+    capacity, touch, advise, hugepages, lock : optional
         As in `MappedFile.open`.
 
     Returns
@@ -264,12 +272,15 @@ def anonymous(
     kind = as_dtype(dtype)
     _check_order(order)
     full = full_shape(shape, kind.itemsize)
-    prepare = as_options(touch, advise, hugepages, lock)
-    region = Region.of_nothing(
-        Source(None, Mode.UPDATE), prod(full) * kind.itemsize, huge=hugepages
+    options = MapOptions(
+        Mode.UPDATE,
+        capacity=capacity,
+        touch=touch,
+        advise=advise,
+        hugepages=hugepages,
+        lock=lock,
     )
-    if prepare is not None:
-        prepare(region)
+    region = map_memory(prod(full) * kind.itemsize, options)
     return array_over(region, kind, full, order=order)
 
 
@@ -281,6 +292,7 @@ def memmap(
     shape: Shape | None = None,
     order: Order = "C",
     *,
+    reserve: bool = True,
     guard: bool = True,
 ) -> MappedArray:
     """Map a raw file as `numpy.memmap` does: a drop-in for it.
@@ -299,7 +311,7 @@ def memmap(
         Shape; all items there are, in one dimension, if left out. ``w+`` needs one.
     order : {"C", "F"}, default "C"
         Whether the last or the first index varies fastest.
-    guard : bool, default True
+    reserve, guard : bool, default True
         As in `open`.
 
     Returns
@@ -332,34 +344,38 @@ def memmap(
     16
     """
     kind, wanted = Mode.parse(mode), as_dtype(dtype)
+    items = None if shape is None else as_shape(shape)
     start = as_count(offset, "offset")
     _check_order(order)
     needed = None
-    if _is_full(shape):
-        needed = start + prod(full_shape(shape, wanted.itemsize)) * wanted.itemsize
+    if _is_full(items):
+        needed = start + prod(full_shape(items, wanted.itemsize)) * wanted.itemsize
     elif kind in (Mode.REPLACE, Mode.CREATE):
         raise ArgumentError(f"mode {mode!r} creates a file and needs a full shape")
     if hasattr(filename, "fileno"):
-        mapping = _of_file_object(filename, kind.settled, guard)
+        options = MapOptions(kind.settled, reserve=reserve, guard=guard)
+        mapping = MappedFile(_of_file_object(filename, options))
     else:
         size = None if kind.settled is kind else needed
-        mapping = MappedFile(Region.of_path(filename, kind, size, guarded=guard))
+        options = MapOptions(kind, size=size, reserve=reserve, guard=guard)
+        mapping = MappedFile(map_path(filename, options))
     if needed is not None and needed > mapping.size and kind.settled is Mode.UPDATE:
         mapping.resize(needed)
-    return _open_raw(mapping.region, wanted, shape, start, order)
+    with mapping._hold() as held:
+        return _open_raw(held.region, wanted, items, start, order)
 
 
-def _of_file_object(file: Any, mode: Mode, guard: bool) -> MappedFile:
+def _of_file_object(file: Any, options: MapOptions) -> Region:
     if hasattr(file, "flush"):
         file.flush()  # what it holds back is not in the file yet
-    mapping = MappedFile.from_fd(file.fileno(), mode.value, guard=guard)
     name = getattr(file, "name", None)
-    if isinstance(name, (str, bytes)):
-        mapping.region.source.path = as_path(name)
-    return mapping
+    path = as_path(name) if isinstance(name, (str, bytes)) else None
+    return map_descriptor(file.fileno(), options, path)
 
 
-def _open_npy(region: Region, wanted: np.dtype[Any] | None, shape: Shape | None) -> MappedArray:
+def _open_npy(
+    region: Region, wanted: np.dtype[Any] | None, shape: tuple[int, ...] | None
+) -> MappedArray:
     """Return the array that a `.npy` file's header describes; it must be what was wanted."""
     from ..files.npy import read_header  # not at import: raw files do without it
 
@@ -374,7 +390,7 @@ def _open_npy(region: Region, wanted: np.dtype[Any] | None, shape: Shape | None)
     if wanted is not None and wanted.base != header.dtype:
         raise FormatError(f"{name} has dtype {header.dtype}, not {wanted}")
     if shape is not None:
-        items = as_shape(shape) + (wanted.shape if wanted is not None else ())
+        items = shape + (wanted.shape if wanted is not None else ())
         same = [ours in (-1, theirs) for ours, theirs in zip(items, header.shape, strict=False)]
         if len(items) != len(header.shape) or not all(same):
             raise FormatError(f"{name} has shape {header.shape}, not {items}")
@@ -399,7 +415,11 @@ def _what_it_is(region: Region) -> str:
 
 
 def _open_raw(
-    region: Region, dtype: np.dtype[Any], shape: Shape | None, offset: int, order: Order
+    region: Region,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...] | None,
+    offset: int,
+    order: Order,
 ) -> MappedArray:
     available = region.size - offset
     if available < 0:
@@ -422,9 +442,9 @@ def _contents(
     return len(header) + data_size, header
 
 
-def _is_full(shape: Shape | None) -> bool:
-    """Tell whether a shape leaves nothing open."""
-    return shape is not None and -1 not in as_shape(shape)
+def _is_full(shape: tuple[int, ...] | None) -> bool:
+    """Return whether a shape leaves nothing open."""
+    return shape is not None and -1 not in shape
 
 
 def _check_order(order: object) -> None:

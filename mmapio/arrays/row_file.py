@@ -146,7 +146,7 @@ class RowFile:
                 fd, _ = open_file(path, mode)
             else:
                 size = len(prefix)
-                fd, _, _ = open_or_create(path, mode, size, prefix, True, True, id)
+                fd = open_or_create(path, mode, size, _own, prefix=prefix, durable=True)
             file = cls(fd, path)
             try:
                 _lock(fd, path)
@@ -271,6 +271,11 @@ class RowFile:
     def __del__(self) -> None:
         if getattr(self, "fd", -1) >= 0:
             self.close()
+
+
+def _own(fd: int, facts: _os.FileFacts, is_new: bool) -> int:
+    """Return a descriptor of one's own."""
+    return os.dup(fd)
 
 
 def _lock(fd: int, path: str) -> None:

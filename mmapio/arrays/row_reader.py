@@ -36,7 +36,8 @@ class RowReader:
         """Read the header again, which the writer may have changed."""
         mapping, again = self._mapping, False
         while True:
-            data = mapping.region.bytes()
+            with mapping._hold() as held:
+                data = held.bytes()
             if self._header and data[: len(self._header)].tobytes() == self._header:
                 count = self.committed
             else:

@@ -76,6 +76,11 @@ class Flusher:
         if self._tasks.pop(task, None) is not None:
             self._news.put(None)
 
+    def finish(self, task: _Task) -> None:
+        """Call a task once, as soon as can be; for finalizers of what has a task here already."""
+        self._tasks[task] = _Schedule(0)
+        self._news.put(None)
+
     def run_all(self) -> None:
         """Call every task once, in this thread."""
         for task in self._tasks.copy():

@@ -6,9 +6,9 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from .. import _os
-from .._validation import as_count
 from ..errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -25,7 +25,6 @@ from .publishing import publishing
 __all__ = [
     "as_path",
     "check_mappable",
-    "create_file",
     "open_file",
     "open_or_create",
     "read_at",
@@ -33,6 +32,8 @@ __all__ = [
     "replaced_error",
     "set_size",
 ]
+
+Result = TypeVar("Result")
 
 # O_NONBLOCK: a pipe or a terminal is to be refused, not waited for.
 _COMMON = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -110,29 +111,6 @@ def _has_bytes(fd: int) -> bool:
     return found and os.fstat(fd).st_size == 0  # or somebody has just written it
 
 
-def create_file(
-    path: str,
-    size: int,
-    prefix: bytes,
-    use: Callable[[int], object] | None = None,
-    *,
-    replace: bool,
-    reserve: bool,
-    durable: bool,
-) -> int:
-    """Create a file of `size` bytes, zeros but for its `prefix`: all of it, or nothing.
-
-    Return its descriptor, with which `use` is called before the file gets its name; it may refuse.
-    """
-    with publishing(path, "create", replace=replace, durable=durable) as draft:
-        set_size(draft.fd, 0, size, reserve, path)
-        draft.write(prefix)
-        if use is not None:
-            use(draft.fd)
-        draft.keep_open = True
-    return draft.fd
-
-
 def set_size(fd: int, old: int, new: int, reserve: bool, path: str | None) -> None:
     """Grow or shrink a file, with its blocks if `reserve`; on failure it is as it was."""
     try:
@@ -157,41 +135,43 @@ def open_or_create(
     path: str,
     mode: Mode,
     size: int | None,
-    prefix: bytes,
-    reserve: bool,
-    durable: bool,
-    check: Callable[[int], object],
-    use: Callable[[int], object] | None = None,
-) -> tuple[int, _os.FileFacts, bool]:
-    """Return descriptor and facts of the file, and whether it was created here.
+    use: Callable[[int, _os.FileFacts, bool], Result],
+    *,
+    prefix: bytes = b"",
+    reserve: bool = True,
+    durable: bool = False,
+) -> Result:
+    """Return the result of using a file that is opened or, in a mode that does so, created.
 
-    `check` is called with the size of a file that is about to be created, and may refuse; `use`
-    with its descriptor before it gets its name, and may refuse as well.
+    `use` is called with a descriptor, which it must not keep, the file's facts, and whether the
+    file is new. A new one has `size` bytes, zeros but for its `prefix`, and gets its name only
+    when `use` has succeeded: if anything fails, whatever is at the path is as it was.
     """
-    if mode.settled is mode:
-        raise ArgumentError(f"size is for modes that create a file, not {mode.value!r}")
-    if size is None and mode is not Mode.OPEN_OR_CREATE:
-        raise ArgumentError(f"mode {mode.value!r} creates a file and needs its size in bytes")
-    replace = mode is Mode.REPLACE
+    if size is None or mode.settled is mode:
+        return _use_file(path, mode, use)
     while True:
         if mode is Mode.OPEN_OR_CREATE:
-            try:
-                return *open_file(path, mode), False
-            except MissingFileError:
-                if size is None:
-                    raise
+            with contextlib.suppress(MissingFileError):
+                return _use_file(path, mode, use)
             path = os.path.realpath(path)
         try:
-            count = as_count(size, "size")
-            check(count)
-            fd = create_file(
-                path, count, prefix, use, replace=replace, reserve=reserve, durable=durable
-            )
-            return fd, _os.identify(fd), True
+            replace = mode is Mode.REPLACE
+            with publishing(path, "create", replace=replace, durable=durable) as draft:
+                set_size(draft.fd, 0, size, reserve, path)
+                draft.write(prefix)
+                return use(draft.fd, _os.identify(draft.fd), True)
         except ExistingFileError:
             # Somebody else was first: theirs is the file to open.
             if mode is not Mode.OPEN_OR_CREATE:
                 raise
+
+
+def _use_file(path: str, mode: Mode, use: Callable[[int, _os.FileFacts, bool], Result]) -> Result:
+    fd, facts = open_file(path, mode)
+    try:
+        return use(fd, facts, False)
+    finally:
+        os.close(fd)
 
 
 def replaced_error(path: str, what: str) -> ReplacedError:

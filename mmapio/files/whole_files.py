@@ -12,7 +12,7 @@ import numpy as np
 from .. import _os
 from .._validation import Bytes, as_bytes, as_dtype
 from ..errors import file_error
-from ..guard import lost_memory
+from ..guard.lost_memory import raise_if_array_lost
 from .descriptors import as_path, reading, set_size
 from .npy import encode_header
 from .publishing import Draft, publishing
@@ -68,7 +68,7 @@ def save(path: Path, array: npt.ArrayLike) -> None:
         draft.write(header)
         for piece in _pieces(data.T if fortran else data):
             _write_piece(draft, piece)
-        lost_memory.raise_if_lost(data)
+        raise_if_array_lost(data)
 
 
 def _write_piece(draft: Draft, piece: Bytes) -> None:
@@ -78,7 +78,7 @@ def _write_piece(draft: Draft, piece: Bytes) -> None:
         # A system call says EFAULT where a read meets the guard: so read it all.
         if error.errno == errno.EFAULT:
             piece.max()
-            lost_memory.raise_if_lost(piece)
+            raise_if_array_lost(piece)
         raise
 
 

@@ -21,18 +21,34 @@ import platform
 import sys
 import threading
 import warnings
+import weakref
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import numpy as np
+
 from .. import _forking, _os
 from ..modes import Access
-from . import lost_memory
 
 if TYPE_CHECKING:
     from ..modes import Mode
     from ._handler import Handler
 
-__all__ = ["Loss", "ensure", "forget", "loss_of", "reset", "watch", "why_not"]
+__all__ = [
+    "GuardedFile",
+    "GuardedMemory",
+    "Loss",
+    "any_loss",
+    "ensure",
+    "forget",
+    "loss_of",
+    "lost_between",
+    "reset",
+    "watch",
+    "why_not",
+]
 
 _VARIABLE = "MMAPIO_GUARD"
 _AT_FDCWD = -100
@@ -40,6 +56,8 @@ _AT_EMPTY_PATH = 0x1000
 _BATCH = 64
 
 _ROW_WORDS = 16
+_ALL_FAULTS = 0  # in the first row, which is no mapping's
+_LENGTH, _START = 0, 1
 _FAULTS, _NOT_LOW, _HIGH, _CODE, _PAST_END = 10, 11, 12, 13, 14
 _HIGHEST = 2**64 - 1
 # What comes after the length, up to what the handler notes.
@@ -49,26 +67,36 @@ _TO_CHARACTERS = bytes.__basicsize__ - 1
 _NO_PATH = b""
 
 
-class _Source(Protocol):
-    """What the guard needs to know of a file."""
+class GuardedFile(Protocol):
+    """The file behind guarded memory."""
 
     @property
     def path(self) -> str | None: ...
     @property
     def mode(self) -> Mode: ...
     @property
+    def offset(self) -> int: ...
+    @property
     def facts(self) -> _os.FileFacts | None: ...
     @property
     def kept_descriptor(self) -> int | None: ...
+    def opened(self) -> AbstractContextManager[int]: ...
+    def has_hole(self, start: int, stop: int) -> bool: ...
+    def facts_now(self) -> _os.FileFacts | None: ...
 
 
-class _Region(Protocol):
+class GuardedMemory(Protocol):
     """Memory that maps a file."""
 
-    row: int
-
     @property
-    def source(self) -> _Source: ...
+    def source(self) -> GuardedFile: ...
+    @property
+    def address(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def row(self) -> int: ...
+    def take_row(self, row: int) -> None: ...
 
 
 class Loss(NamedTuple):
@@ -105,6 +133,7 @@ class _State:
         self.failure: str | None = None  # why it cannot be had
         self.free: list[int] = []
         self.paths: dict[int, bytes] = {}  # what the rows point to
+        self.guarded: dict[int, weakref.ref[GuardedMemory]] = {}  # what the rows stand for
         self.renew()
 
     def renew(self) -> None:
@@ -122,8 +151,6 @@ class _State:
                 except Exception as error:  # code made at run time may be forbidden, for one
                     self.failure = f"it cannot be compiled here: {error}"
                     why_not.cache_clear()
-                else:
-                    lost_memory.faults = self.handler.words
             return self.handler
 
     def row(self, handler: Handler) -> int:
@@ -150,7 +177,7 @@ _state = _State()
 _forking.renew_in_child(_state)
 
 
-def watch(region: _Region, start: int, length: int, offset: int) -> None:
+def watch(region: GuardedMemory, start: int, length: int, offset: int) -> None:
     """Guard the pages of a region from `start` on, which map its file from `offset` on.
 
     Its `row` is the number that the others take; it stays 0 if there is no guard.
@@ -184,7 +211,8 @@ def watch(region: _Region, start: int, length: int, offset: int) -> None:
     if words[at + _FAULTS]:
         reset(row)
     handler.ensure()  # and so all of the row is in memory before its length is
-    region.row = row  # first: Ctrl-C may come at any time, and the region must forget it then
+    _state.guarded[row] = weakref.ref(region)
+    region.take_row(row)  # first: Ctrl-C may come at any time, and the region must forget it then
     words[at] = length
 
 
@@ -213,6 +241,28 @@ def loss_of(row: int) -> Loss | None:
     if not words[_FAULTS]:
         return None
     return Loss(words[_NOT_LOW] ^ _HIGHEST, words[_HIGH], words[_CODE], bool(words[_PAST_END]))
+
+
+def any_loss() -> bool:
+    """Return whether anything was lost in this process: all else is asked only then."""
+    handler = _state.handler
+    return handler is not None and handler.words[_ALL_FAULTS] != 0
+
+
+def lost_between(low: int, high: int) -> Iterator[GuardedMemory]:
+    """Yield the guarded memory that has lost something and lies between two addresses."""
+    handler = _state.handler
+    if handler is None:
+        return
+    rows = np.frombuffer(handler.memory, np.uint64).reshape(-1, _ROW_WORDS)[: handler.used]
+    start, length = rows[:, _START], rows[:, _LENGTH]
+    with np.errstate(over="ignore"):
+        lies_there = (start < high) & (start + length > low)
+    for row in np.flatnonzero(lies_there & (rows[:, _FAULTS] != 0)).tolist():
+        found = _state.guarded.get(row)
+        memory = found() if found is not None else None
+        if memory is not None:
+            yield memory
 
 
 def reset(row: int, low: int = 0, high: int = 0) -> None:

@@ -1,37 +1,133 @@
-"""Whether memory was lost while it was used: asked by modules that know of no mapping.
+"""Memory that its file no longer has: found by address, explained, and raised as an error.
 
-Kernels see plain arrays and know no mapping. So what tells of losses is put in here by those that
-do: `faults` by the guard, `raise_if_lost` by the regions.
+Kernels, and whatever else is given plain arrays, know no mapping. The guard's table does: so a loss
+is found by where an array lies, whichever objects stand between it and the mapping.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
-from collections.abc import Callable, Sequence
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable
+from typing import Final, ParamSpec, TypeVar
 
-__all__ = ["faults", "noticing", "raise_if_lost"]
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+
+from .. import _os
+from ..errors import FileError, MappingLostError, clear_frames
+from . import GuardedFile, GuardedMemory, Loss, any_loss, loss_of, lost_between
+
+__all__ = [
+    "any_loss",
+    "lost_error",
+    "noticing",
+    "raise_if_array_lost",
+    "raise_if_lost",
+    "raise_if_part_lost",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Its first number is how many faults the guard has met in all mappings, so 0 costs one look.
-faults: Sequence[int] = (0,)
+_CODES: Final = {
+    "truncated": errno.ENODATA,
+    "no space": errno.ENOSPC,
+    "I/O error": errno.EIO,
+    "memory error": errno.EIO,
+}
+_WHY: Final = {
+    "truncated": "another program has cut the file off",
+    "no space": "there was no space on the disk for what was stored there; free some",
+    "I/O error": "the drive reports an I/O error",
+    "memory error": "the memory has failed",
+}
+_MEMORY_CODES: Final = (4, 5)  # BUS_MCEERR_AR and BUS_MCEERR_AO
 
 
-def raise_if_lost(thing: object) -> None:
-    """Raise MappingLostError if it is an array over memory that was lost."""
+def raise_if_lost(address: int, length: int) -> None:
+    """Raise MappingLostError if the guard has met a loss in a range of memory."""
+    if length and any_loss():
+        for memory in lost_between(address, address + length):
+            start = address - memory.address
+            raise_if_part_lost(memory, start, start + length)
+
+
+def raise_if_array_lost(thing: object) -> None:
+    """Raise MappingLostError if it is an array, and memory that it spans was lost."""
+    if any_loss() and isinstance(thing, np.ndarray) and thing.size:
+        low, high = byte_bounds(thing)
+        raise_if_lost(low, high - low)
+
+
+def raise_if_part_lost(memory: GuardedMemory, start: int, stop: int) -> None:
+    """Raise MappingLostError if the guard has met a loss in a range of one mapping's memory."""
+    loss = loss_of(memory.row) if any_loss() else None
+    if loss is None:
+        return
+    start += memory.address
+    stop = min(stop, memory.size) + memory.address
+    if loss.low < stop and start < loss.high:
+        source = memory.source
+        # What precedes the mapping in its first page does not count: nobody has asked for it.
+        at = source.offset - memory.address
+        low = at + max(loss.low, memory.address)
+        high = at + min(loss.high, memory.address + memory.size)
+        cause = _cause(source, low, high, loss)
+        facts = source.facts_now() if cause == "truncated" else None
+        if facts is not None:
+            # The page that holds the end is zeroed without a signal.
+            low = max(min(low, facts.size), source.offset)
+        raise lost_error(source, low, high, cause)
+
+
+def lost_error(
+    source: GuardedFile, start: int, stop: int, cause: str, more: str = ""
+) -> MappingLostError:
+    """Return the error for bytes of a file that were lost."""
+    text = f"bytes {start} to {stop} of the file were lost under the mapping, and read zeros: "
+    text += _WHY[cause] + (f", {more}" if more else "")
+    arguments = (_CODES[cause], text) if source.path is None else (_CODES[cause], text, source.path)
+    error = MappingLostError(*arguments)
+    error.start, error.stop, error.cause = start, stop, cause
+    return error
+
+
+def _cause(source: GuardedFile, low: int, high: int, loss: Loss) -> str:
+    """Find out why a page was lost: the signal says the same for all but the memory."""
+    if loss.code in _MEMORY_CODES:
+        return "memory error"
+    if loss.past_end:
+        return "truncated"
+    with contextlib.suppress(OSError, FileError):
+        with source.opened() as fd:
+            size = _os.identify(fd).size
+        if size <= low:
+            return "truncated"
+        # Not only at `low`: blocks for the first part of what was stored may have been found.
+        if source.has_hole(low, min(high, size)):
+            return "no space"
+    return "I/O error"
 
 
 def noticing(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function raise at its end if an array it was given has lost memory."""
+    """Let a function raise at its end if an array it was given has lost memory.
+
+    If it raises for another reason, the error keeps none of the arrays.
+    """
 
     @functools.wraps(function)
     def noticed(*args: P.args, **kwargs: P.kwargs) -> R:
-        result = function(*args, **kwargs)
-        if faults[0]:
-            for each in (*args, *kwargs.values()):
-                raise_if_lost(each)
+        try:
+            result = function(*args, **kwargs)
+            if any_loss():
+                for each in (*args, *kwargs.values()):
+                    raise_if_array_lost(each)
+        except BaseException as error:
+            clear_frames(error)
+            del args, kwargs
+            raise
         return result
 
     return noticed

@@ -1,66 +1,85 @@
-"""Making the bytes of mapped memory durable, and keeping account of it."""
+"""Flushing of mapped memory: by policies, by ranges, and the last time before it goes."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import weakref
 from collections.abc import Callable
 
 from .. import _os
 from ..durability.background import flusher
-from ..durability.policy import FlushPolicy
-from ..durability.write_ledger import Ledger, Write, hull
-from ..errors import ArgumentError, ClosedError, FileError, FlushError, ReplacedError
+from ..durability.write_ledger import Write, hull
+from ..errors import ClosedError, FileError, FlushError, ReplacedError
 from ..modes import Access
-from .region import Region
+from .region import Region, places_of
 from .source import Source
 
-__all__ = ["check_flushes", "flush_range", "follow_policy", "guarding", "ledger_of", "note_write"]
+__all__ = [
+    "check_flushes",
+    "flush_range",
+    "flush_rest",
+    "follow_policy",
+    "note_write",
+    "sync_errors",
+]
 
 
-def ledger_of(source: Source) -> Ledger:
-    """Return the ledger of a mapping, which it has from its first write or flush on."""
-    if source.ledger is None:
-        with source.lock:
-            if source.ledger is None:
-                source.ledger = Ledger(FlushPolicy.manual())
-    return source.ledger
-
-
-def follow_policy(region: Region, policy: FlushPolicy | None) -> None:
-    """Flush a mapping by a policy from now on, as long as it is open."""
+def follow_policy(region: Region) -> None:
+    """Flush a mapping by the policy of its options from now on, as long as it is open."""
+    source = region.source
+    policy = source.options.flush_policy
     if policy is None or policy.kind == "manual":
         return
-    source = region.source
-    if region.access is not Access.WRITE:
-        raise ArgumentError(f"{policy} is for modes that write, not {source.mode.value!r}")
-    source.ledger = Ledger(policy)
-    source.last_flush = _flush_last
-    if policy.kind == "every_millis":
-        source.regions = [weakref.ref(region)]
-        task = _task(weakref.ref(source))
-        source.at_end = functools.partial(flusher.remove, task)
-        flusher.add(policy.amount / 1000, task)
+    source.keep_account()
+    by_time = policy.kind == "every_millis"
+    # By other policies, the thread only waits for the mapping to go without being closed.
+    task = functools.partial(_flush_open, weakref.ref(source))
+    flusher.add(policy.amount / 1000 if by_time else math.inf, task)
+    source.end_with(_Ending(source, task))
 
 
-def _task(of: weakref.ref[Source]) -> Callable[[], bool]:
-    """Return what the thread is to do for a mapping: it must not keep that alive."""
+def _flush_open(of: weakref.ref[Source]) -> bool:
+    """Flush what a policy has left to do, in the thread; return False when nothing is left to do.
 
-    def flush() -> bool:
-        source = of()
-        if source is None or source.closed:
+    The mapping is not kept alive, and no array of it held: a close waits, and is not refused.
+    """
+    source = of()
+    if source is None or source.closed:
+        return False
+    places = places_of(source)
+    return not places or flush_rest(places[-1]) is None
+
+
+class _Ending:
+    """End of a mapping with a flush policy: what is not durable yet is flushed in the thread.
+
+    Its methods are for finalizers as well: they take no lock, and wait for nothing.
+    """
+
+    def __init__(self, source: Source, task: Callable[[], bool]) -> None:
+        self._ledger = source.keep_account()
+        self._task = task
+
+    def takes(self, region: Region) -> bool:
+        """Return whether the last region of a mapping that goes is taken, to be flushed."""
+        if self._ledger.policy.kind != "every_millis" and not self._ledger.has_pending:
             return False
-        # The memory is not held: a close in the meantime waits for the sync, and is not refused.
-        regions = [region for ref in source.regions if (region := ref()) is not None]
-        return not regions or _flush_last(regions[-1]) is None
+        flusher.finish(functools.partial(_flush_and_give_back, region))
+        return True
 
-    return flush
+    def cancel(self) -> None:
+        """Do nothing at the end: the mapping was closed, or has gone."""
+        flusher.remove(self._task)
 
 
-def _flush_last(region: Region) -> FlushError | None:
-    """Flush all that a policy is to; return the error, told to whoever wanted to be told."""
-    ledger = ledger_of(region.source)
+def flush_rest(region: Region) -> FlushError | None:
+    """Flush what a policy has left to do; return the error, having called `on_error` with it."""
+    source = region.source
+    if not source.flushes_itself or source.closed:
+        return None
+    ledger = source.keep_account()
     known = ledger.failure
     if ledger.policy.kind != "every_millis" and ledger.pending_writes == 0:
         return None
@@ -75,10 +94,20 @@ def _flush_last(region: Region) -> FlushError | None:
     return None
 
 
-def check_flushes(region: Region) -> None:
+def _flush_and_give_back(region: Region) -> bool:
+    """End a mapping that nobody has closed, and of which no array is left; once is enough."""
+    try:
+        error = flush_rest(region)
+        if error is not None:
+            raise error
+    finally:
+        region.give_back()
+    return False
+
+
+def check_flushes(source: Source) -> None:
     """Raise what a flush has failed with, in the background maybe, if the policy is to flush."""
-    source = region.source
-    if source.last_flush is not None and source.ledger is not None:
+    if source.flushes_itself and source.ledger is not None:
         source.ledger.check()
 
 
@@ -89,7 +118,7 @@ def note_write(region: Region, start: int, length: int) -> None:
     if ledger is None:
         if region.access is not Access.WRITE or not source.has_file:
             return
-        ledger = ledger_of(source)
+        ledger = source.keep_account()
     due = ledger.add(start, length)
     if due is None:
         return
@@ -111,8 +140,7 @@ def flush_range(region: Region, start: int, length: int, wait: bool) -> None:
 
 
 def _start(source: Source, start: int, length: int) -> None:
-    # What `guarding` does, without the price of a context: this is all that a caller waits for.
-    ledger = source.ledger or ledger_of(source)
+    ledger = source.ledger or source.keep_account()
     if ledger.failure is not None:
         ledger.check()
     try:
@@ -130,10 +158,10 @@ def _start(source: Source, start: int, length: int) -> None:
 def _sync(region: Region, start: int, length: int, due: list[Write] | None = None) -> None:
     """Make a range durable, with what is due in it, or else with what is pending."""
     source = region.source
-    ledger = source.ledger or ledger_of(source)
+    ledger = source.ledger or source.keep_account()
     # The file first: who closes or resizes holds the lock of that, and then waits for syncs.
     file = source.opened() if _os.SYNC_NEEDS_FILE else contextlib.nullcontext()
-    with file as fd, ledger.syncing, guarding(source, _doing, start, length):
+    with file as fd, ledger.syncing, sync_errors(source, _doing, start, length):
         taken = ledger.take(start, start + length) + (due or [])
         durable = False
         try:
@@ -142,8 +170,7 @@ def _sync(region: Region, start: int, length: int, due: list[Write] | None = Non
             _os.sync(*region.whole_pages(start, length))
             if fd is not None:
                 _os.sync_file(fd)
-            if source.name_is_new:
-                source.make_name_durable()
+            source.make_name_durable()
             durable = True
         finally:
             ledger.settle(taken, durable)
@@ -153,14 +180,14 @@ def _doing(start: int, length: int) -> str:
     return f"flush {length} bytes at {start}"
 
 
-class guarding:  # noqa: N801, used as contextlib's are; in a third of the time of a generator
+class sync_errors:  # noqa: N801, used as contextlib's are; in a third of the time of a generator
     """Let a sync that fails be the last one; raise what an earlier one has failed with."""
 
     __slots__ = ("_arguments", "_doing", "_ledger", "_source")
 
     def __init__(self, source: Source, doing: Callable[..., str], *arguments: int) -> None:
         self._source = source
-        self._ledger = source.ledger or ledger_of(source)
+        self._ledger = source.ledger or source.keep_account()
         self._doing = doing
         self._arguments = arguments
 

@@ -1,4 +1,4 @@
-"""What can be done with the bytes of a mapping."""
+"""Bytes of a mapping: read, written, viewed as arrays, and cut into pieces."""
 
 from __future__ import annotations
 
@@ -9,40 +9,63 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from .. import _os
-from .._validation import Bytes, as_bytes, as_count, as_dtype, bounded
-from ..errors import ArgumentError, ClosedError, ReadOnlyError
-from ..guard import lost_memory
+from .._validation import Bytes, as_bytes, as_count, as_dtype, as_positive, bounded
+from ..errors import ArgumentError, ClosedError, MisalignedError
+from ..guard.lost_memory import any_loss, raise_if_array_lost, raise_if_part_lost
 from ..modes import Access
 from .flushing import check_flushes, note_write
-from .losses import check_region, raise_if_lost
-from .region import Region, region_of
+from .region import Region, places_of, raise_read_only, region_of
+from .span import Hold, Span
 
-if TYPE_CHECKING:  # numpy.typing is slow to import
+if TYPE_CHECKING:  # numpy.typing is slow to import, and atomics import numba
     import numpy.typing as npt
 
+    from ..atomics import AtomicArray, AtomicCell
     from .reader import MappedReader
     from .segment import Segment
 
-__all__ = ["MappedContent", "raise_read_only"]
+__all__ = ["MappedBytes"]
 
 
-def raise_read_only(region: Region) -> NoReturn:
-    """Refuse to change a read-only mapping."""
-    raise ReadOnlyError(f"the mapping of {region.source.name} is read-only; open it in 'r+'")
+class MappedBytes:
+    """Bytes of a mapping, which are read, written and viewed in place.
 
+    Parameters
+    ----------
+    region : Region
+        The mapped memory.
+    """
 
-class MappedContent:
-    """The bytes of a mapping: the part of `MappedFile` that reads and writes them."""
-
-    __slots__ = ("_source", "state")
+    __slots__ = ("__weakref__", "_source", "_state")
 
     def __init__(self, region: Region) -> None:
         self._source = region.source
         # Bytes and size in one attribute, so that nobody sees the one without the other.
-        # None when it is closed, and while `close_region` looks whether arrays are alive.
-        self.state: tuple[Bytes, int] | None = None
-        if not self._source.closed:
-            self.state = (region.bytes(), region.size)
+        # None when it is closed, and while `close` and `resize` look whether arrays are alive.
+        self._state: tuple[Bytes, int] | None = None
+        self._look()
+        self._source.hand_out(self)
+
+    def _look(self) -> None:
+        """Take note of where the mapping lies now, and of its size."""
+        region = None if self._source.closed else places_of(self._source)[-1]
+        self._state = None if region is None else (region.bytes(), region.size)
+
+    def _hide(self) -> None:
+        """Give nobody a view until the next `_look`, and hold none."""
+        self._state = None
+
+    @property
+    def _region(self) -> Region:
+        """The memory that the mapping lies in now."""
+        with self._hold() as mapping:
+            return mapping.region
+
+    def _hold(self) -> Hold:
+        return Hold(self._source)
+
+    def _span(self, offset: object = 0, length: object = None) -> Span:
+        return Span(self._source, offset, length)
 
     @property
     def size(self) -> int:
@@ -87,7 +110,7 @@ class MappedContent:
         array([7, 0, 0, 0], dtype=uint8)
         """
         # The short way: plain integers that are right. All else goes through the checks.
-        data, size = self.state or self._open_state()
+        data, size = self._state or self._open_state()
         if (
             dtype is None
             and type(offset) is int
@@ -138,10 +161,9 @@ class MappedContent:
         >>> mmapio.MappedFile.anonymous(16).read(4, 2)
         b'\x00\x00'
         """
-        data = self.view(offset, length)
-        found = data.tobytes()
-        if lost_memory.faults[0]:
-            raise_if_lost(data)
+        found = self.view(offset, length).tobytes()
+        if any_loss():
+            self._raise_if_lost(offset, len(found))
         return found
 
     def read_into(self, offset: int, out: Any) -> int:
@@ -182,10 +204,9 @@ class MappedContent:
         target = as_bytes(out)
         if not target.flags.writeable:
             raise ArgumentError("out must be writable")
-        data = self.view(offset, len(target))
-        target[:] = data
-        if lost_memory.faults[0]:
-            raise_if_lost(data)
+        target[:] = self.view(offset, len(target))
+        if any_loss():
+            self._raise_if_lost(offset, len(target))
         return len(target)
 
     def write(self, offset: int, data: Any) -> int:
@@ -230,20 +251,17 @@ class MappedContent:
         return len(source)
 
     def _store(self, offset: int, source: Bytes) -> Region:
-        """Copy bytes into the mapping, and return where it lies; nothing else is left of them.
-
-        The traceback of a flush that fails must keep no array alive.
-        """
+        """Copy bytes into the mapping, and return where it lies; no view is left of them."""
         target = self.view(offset, len(source))
         base: Any = target.base
         region = region_of(base)
         if region.access is Access.READ:
             raise_read_only(region)
-        if region.source.last_flush is not None:
-            check_flushes(region)
+        if self._source.flushes_itself:
+            check_flushes(self._source)
         target[:] = source
-        if lost_memory.faults[0]:
-            check_region(region, offset, offset + len(source))
+        if any_loss():
+            raise_if_part_lost(region, offset, offset + len(source))
         return region
 
     def chunks(self, nbytes: int, copy: bool = False) -> Iterator[npt.NDArray[np.uint8]]:
@@ -275,9 +293,7 @@ class MappedContent:
         >>> [len(chunk) for chunk in mmapio.MappedFile.anonymous(10).chunks(4)]
         [4, 4, 2]
         """
-        step = as_count(nbytes, "nbytes")
-        if step == 0:
-            raise ArgumentError("nbytes must be 1 or more, got 0")
+        step = as_positive(nbytes, "nbytes")
         return _pieces(self.view(), 0, step, copy)
 
     def pages(self, copy: bool = False) -> Iterator[npt.NDArray[np.uint8]]:
@@ -365,6 +381,96 @@ class MappedContent:
         self._open_state()
         return MappedReader(self)
 
+    def atomic(self, offset: int, dtype: npt.DTypeLike) -> AtomicCell:
+        """Return one number of the mapping as a cell that changes in one step.
+
+        Parameters
+        ----------
+        offset : int
+            Its first byte: in memory, a multiple of its size.
+        dtype : dtype_like
+            Bool, an integer of 8 to 64 bits, float32 or float64, in this machine's byte order.
+
+        Returns
+        -------
+        mmapio.atomics.AtomicCell
+            Its methods cost about what an empty Python function costs. While it lives, so does the
+            memory. Of a copy-on-write mapping (mode ``c``), what it stores stays private.
+
+        Raises
+        ------
+        OutOfBoundsError
+            If the number does not lie within the mapping.
+        MisalignedError
+            If it does not lie at a multiple of its own size.
+        ReadOnlyError
+            By every method but `load`, if the mapping is read-only.
+        ArgumentError, ArgumentTypeError
+            If the dtype has no atomic operations.
+        ClosedError
+            If the mapping is closed.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> m = mmapio.MappedFile.anonymous(64)
+        >>> hits = m.atomic(8, "u8")
+        >>> hits.fetch_add(2), hits.value
+        (0, 2)
+        """
+        from ..atomics import AtomicCell
+
+        return AtomicCell(self._cells(offset, 1, dtype), 0)
+
+    def atomic_array(self, offset: int, count: int, dtype: npt.DTypeLike) -> AtomicArray:
+        """Return numbers that lie one after another in the mapping as cells; see `atomic`.
+
+        Parameters
+        ----------
+        offset : int
+            First byte of the first one: in memory, a multiple of its size.
+        count : int
+            How many.
+        dtype : dtype_like
+            As for `atomic`.
+
+        Returns
+        -------
+        mmapio.atomics.AtomicArray
+            Its methods take an index first.
+
+        Raises
+        ------
+        OutOfBoundsError
+            If the numbers do not lie within the mapping; and by every method, if the index is none
+            of theirs.
+        MisalignedError, ReadOnlyError, ArgumentError, ArgumentTypeError, ClosedError
+            As for `atomic`.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> m = mmapio.MappedFile.anonymous(64)
+        >>> bins = m.atomic_array(16, 4, "u4")
+        >>> bins.fetch_add(3, 5), bins.load(-1), len(bins)
+        (0, 5, 4)
+        """
+        from ..atomics import AtomicArray
+
+        return AtomicArray(self._cells(offset, as_count(count, "count"), dtype))
+
+    def _cells(self, offset: int, count: int, dtype: npt.DTypeLike) -> np.ndarray[Any, Any]:
+        """Return a view that has cells, or say what is wrong in terms of the mapping."""
+        kind = as_dtype(dtype)
+        view = self.view(offset, count * kind.itemsize, kind)
+        past = view.ctypes.data % kind.itemsize
+        if past and kind.kind in "biuf" and kind.itemsize <= 8:
+            raise MisalignedError(
+                f"an atomic {kind} must lie at a multiple of {kind.itemsize} bytes of memory; "
+                f"offset {offset} of the mapping of {self._source.name} is {past} past one"
+            )
+        return view
+
     @property
     def path(self) -> str | None:
         """Absolute path of the file; None where there is none."""
@@ -390,17 +496,16 @@ class MappedContent:
     def __len__(self) -> int:
         return self.size
 
-    @property
-    def region(self) -> Region:
-        """The memory it lies in."""
-        return region_of(self._open_state()[0])
+    def _raise_if_lost(self, offset: int, length: int) -> None:
+        with self._span(offset, length):
+            pass  # it looks for losses at its end
 
     def _open_state(self) -> tuple[Bytes, int]:
-        state = self.state
+        state = self._state
         if state is None:
             # Wait for a close that is under way: it may find arrays alive and give up.
             with self._source.lock:
-                state = self.state
+                state = self._state
             if state is None:
                 self._raise_closed()
         return state
@@ -429,6 +534,5 @@ def _pieces(data: Bytes, first: int, step: int, copy: bool) -> Iterator[Bytes]:
 def _copied(piece: Bytes) -> Bytes:
     """Return a copy of a piece, which must not have been lost."""
     copy = piece.copy()
-    if lost_memory.faults[0]:
-        raise_if_lost(piece)
+    raise_if_array_lost(piece)
     return copy

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import weakref
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from .. import _os
-from .._validation import as_count, as_nbytes, bounded
+from .._validation import as_count
 from ..durability.policy import FlushPolicy
-from ..errors import ArgumentError, UnsupportedError, file_error
-from ..files.descriptors import check_mappable
+from ..errors import UnsupportedError
+from ..files.watch import Change, Counter, Watch
 from ..modes import Mode
-from ._watching import WatchedContent
-from .flushing import follow_policy
-from .options import Touch, as_options
-from .region import Region, WhenInUse, close_region, regions_of
+from .closing import WhenInUse, close_source
+from .losses import LossCheck
+from .mapped_bytes import MappedBytes
+from .opening import map_descriptor, map_memory, map_path, mode_of_descriptor
+from .options import MapOptions, Touch, as_advice
+from .region import Region, places_of
 from .source import Source
+
+if TYPE_CHECKING:
+    from ..pagecache.residency import Residency
 
 __all__ = ["MappedFile", "handle_of", "is_shared_by_path"]
 
 
-class MappedFile(WatchedContent):
+class MappedFile(MappedBytes):
     """A file, or memory without one, as bytes in place; made by `open`, `anonymous`, `from_fd`.
 
     Stores through views go straight to the file's pages: every process that maps the file sees
@@ -46,13 +53,12 @@ class MappedFile(WatchedContent):
     ...     m.flush()
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ()
 
     def __init__(self, region: Region) -> None:
         if sys.version_info < (3, 12):
             _give_buffer_protocol(type(self))
         super().__init__(region)
-        self._source.handle = weakref.ref(self)
 
     @classmethod
     def open(
@@ -137,19 +143,21 @@ class MappedFile(WatchedContent):
         ...     m.read(0, 3)
         b'\"\"\"'
         """
-        region = Region.of_path(
-            path,
-            Mode.parse(mode),
-            size,
+        options = MapOptions(
+            mode,
+            size=size,
             offset=offset,
             length=length,
             capacity=capacity,
             reserve=reserve,
-            guarded=guard,
-            prepare=as_options(touch, advise, hugepages, lock),
+            flush_policy=flush_policy,
+            guard=guard,
+            touch=touch,
+            advise=advise,
+            hugepages=hugepages,
+            lock=lock,
         )
-        follow_policy(region, flush_policy)
-        return cls(region)
+        return cls(map_path(path, options))
 
     @classmethod
     def from_fd(
@@ -160,6 +168,7 @@ class MappedFile(WatchedContent):
         offset: int = 0,
         length: int | None = None,
         capacity: int | str | None = None,
+        reserve: bool = True,
         flush_policy: FlushPolicy | None = None,
         guard: bool = True,
         touch: Touch = "never",
@@ -175,7 +184,9 @@ class MappedFile(WatchedContent):
             Descriptor; it is duplicated, so the caller can close it at once.
         mode : {"r", "r+", "c"}, default "r"
             As in `open`; no more than the descriptor was opened for.
-        offset, length, capacity, flush_policy, guard, touch, advise, hugepages, lock : optional
+        offset, length, capacity, reserve, flush_policy, guard : optional
+            As in `open`.
+        touch, advise, hugepages, lock : optional
             As in `open`.
 
         Returns
@@ -201,26 +212,20 @@ class MappedFile(WatchedContent):
         >>> m.read()
         b'hello'
         """
-        kind, prepare = Mode.parse(mode), as_options(touch, advise, hugepages, lock)
-        if kind.settled is not kind:
-            raise ArgumentError(f"mode {mode!r} creates a file; a descriptor has one: use 'r+'")
-        number = as_count(fd, "fd")
-        try:
-            own = os.dup(number)
-        except OverflowError:
-            raise ArgumentError(f"fd {number} is no descriptor") from None
-        except OSError as error:
-            raise file_error(error, f"map descriptor {number}", None) from error
-        source = Source(None, kind, fd=own)  # closes `own` when it goes
-        source.facts = facts = check_mappable(own, None)
-        source.guarded = guard
-        source.offset, count = bounded(offset, length, facts.size)
-        room = 0 if capacity is None else as_nbytes(capacity, "capacity")
-        region = Region.of_file(own, source, count, room)
-        if prepare is not None:
-            prepare(region)
-        follow_policy(region, flush_policy)
-        return cls(region)
+        options = MapOptions(
+            mode_of_descriptor(mode),
+            offset=offset,
+            length=length,
+            capacity=capacity,
+            reserve=reserve,
+            flush_policy=flush_policy,
+            guard=guard,
+            touch=touch,
+            advise=advise,
+            hugepages=hugepages,
+            lock=lock,
+        )
+        return cls(map_descriptor(fd, options))
 
     @classmethod
     def anonymous(
@@ -262,13 +267,15 @@ class MappedFile(WatchedContent):
         >>> mmapio.MappedFile.anonymous(4096)
         <MappedFile <anonymous> mode='r+' size=4096 open>
         """
-        room = 0 if capacity is None else as_nbytes(capacity, "capacity")
-        prepare = as_options(touch, advise, hugepages, lock)
-        source = Source(None, Mode.UPDATE)
-        region = Region.of_nothing(source, as_count(size, "size"), room, hugepages)
-        if prepare is not None:
-            prepare(region)
-        return cls(region)
+        options = MapOptions(
+            Mode.UPDATE,
+            capacity=capacity,
+            touch=touch,
+            advise=advise,
+            hugepages=hugepages,
+            lock=lock,
+        )
+        return cls(map_memory(as_count(size, "size"), options))
 
     @property
     def mode(self) -> str:
@@ -279,7 +286,8 @@ class MappedFile(WatchedContent):
     @property
     def capacity(self) -> int:
         """Bytes up to which `resize` can grow in place."""
-        return self.region.capacity
+        with self._hold() as mapping:
+            return mapping.capacity
 
     @property
     def offset(self) -> int:
@@ -315,9 +323,433 @@ class MappedFile(WatchedContent):
         ...     os.fstat(m.fileno()).st_size == m.size
         True
         """
-        with self._source.lock:
-            self._open_state()
-            return self._source.descriptor()
+        with self._hold() as mapping:
+            return mapping.source.descriptor()
+
+    # Durability ----------------------------------------------------------------------------------
+
+    @property
+    def flush_policy(self) -> FlushPolicy:
+        """When what is written is made durable without `flush`."""
+        ledger = self._source.ledger
+        return FlushPolicy.manual() if ledger is None else ledger.policy
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes written by `write`, and told of by `mark_dirty`, that no flush has made durable.
+
+        Bytes written twice count twice.
+        """
+        ledger = self._source.ledger
+        return 0 if ledger is None else ledger.pending_bytes
+
+    @property
+    def pending_writes(self) -> int:
+        """How many calls of `write` and `mark_dirty` no flush has made durable as a whole."""
+        ledger = self._source.ledger
+        return 0 if ledger is None else ledger.pending_writes
+
+    def mark_dirty(self, offset: int = 0, length: int | None = None) -> None:
+        """Tell of a store through an array: it counts as `write` does, for the flush policy too.
+
+        Parameters
+        ----------
+        offset : int, default 0
+            First byte.
+        length : int, optional
+            Length in bytes; up to the end if left out.
+
+        Raises
+        ------
+        OutOfBoundsError
+            If the range does not lie within the mapping.
+        ReadOnlyError
+            If the mapping is read-only.
+        FlushError
+            If the policy flushes now, and a sync fails or has failed before.
+        ClosedError
+            If the mapping is closed.
+
+        Notes
+        -----
+        Nothing depends on it but counting: `flush`, and the policies ``always`` and
+        ``every_millis``, write whatever is dirty, however it was stored.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> with mmapio.MappedFile.open("marked.bin", "x+", size=64) as m:
+        ...     m.view(0, 8, "f8")[0] = 1.5
+        ...     m.mark_dirty(0, 8)
+        ...     m.pending_bytes
+        8
+        """
+        with self._span(offset, length) as span:
+            span.mark_dirty()
+
+    def flush(self, offset: int = 0, length: int | None = None, wait: bool = True) -> None:
+        """Write what was stored in a range to the drive.
+
+        Parameters
+        ----------
+        offset : int, default 0
+            First byte; need not be a multiple of anything.
+        length : int, optional
+            Length in bytes; up to the end if left out.
+        wait : bool, default True
+            Return when the bytes are durable: they survive a power loss. False only starts the
+            writing (Linux; elsewhere nothing happens), and promises nothing.
+
+        Raises
+        ------
+        FlushError
+            If the drive reports an error; what was to be written may be lost. Every later flush
+            raises it again, until the file is opened anew: asked twice, the system would say that
+            all is well.
+        MappingLostError, ReplacedError
+            If some of the bytes are no longer in the file, or the file no longer at its path; see
+            `check`; the latter only if it waits. What is left is written all the same.
+        OutOfBoundsError
+            If the range does not lie within the mapping.
+        ClosedError
+            If the mapping is closed.
+
+        Notes
+        -----
+        Read-only, copy-on-write and anonymous mappings have nothing to write. Durable means
+        ``msync(MS_SYNC)`` (msync(2)), not the ``MS_ASYNC`` that Linux ignores; to start writing
+        means ``sync_file_range(SYNC_FILE_RANGE_WRITE)`` (sync_file_range(2)), for which the mapping
+        keeps a descriptor from then on.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> with mmapio.MappedFile.open("flushed.bin", "x+", size=100) as m:
+        ...     _ = m.write(50, b"kept")
+        ...     m.flush(50, 4)
+        """
+        with self._span(offset, length) as span:
+            span.flush(wait)
+
+    # Size ----------------------------------------------------------------------------------------
+
+    def resize(self, size: int, force: bool = False) -> None:
+        """Grow or shrink the file, and the mapping with it.
+
+        Parameters
+        ----------
+        size : int
+            New length of the mapping in bytes. What is gained reads zeros.
+        force : bool, default False
+            Resize even if arrays over the mapping are alive that will not follow. Those over what
+            is cut off read zeros from then on, and see nothing of what comes there later but whole
+            pages. If the mapping has to move, those made before keep the old place, which shows the
+            same bytes of the same file.
+
+        Raises
+        ------
+        InUseError
+            If arrays over the mapping are alive, and it is to shrink, or to grow past its
+            capacity, and `force` is False.
+        FileError
+            If the file cannot be resized, on a full disk for one; it is as it was then.
+        ReadOnlyError
+            If the mapping is read-only.
+        UnsupportedError
+            If it is copy-on-write, anonymous and out of capacity, or does not reach to the end of
+            its file.
+        ClosedError
+            If the mapping is closed.
+
+        Notes
+        -----
+        Up to `capacity` the memory stays where it is, and every array over it valid; other
+        processes that map the file with as much capacity see what it gains. Past that, the mapping
+        moves.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> m = mmapio.MappedFile.open("grown.bin", "x+", size=10, capacity="1 GiB")
+        >>> head = m.view(0, 10)
+        >>> m.resize(20)
+        >>> m.write(0, b"seen")
+        4
+        >>> bytes(head[:4]), len(m)
+        (b'seen', 20)
+        """
+        with self._hold() as mapping:
+            mapping.resize(size, force)
+
+    def _follow(self, size: int) -> None:
+        """Reach to where the file was grown or cut by other means than `resize`."""
+        with self._hold() as mapping:
+            mapping.follow(size)
+
+    # Pages ---------------------------------------------------------------------------------------
+
+    def advise(self, advice: str, offset: int = 0, length: int | None = None) -> None:
+        """Tell the system what is to happen to a range; no advice costs data.
+
+        Parameters
+        ----------
+        advice : str
+            One of
+
+            - ``"normal"``, ``"random"``, ``"sequential"``: how it will be read, which is how far
+              the system reads ahead;
+            - ``"willneed"``, ``"dontneed"``: as `prefetch` and `release`;
+            - ``"cold"``, ``"pageout"``: to be the first to go when memory is short, or go now;
+            - ``"populate_read"``, ``"populate_write"``: map every page, reading in what is missing,
+              or giving it blocks;
+            - ``"hugepage"``, ``"nohugepage"``, ``"collapse"``: use huge pages from now on, never,
+              or put what is there into them now;
+            - ``"dontfork"``, ``"dofork"``: whether forked children have it;
+            - ``"merge"``, ``"unmerge"``: whether pages with the same content may become one.
+        offset : int, default 0
+            First byte; need not be a multiple of anything.
+        length : int, optional
+            Length in bytes; up to the end if left out.
+
+        Raises
+        ------
+        UnsupportedError
+            If this system does not take the advice, on this mapping at least.
+        MappingLostError
+            If the file has lost a page that was to be populated.
+        FileError
+            If there is no space on the disk for what was to be populated for writing.
+        ReadOnlyError
+            If a read-only mapping is to be populated for writing.
+        ArgumentError
+            If there is no such advice.
+        OutOfBoundsError
+            If the range does not lie within the mapping.
+        ClosedError
+            If the mapping is closed.
+
+        Notes
+        -----
+        It holds for the pages that the range lies on, whole ones, until other advice is given; for
+        what a later `resize` adds, only as an option of `open` (madvise(2)). All systems take
+        ``"normal"``, ``"willneed"`` and ``"dontneed"``; Windows no others but ``"pageout"``.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> m = mmapio.MappedFile.open(mmapio.__file__)
+        >>> m.advise("normal")
+        >>> m.advise("willneed", 100, 1000)
+        """
+        kind = as_advice(advice)
+        with self._span(offset, length) as span:
+            span.advise(kind)
+
+    def prefetch(self, offset: int = 0, length: int | None = None) -> None:
+        """Start to read a range into memory, and return at once.
+
+        Parameters
+        ----------
+        offset : int, default 0
+            First byte; need not be a multiple of anything.
+        length : int, optional
+            Length in bytes; up to the end if left out.
+
+        Raises
+        ------
+        OutOfBoundsError
+            If the range does not lie within the mapping.
+        ReplacedError
+            If the path no longer leads to the file that is mapped.
+        ClosedError
+            If the mapping is closed.
+
+        Notes
+        -----
+        The pages go to the system's page cache (posix_fadvise(2)); `touch_pages` waits for them,
+        and maps them as well. A thread reads what is larger than 1 MiB, until the mapping is
+        closed.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> with mmapio.MappedFile.open(mmapio.__file__) as m:
+        ...     m.prefetch()
+        """
+        with self._span(offset, length) as span:
+            span.prefetch()
+
+    def release(self, offset: int = 0, length: int | None = None, evict: bool = False) -> None:
+        """Take a range out of this process's memory; its bytes are there again when it is used.
+
+        Parameters
+        ----------
+        offset : int, default 0
+            First byte; need not be a multiple of anything.
+        length : int, optional
+            Length in bytes; up to the end if left out.
+        evict : bool, default False
+            Take it out of the system's page cache as well, having made durable what is dirty. What
+            other mappings hold in memory stays there.
+
+        Raises
+        ------
+        UnsupportedError
+            If the range is locked, or the system evicts nothing when it is asked to.
+        FlushError, FileError
+            If what is dirty cannot be written; nothing is evicted then.
+        OutOfBoundsError
+            If the range does not lie within the mapping.
+        ClosedError
+            If the mapping is closed.
+
+        Notes
+        -----
+        Nothing is lost: pages of a file, and of memory without one, stay in the page cache
+        (``MADV_DONTNEED`` on shared memory, madvise(2)). What was stored in mode ``c`` is nowhere
+        else, so it stays, or goes to swap space; the rest of such a mapping may leave the page
+        cache too (``MADV_PAGEOUT``). With `evict` memory without a file goes to swap space.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> m = mmapio.MappedFile.open("released.bin", "x+", size=1 << 20)
+        >>> _ = m.write(0, b"kept")
+        >>> m.release(evict=True)
+        >>> m.read(0, 4)
+        b'kept'
+        """
+        with self._span(offset, length) as span:
+            span.release(evict)
+
+    def punch_hole(self, offset: int, length: int) -> None:
+        """Let a range read zeros, and give the blocks that lie in it back to the file system.
+
+        Parameters
+        ----------
+        offset, length : int
+            First byte, and length in bytes; need not be multiples of anything, but only whole
+            blocks are given back.
+
+        Raises
+        ------
+        UnsupportedError
+            If the mapping is copy-on-write, or the file system cannot do it.
+        ReadOnlyError
+            If the mapping is read-only.
+        OutOfBoundsError
+            If the range does not lie within the mapping.
+        FlushError
+            If the policy flushes now, and a sync fails.
+        ClosedError
+            If the mapping is closed.
+
+        Notes
+        -----
+        It is seen by all who map or read the file (``FALLOC_FL_PUNCH_HOLE``, fallocate(2)), and
+        durable after `flush`. What is stored there later needs new blocks: on a full disk it raises
+        `MappingLostError`. `check` of other mappings, opened before, takes the hole for a loss.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> m = mmapio.MappedFile.anonymous(100_000)
+        >>> m.view()[:] = 1
+        >>> m.punch_hole(10, 99_980)
+        >>> int(m.view().sum())
+        20
+        """
+        with self._span(offset, length) as span:
+            span.punch_hole()
+
+    def lock(self, offset: int = 0, length: int | None = None) -> None:
+        """Read a range in, and keep it in memory until `unlock`, or the end of the mapping.
+
+        Parameters
+        ----------
+        offset : int, default 0
+            First byte; need not be a multiple of anything.
+        length : int, optional
+            Length in bytes; up to the end if left out.
+
+        Raises
+        ------
+        FileError
+            If it is more than this process may lock: the message has the limit, and how to raise
+            it. Nothing is locked then.
+        MappingLostError
+            If the file has lost some of it.
+        OutOfBoundsError
+            If the range does not lie within the mapping.
+        ClosedError
+            If the mapping is closed.
+
+        Notes
+        -----
+        The pages that the range lies on are locked (mlock(2)). Locks do not add up: one `unlock`
+        undoes any number of them. In mode ``c`` all pages become this process's own. What a
+        `resize` adds is not locked, unless ``lock=True`` was given to `open`.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> m = mmapio.MappedFile.anonymous(4096)
+        >>> m.lock()
+        >>> m.unlock()
+        """
+        with self._span(offset, length) as span:
+            span.lock()
+
+    def unlock(self, offset: int = 0, length: int | None = None) -> None:
+        """Let the system take a range out of memory again, should it have to.
+
+        Parameters
+        ----------
+        offset : int, default 0
+            First byte; need not be a multiple of anything. The pages that it lies on are unlocked.
+        length : int, optional
+            Length in bytes; up to the end if left out.
+
+        Raises
+        ------
+        OutOfBoundsError
+            If the range does not lie within the mapping.
+        ClosedError
+            If the mapping is closed.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> mmapio.MappedFile.anonymous(4096).unlock()
+        """
+        with self._span(offset, length) as span:
+            span.unlock()
+
+    def is_hugepage_backed(self) -> bool | None:
+        """Tell whether any of the mapping is in huge pages now.
+
+        Returns
+        -------
+        bool or None
+            None where the system does not tell, as only Linux does.
+
+        Raises
+        ------
+        ClosedError
+            If the mapping is closed.
+
+        Notes
+        -----
+        It reads /proc/self/smaps, and touches no page (proc_pid_smaps(5)).
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> mmapio.MappedFile.anonymous(4096).is_hugepage_backed()
+        False
+        """
+        with self._hold() as mapping:
+            return mapping.is_hugepage_backed()
 
     def touch_pages(
         self,
@@ -361,6 +793,263 @@ class MappedFile(WatchedContent):
         from ..kernels import touch_pages
 
         return touch_pages(self.view(offset, length), write=write, threads=threads)
+
+    def residency(
+        self, offset: int = 0, length: int | None = None, *, buckets: int | None = 128
+    ) -> Residency:
+        """Tell what of a range is in memory; asking reads nothing in and dirties nothing.
+
+        Parameters
+        ----------
+        offset : int, default 0
+            First byte; need not be a multiple of anything.
+        length : int, optional
+            Length in bytes; up to the end if left out.
+        buckets : int or None, default 128
+            Into how many even parts of whole pages the map divides the range. None: into pages,
+            each 0 or 1, which costs a look at each page and 12 bytes of memory for it.
+
+        Returns
+        -------
+        Residency
+            Figures in bytes of the pages that the range lies on, and the map.
+
+        Raises
+        ------
+        AccessError
+            If the system does not tell this process: on Linux it must own the file, or be allowed
+            to write to it.
+        OutOfBoundsError
+            If the range does not lie within the mapping.
+        ReplacedError
+            If the path no longer leads to the file that is mapped.
+        ClosedError
+            If the mapping is closed.
+
+        Notes
+        -----
+        Of a file the figures are those of the page cache, which all processes share: by
+        cachestat(2), a call whose time depends on what is in memory rather than on the length; by
+        mincore(2) before Linux 6.5 and on macOS, where only `resident` is known. Windows tells
+        only what of a mapping this process itself holds: that is `resident` there. What this
+        process has mapped in, and in swap, is from proc_pid_smaps(5), for a part of a mapping
+        from proc_pid_pagemap(5).
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> with mmapio.MappedFile.open("seen.bin", "x+", size=1 << 20) as m:
+        ...     _ = m.write(0, bytes(1 << 20))
+        ...     m.residency(0, 1 << 19).resident
+        524288
+        """
+        with self._span(offset, length) as span:
+            return span.residency(buckets)
+
+    # Losses and changes --------------------------------------------------------------------------
+
+    @property
+    def guarded(self) -> bool:
+        """Whether a loss of the file becomes an error here, rather than the process's end."""
+        with self._hold() as mapping:
+            return mapping.is_guarded
+
+    def check(self, offset: int = 0, length: int | None = None) -> None:
+        """Raise if a range of the mapping has been lost since the file was opened.
+
+        Parameters
+        ----------
+        offset : int, default 0
+            First byte.
+        length : int, optional
+            Length in bytes; up to the end if left out.
+
+        Raises
+        ------
+        MappingLostError
+            If the file became shorter, if its disk was full when something was stored, or if the
+            drive failed.
+        ReplacedError
+            If there is another file at the path now.
+        OutOfBoundsError
+            If the range does not lie within the mapping.
+        ClosedError
+            If the mapping is closed.
+
+        Notes
+        -----
+        It looks for what the guard has met, and compares the file's size: bytes are also lost
+        without a signal, in the page that holds the end of a file. That a file was cut off and
+        then grew again is noticed by its blocks, if it had no holes before, it lost one, and the
+        new part is holes.
+
+        Examples
+        --------
+        >>> import os, mmapio
+        >>> m = mmapio.MappedFile.open("checked.bin", "x+", size=100)
+        >>> m.check()
+        >>> os.truncate("checked.bin", 50)
+        >>> m.check(0, 50)
+        >>> m.check()
+        Traceback (most recent call last):
+        mmapio.errors.MappingLostError: [Errno ...] bytes 50 to 100 of the file were lost under \
+the mapping, and read zeros: another program has cut the file off: '...checked.bin'
+        """
+        with self._span(offset, length) as span:
+            span.check()
+
+    def guard(self) -> LossCheck:
+        """Return a context manager that checks at its end, for code that works on arrays.
+
+        Returns
+        -------
+        LossCheck
+            For a ``with`` block; it does what `check` does at both ends of it. An error that the
+            block raises becomes the cause of the one about the loss, if there was one.
+
+        Warns
+        -----
+        RuntimeWarning
+            If there is no guard on this platform; what `check` finds without one is found.
+
+        Raises
+        ------
+        ClosedError
+            If the mapping is closed.
+
+        Examples
+        --------
+        >>> import os, mmapio
+        >>> m = mmapio.MappedFile.open("guarded.bin", "x+", size=100_000)
+        >>> try:
+        ...     with m.guard():
+        ...         os.truncate("guarded.bin", 0)
+        ...         total = m.view().sum()
+        ... except mmapio.MappingLostError as error:
+        ...     print(total, error.cause)
+        0 truncated
+        """
+        with self._hold():
+            return LossCheck(self._source, self.check)
+
+    def recover(self) -> int:
+        """Map the file again over what was lost of it, as far as it reaches now.
+
+        What was stored in the zeros that had taken its place is lost with them. In mode ``c`` so
+        is all that was stored between the first and the last byte that were lost.
+
+        Returns
+        -------
+        int
+            Bytes of memory that show the file again: whole pages. What is still lost, `check`
+            tells.
+
+        Raises
+        ------
+        ReplacedError
+            If the path no longer leads to the file that was mapped.
+        ClosedError
+            If the mapping is closed.
+
+        Examples
+        --------
+        >>> import os, mmapio
+        >>> m = mmapio.MappedFile.open("recovered.bin", "x+", size=8192)
+        >>> os.truncate("recovered.bin", 0)
+        >>> m.view().any()
+        np.False_
+        >>> with open("recovered.bin", "wb") as file:
+        ...     _ = file.write(b"again" * 2000)
+        >>> m.recover()
+        8192
+        >>> bytes(m.view(0, 5))
+        b'again'
+        """
+        with self._hold() as mapping:
+            return mapping.recover()
+
+    def watch(
+        self,
+        callback: Callable[[Change], object],
+        *,
+        debounce_ms: int = 50,
+        generation: Counter | None = None,
+    ) -> Watch:
+        """Call back whenever the file at the path of the mapping changes, or is another one.
+
+        Parameters
+        ----------
+        callback : callable
+            Called with each `Change`, in a thread of its own. An exception that it raises goes to
+            `threading.excepthook`, and the watch goes on.
+        debounce_ms : int, default 50
+            How many milliseconds nothing must happen before what has happened is told of, as one
+            change. A file that never rests is told of at ten times that.
+        generation : Generation, optional
+            What is bumped by those who store through mappings of the file: it is told as
+            ``"modified"``, because the system tells of no such store.
+
+        Returns
+        -------
+        Watch
+            To `stop` it. It goes on whether or not that is held, until the mapping is closed or
+            goes; a callback that holds the mapping keeps it.
+
+        Raises
+        ------
+        MissingExtraError
+            If watchfiles is not installed.
+        UnsupportedError
+            If there is no file with a path.
+        FileError
+            If its folder cannot be watched, or the system watches no more folders.
+        ArgumentError, ArgumentTypeError
+            If an argument has a value, or a type, that cannot be used.
+        ClosedError
+            If the mapping is closed.
+
+        Notes
+        -----
+        It is the path that is watched, by its folder (inotify(7), or what other systems have): also
+        the file that is renamed over the first one, and the one created where that was removed. A
+        change before the watch began, but after the file was opened, is told of if there is another
+        file by now, or none.
+
+        What raises no event is seen at a look once a second: changes on a network file system by
+        other machines, and, on Linux, the first store through a mapping after its pages were
+        written to the drive, for only then the time of the file changes.
+
+        A child made by `fork` has no watch.
+
+        Examples
+        --------
+        >>> import mmapio, os, queue
+        >>> m = mmapio.MappedFile.open("seen.bin", "x+", size=10)
+        >>> changes = queue.Queue()
+        >>> watch = m.watch(changes.put)
+        >>> mmapio.delete("seen.bin")
+        >>> changes.get(timeout=30).kind
+        'removed'
+        >>> watch.stop()
+        """
+        return self._watch(callback, debounce_ms, generation)
+
+    def _watch(
+        self,
+        callback: Callable[[Change], object],
+        debounce_ms: int,
+        generation: Counter | None,
+        at_end: Callable[[], object] | None = None,
+    ) -> Watch:
+        source = self._source
+        with self._hold():
+            if source.path is None:
+                raise UnsupportedError(f"{source.name} has no path to watch; open the file by one")
+            alive = functools.partial(_is_open, weakref.ref(source))
+            facts = source.facts
+        return Watch(source.path, callback, facts, alive, debounce_ms, generation, at_end)
+
+    # The end -------------------------------------------------------------------------------------
 
     def close(self, force: bool = False) -> None:
         """Give the memory back; a second time does nothing.
@@ -414,9 +1103,8 @@ class MappedFile(WatchedContent):
         >>> fd = m.detach()
         >>> os.close(fd)
         """
-        with self._source.lock:
-            self._open_state()
-            with self._source.opened() as fd:
+        with self._hold() as mapping:
+            with mapping.source.opened() as fd:
                 own = os.dup(fd)
             try:
                 self.close()
@@ -439,12 +1127,10 @@ class MappedFile(WatchedContent):
         self._close(WhenInUse.KEEP)
 
     def _close(self, when_in_use: WhenInUse) -> None:
-        with self._source.lock:
-            if not self.closed:
-                close_region(self.region, when_in_use, own=0)
+        close_source(self._source, when_in_use)
 
     def __repr__(self) -> str:
-        state = self.state
+        state = self._state
         size = f"size={state[1]} open" if state else "closed"
         return f"<MappedFile {self._source.name} mode={self.mode!r} {size}>"
 
@@ -466,18 +1152,25 @@ def is_shared_by_path(mapping: MappedFile) -> bool:
     return source.path is not None and source.mode is not Mode.COPY
 
 
-def handle_of(region: Region) -> MappedFile:
-    """Return the one `MappedFile` of a region; a new one if nobody holds it any more."""
-    source = region.source
+def handle_of(source: Source) -> MappedFile:
+    """Return the one `MappedFile` of a mapping; a new one if nobody holds it any more."""
     with source.lock:
-        handle: MappedFile | None = source.handle() if source.handle is not None else None
-        return MappedFile(regions_of(region)[-1]) if handle is None else handle
+        handle = source.handle()
+        if handle is None:
+            return MappedFile(places_of(source)[-1])
+        assert isinstance(handle, MappedFile)
+        return handle
+
+
+def _is_open(held: weakref.ref[Source]) -> bool:
+    source = held()
+    return source is not None and not source.closed
 
 
 def _reopen(path: str, mode: str, identity: _os.Identity, offset: int, length: int) -> MappedFile:
     """Map the file that was pickled, which must still be the same one."""
-    kind = Mode.parse(mode)
-    return MappedFile(Region.of_path(path, kind, offset=offset, length=length, identity=identity))
+    options = MapOptions(mode, offset=offset, length=length)
+    return MappedFile(map_path(path, options, identity=identity))
 
 
 def _give_buffer_protocol(cls: type[MappedFile]) -> None:

@@ -1,87 +1,127 @@
-"""What is done with memory when it is mapped: the options `touch`, `advise`, `hugepages`, `lock`.
-
-What lasts is done to the memory that a resize adds as well.
-"""
+"""Options of a mapping: all that a user may choose when it is made, checked in one place."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Self
+
+import numpy as np
 
 from .._os import Advice
-from ..errors import ArgumentError, MmapioError
-from .page_advice import advise_pages, as_advice, lock_pages
-from .region import Region
+from .._validation import as_count, as_nbytes
+from ..durability.policy import FlushPolicy
+from ..errors import ArgumentError, ArgumentTypeError, ReadOnlyError
+from ..modes import Access, Mode
 
-__all__ = ["Options", "Touch", "as_options"]
+__all__ = ["MapOptions", "Touch", "as_advice"]
 
 Touch = Literal["never", "eager"]
 
-# What is said about memory once, and holds for pages that are not there yet.
-_LASTING: Final = frozenset(
-    {
-        Advice.NORMAL,
-        Advice.RANDOM,
-        Advice.SEQUENTIAL,
-        Advice.HUGEPAGE,
-        Advice.NOHUGEPAGE,
-        Advice.DONTFORK,
-        Advice.DOFORK,
-        Advice.MERGE,
-        Advice.UNMERGE,
-    }
-)
+_BY_NAME: Final[dict[object, Advice]] = {
+    advice.name.lower(): advice for advice in Advice if advice is not Advice.REMOVE
+}
 
 
-class Options(NamedTuple):
-    """What is to be done with the memory of a mapping, at once and for what it gains later."""
+def as_advice(advice: object) -> Advice:
+    """Return the advice that a name means."""
+    try:
+        return _BY_NAME[advice]
+    except (KeyError, TypeError):
+        names = ", ".join(map(repr, _BY_NAME))
+        raise ArgumentError(f"advice must be one of {names}, got {advice!r}") from None
 
+
+class _Fields(NamedTuple):
+    mode: Mode
+    size: int | None
+    offset: int
+    length: int | None
+    capacity: int
+    reserve: bool
+    flush_policy: FlushPolicy | None
+    guard: bool
     touch: bool
-    advice: Advice | None
+    advise: Advice | None
     hugepages: bool
     lock: bool
 
-    def apply(self, region: Region) -> None:
-        """Do all of it; raise at the first that fails, and nobody keeps the region."""
-        self._advise(region, 0)
-        if self.advice is not None and self.advice not in _LASTING:
-            advise_pages(region, 0, region.size, self.advice)
-        if self.touch:
-            from ..kernels import touch_pages
 
-            touch_pages(region.bytes()[: region.size])
-            if self.hugepages:
-                with contextlib.suppress(MmapioError):
-                    advise_pages(region, 0, region.size, Advice.COLLAPSE)
-        if self.lock:
-            lock_pages(region, 0, region.size)
-        region.source.extend = self._extend
+class MapOptions(_Fields):
+    """Options of a mapping, checked before any file is touched, and never changed.
 
-    def _extend(self, region: Region, old: int, new: int) -> None:
-        """Do to what a resize has added what lasts."""
-        self._advise(region, old)
-        if self.lock:
-            lock_pages(region, old, new - old)
+    The parameters are those of `MappedFile.open`; the attributes are what they mean: a `Mode`,
+    numbers of bytes, an `Advice`.
+    """
 
-    def _advise(self, region: Region, start: int) -> None:
-        """Give the advice that lasts, on all the room that there is from a byte on."""
-        length = region.capacity - start
-        if self.hugepages:
-            # A wish: what the system cannot do costs speed and nothing else.
-            with contextlib.suppress(MmapioError):
-                advise_pages(region, start, length, Advice.HUGEPAGE)
-        if self.advice is not None and self.advice in _LASTING:
-            advise_pages(region, start, length, self.advice)
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        mode: object = "r",
+        *,
+        size: object = None,
+        offset: object = 0,
+        length: object = None,
+        capacity: object = None,
+        reserve: object = True,
+        flush_policy: object = None,
+        guard: object = True,
+        touch: object = "never",
+        advise: object = None,
+        hugepages: object = False,
+        lock: object = False,
+    ) -> Self:
+        """Check all options, and each against the mode."""
+        kind = Mode.parse(mode)
+        advice = None if advise is None else as_advice(advise)
+        if not (isinstance(touch, str) and touch in ("never", "eager")):
+            raise ArgumentError(f"touch must be 'never' or 'eager', got {touch!r}")
+        if advice is Advice.POPULATE_WRITE and kind.access is Access.READ:
+            raise ReadOnlyError(f"advice 'populate_write' is for modes that write, not {mode!r}")
+        fields = (
+            kind,
+            _as_size(size, kind),
+            as_count(offset, "offset"),
+            None if length is None else as_count(length, "length"),
+            0 if capacity is None else as_nbytes(capacity, "capacity"),
+            _as_flag(reserve, "reserve"),
+            None if flush_policy is None else _as_policy(flush_policy, kind),
+            _as_flag(guard, "guard"),
+            touch == "eager",
+            advice,
+            _as_flag(hugepages, "hugepages"),
+            _as_flag(lock, "lock"),
+        )
+        return tuple.__new__(cls, fields)
+
+    @property
+    def prepares(self) -> bool:
+        """True if something is to be done with the memory once it is mapped."""
+        return self.touch or self.advise is not None or self.hugepages or self.lock
 
 
-def as_options(
-    touch: object, advise: str | None, hugepages: object, lock: object
-) -> Callable[[Region], None] | None:
-    """Return what is to be done with a mapping that is opened; None for nothing."""
-    if not (isinstance(touch, str) and touch in ("never", "eager")):
-        raise ArgumentError(f"touch must be 'never' or 'eager', got {touch!r}")
-    if touch == "never" and advise is None and not hugepages and not lock:
+def _as_size(size: object, mode: Mode) -> int | None:
+    """Return the size of a file that may be created, which the mode needs, or has no use for."""
+    if size is None:
+        if mode in (Mode.REPLACE, Mode.CREATE):
+            raise ArgumentError(f"mode {mode.value!r} creates a file and needs its size in bytes")
         return None
-    advice = None if advise is None else as_advice(advise)
-    return Options(touch == "eager", advice, bool(hugepages), bool(lock)).apply
+    if mode.settled is mode:
+        raise ArgumentError(f"size is for modes that create a file, not {mode.value!r}")
+    return as_count(size, "size")
+
+
+def _as_flag(value: object, name: str) -> bool:
+    if value is True or value is False:
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    raise ArgumentTypeError(f"{name} must be True or False, got {value!r}")
+
+
+def _as_policy(policy: object, mode: Mode) -> FlushPolicy:
+    if not isinstance(policy, FlushPolicy):
+        hint = "made by a class method, such as FlushPolicy.always()"
+        raise ArgumentTypeError(f"flush_policy must be a FlushPolicy, {hint}; got {policy!r}")
+    if policy.kind != "manual" and mode.access is not Access.WRITE:
+        raise ArgumentError(f"{policy} is for modes that write, not {mode.value!r}")
+    return policy

@@ -1,7 +1,8 @@
-"""The pages that hold a range of a mapping: advice on them, locks, and giving them back.
+"""Advice on the pages of a mapping, locks on them, and giving them back.
 
-All of it works on whole pages. What loses nothing takes every page that holds a byte of the range;
-what does, which is `punch_hole` alone, changes no byte outside of it.
+The caller keeps the mapping open. All of it works on whole pages. What loses nothing takes every
+page that holds a byte of the range; what does, which is `punch_pages` alone, changes no byte
+outside of it.
 """
 
 from __future__ import annotations
@@ -12,23 +13,24 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
 from typing import Final
 
 from .. import _os
 from .._os import Advice
-from .._validation import round_down, round_up
-from ..errors import ArgumentError, ClosedError, FileError, UnsupportedError, file_error
+from .._validation import round_down, round_up, steps
+from ..errors import FileError, MmapioError, UnsupportedError, file_error
+from ..guard.lost_memory import raise_if_part_lost
 from ..modes import Access
 from .flushing import flush_range, note_write
-from .losses import check_region, fault_error
-from .mapped_bytes import raise_read_only
-from .region import Region
+from .losses import fault_error
+from .options import MapOptions
+from .region import Region, raise_read_only
 from .source import Source
 
 __all__ = [
     "advise_pages",
-    "as_advice",
+    "apply_options",
+    "extend_options",
     "in_huge_pages",
     "lock_pages",
     "prefetch_pages",
@@ -40,9 +42,6 @@ __all__ = [
 # A larger range is read in by a thread: the system lets whoever asks for much wait for the drive.
 _AT_ONCE_BYTES: Final = 1 << 20
 
-_BY_NAME: Final[dict[object, Advice]] = {
-    advice.name.lower(): advice for advice in Advice if advice is not Advice.REMOVE
-}
 _SPEED: Final = "do without: it only makes things faster"
 _INSTEAD: Final = {
     Advice.COLD: "release() takes pages from this process at once",
@@ -53,6 +52,20 @@ _INSTEAD: Final = {
     Advice.DONTFORK: "start processes by 'spawn', which hands on no memory",
     Advice.DOFORK: "open the file by its path in the other process",
 }
+# Advice that is given once, and holds for pages that are not there yet.
+_LASTING: Final = frozenset(
+    {
+        Advice.NORMAL,
+        Advice.RANDOM,
+        Advice.SEQUENTIAL,
+        Advice.HUGEPAGE,
+        Advice.NOHUGEPAGE,
+        Advice.DONTFORK,
+        Advice.DOFORK,
+        Advice.MERGE,
+        Advice.UNMERGE,
+    }
+)
 _HUGE_FIELDS: Final = (
     "AnonHugePages",
     "ShmemPmdMapped",
@@ -62,13 +75,43 @@ _HUGE_FIELDS: Final = (
 )
 
 
-def as_advice(advice: object) -> Advice:
-    """Return the advice that a name means."""
-    try:
-        return _BY_NAME[advice]
-    except (KeyError, TypeError):
-        names = ", ".join(map(repr, _BY_NAME))
-        raise ArgumentError(f"advice must be one of {names}, got {advice!r}") from None
+def apply_options(region: Region) -> None:
+    """Do to new memory what its options say; raise at the first thing that fails."""
+    options = region.source.options
+    if not options.prepares:
+        return
+    _advise_lasting(region, options, 0)
+    if options.advise is not None and options.advise not in _LASTING:
+        advise_pages(region, 0, region.size, options.advise)
+    if options.touch:
+        from ..kernels import touch_pages
+
+        touch_pages(region.bytes()[: region.size])
+        if options.hugepages:
+            with contextlib.suppress(MmapioError):
+                advise_pages(region, 0, region.size, Advice.COLLAPSE)
+    if options.lock:
+        lock_pages(region, 0, region.size)
+
+
+def extend_options(region: Region, old: int, new: int) -> None:
+    """Do to memory that a resize has added what lasts of the options."""
+    options = region.source.options
+    if new > old and options.prepares:
+        _advise_lasting(region, options, old)
+        if options.lock:
+            lock_pages(region, old, new - old)
+
+
+def _advise_lasting(region: Region, options: MapOptions, start: int) -> None:
+    """Give the advice that lasts, on all the room that there is from a byte on."""
+    length = region.capacity - start
+    if options.hugepages:
+        # A wish: what the system cannot do costs speed and nothing else.
+        with contextlib.suppress(MmapioError):
+            advise_pages(region, start, length, Advice.HUGEPAGE)
+    if options.advise is not None and options.advise in _LASTING:
+        advise_pages(region, start, length, options.advise)
 
 
 def advise_pages(region: Region, start: int, length: int, advice: Advice) -> None:
@@ -84,25 +127,14 @@ def advise_pages(region: Region, start: int, length: int, advice: Advice) -> Non
 
 
 def _advise(region: Region, start: int, length: int, advice: Advice) -> None:
-    with _open(region):
-        try:
-            _os.advise(*region.whole_pages(start, length), advice)
-        except OSError as error:
-            if error.errno == errno.EFAULT:
-                writing = advice is Advice.POPULATE_WRITE
-                raise fault_error(region, start, start + length, writing) from error
-            raise _refusal(region, start, length, advice, error) from error
-        check_region(region, start, start + length)
-
-
-@contextlib.contextmanager
-def _open(region: Region) -> Iterator[None]:
-    """Keep a mapping from being closed: a moment later its pages may be another's memory."""
-    source = region.source
-    with source.lock:
-        if source.closed:
-            raise ClosedError(f"the mapping of {source.name} is closed")
-        yield
+    try:
+        _os.advise(*region.whole_pages(start, length), advice)
+    except OSError as error:
+        if error.errno == errno.EFAULT:
+            writing = advice is Advice.POPULATE_WRITE
+            raise fault_error(region, start, start + length, writing) from error
+        raise _refusal(region, start, length, advice, error) from error
+    raise_if_part_lost(region, start, start + length)
 
 
 def _refusal(
@@ -139,7 +171,7 @@ def prefetch_pages(region: Region, start: int, length: int) -> None:
         _advise(region, start, length, Advice.WILLNEED)
         return
     low, high = _in_file(region, start, length)
-    with _open(region), source.opened() as fd:
+    with source.opened() as fd:
         if high - low <= _AT_ONCE_BYTES or not _start_reading(fd, low, high, source):
             _read_ahead(fd, low, min(high, low + _AT_ONCE_BYTES))
 
@@ -153,8 +185,8 @@ def _in_file(region: Region, start: int, length: int) -> tuple[int, int]:
 def _read_ahead(fd: int, low: int, high: int) -> None:
     # It only makes things faster: what the system does not read ahead is read when it is used.
     with contextlib.suppress(OSError):
-        for at in range(low, high, _os.PREFETCH_BYTES):
-            _os.prefetch(fd, at, min(_os.PREFETCH_BYTES, high - at))
+        for start, stop in steps(low, high, _os.PREFETCH_BYTES):
+            _os.prefetch(fd, start, stop - start)
 
 
 def _start_reading(fd: int, low: int, high: int, source: Source) -> bool:
@@ -174,12 +206,12 @@ def _start_reading(fd: int, low: int, high: int, source: Source) -> bool:
 def _read_behind(fd: int, low: int, high: int, of: weakref.ref[Source]) -> None:
     """Read a range ahead in a thread, as long as its mapping is there."""
     try:
-        for at in range(low, high, _AT_ONCE_BYTES):
+        for start, stop in steps(low, high, _AT_ONCE_BYTES):
             source = of()
             if source is None or source.closed:
                 return
             del source
-            _read_ahead(fd, at, min(at + _AT_ONCE_BYTES, high))
+            _read_ahead(fd, start, stop)
     finally:
         os.close(fd)
 
@@ -195,7 +227,7 @@ def release_pages(region: Region, start: int, length: int, evict: bool = False) 
         _advise(region, start, length, Advice.PAGEOUT if out else Advice.DONTNEED)
         return
     _write_first(region, start, length)
-    with _open(region), source.opened() as fd:
+    with source.opened() as fd:
         release_pages(region, start, length)
         low, high = _in_file(region, start, length)
         try:
@@ -214,7 +246,7 @@ def _write_first(region: Region, start: int, length: int) -> None:
     if region.access is Access.WRITE:
         flush_range(region, start, length, True)
         return
-    with _open(region), region.source.opened() as fd:
+    with region.source.opened() as fd:
         try:
             _os.sync_data(fd)  # msync writes nothing for a mapping that cannot be stored to
         except OSError as error:
@@ -236,7 +268,7 @@ def punch_pages(region: Region, start: int, length: int) -> None:
     if not source.has_file:
         _punch_memory(region, start, length)
         return
-    with _open(region), source.opened() as fd:
+    with source.opened() as fd:
         try:
             _os.punch_hole(fd, source.offset + start, length)
         except OSError as error:
@@ -246,7 +278,7 @@ def punch_pages(region: Region, start: int, length: int) -> None:
                     "not; store zeros"
                 ) from error
             raise file_error(error, f"punch {length} bytes at {start}", source.path) from error
-        source.cut_to = 0  # holes are no surprise from here on
+        source.expect_holes_from(0)
     note_write(region, start, length)
 
 
@@ -255,27 +287,25 @@ def _punch_memory(region: Region, start: int, length: int) -> None:
     data, stop = region.bytes(), start + length
     low = min(round_up(region.address + start, _os.PAGE_SIZE) - region.address, stop)
     high = max(round_down(region.address + stop, _os.PAGE_SIZE) - region.address, low)
-    with _open(region):
-        try:
-            if low < high:
-                _os.advise(region.address + low, high - low, Advice.REMOVE)
-        except OSError:  # the system has no such advice, or the pages are locked
-            high = low
-        data[start:low] = 0
-        data[high:stop] = 0
+    try:
+        if low < high:
+            _os.advise(region.address + low, high - low, Advice.REMOVE)
+    except OSError:  # the system has no such advice, or the pages are locked
+        high = low
+    data[start:low] = 0
+    data[high:stop] = 0
 
 
 def lock_pages(region: Region, start: int, length: int) -> None:
     """Keep the pages that hold a range in memory; on failure, they are as they were."""
     if length == 0:
         return
-    with _open(region):
-        pages = region.whole_pages(start, length)
-        try:
-            _os.lock(*pages)
-        except OSError as error:
-            raise _not_locked(region, start, length, error) from error
-        check_region(region, start, start + length)
+    pages = region.whole_pages(start, length)
+    try:
+        _os.lock(*pages)
+    except OSError as error:
+        raise _not_locked(region, start, length, error) from error
+    raise_if_part_lost(region, start, start + length)
 
 
 def _not_locked(region: Region, start: int, length: int, error: OSError) -> FileError:
@@ -296,11 +326,10 @@ def unlock_pages(region: Region, start: int, length: int) -> None:
     """Let the system take the pages that hold a range."""
     if length == 0:
         return
-    with _open(region):
-        try:
-            _os.unlock(*region.whole_pages(start, length))
-        except OSError as error:
-            raise file_error(error, f"unlock {length} bytes", region.source.path) from error
+    try:
+        _os.unlock(*region.whole_pages(start, length))
+    except OSError as error:
+        raise file_error(error, f"unlock {length} bytes", region.source.path) from error
 
 
 def in_huge_pages(region: Region) -> bool | None:

@@ -1,55 +1,84 @@
-"""One span of mapped memory: its address, its length, its lifetime, and the arrays over it.
+"""Region of mapped memory: its address, its length, its lifetime, and the arrays over it.
 
-Every array over a mapping has, at the root of its chain of bases, the one `Region` that owns the
+Every array over a mapping has, at the end of its chain of bases, the one `Region` that owns the
 memory; so the memory is given back when the last array is gone, and not before::
 
-    Region  <-  bytes (ndarray of uint8 over all of it)  <-  every view
+    Region  <-  root  <-  bytes (ndarray of uint8 over all of it)  <-  every view
+
+Memory whose chain of bases leads elsewhere, by a buffer or DLPack, is found by its address.
 """
 
 from __future__ import annotations
 
-import enum
-import os
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 import numpy as np
 
-from .. import _os, guard
-from .._validation import Bytes, as_nbytes, bounded, round_down, round_up
-from ..errors import FileError, FlushError, InUseError, file_error
-from ..files.descriptors import as_path, open_file, open_or_create, replaced_error
+from .. import _forking, _os, guard
+from .._validation import Bytes, round_down, round_up
+from ..errors import FileError, ReadOnlyError, file_error
 from ..guard import lost_memory
-from ..modes import Access, Mode
+from ..modes import Access
 from .source import Source
 
 __all__ = [
     "Region",
-    "WhenInUse",
-    "close_region",
-    "last_flush",
     "other_references",
+    "places_of",
+    "raise_read_only",
     "references_to_bytes",
+    "region_at",
     "region_of",
-    "regions_of",
 ]
 
 
+class _Regions:
+    """All regions, by the address of their first page; no lock: each change is one step."""
+
+    def __init__(self) -> None:
+        self._refs: dict[int, weakref.ref[Region]] = {}
+        _forking.renew_in_child(self)
+
+    def renew(self) -> None:
+        """Replace the locks of all mappings."""
+        for region in self:
+            region.source.renew()
+
+    def add(self, start: int, region: weakref.ref[Region]) -> None:
+        self._refs[start] = region
+
+    def remove(self, start: int) -> None:
+        self._refs.pop(start, None)
+
+    def __iter__(self) -> Iterator[Region]:
+        return (region for ref in list(self._refs.values()) if (region := ref()) is not None)
+
+    def at(self, address: int) -> Region | None:
+        """Return the region that an address lies in, or else one that ends there."""
+        touching = [region for region in self if region.start <= address <= region.end]
+        return max(touching, key=lambda region: region.start, default=None)
+
+
+_regions = _Regions()
+
+
 class Region:
-    """The owner of a mapped span of whole pages.
+    """The owner of a mapped range of whole pages.
 
     `address` is that of the first byte asked for, `size` how many bytes from there are in use,
-    and `capacity` how many can be without mapping anew.
+    `capacity` how many can be without mapping anew, and `reached` the largest that `size` has been.
     """
 
     __slots__ = (
-        "__array_interface__",
         "__weakref__",
         "_bytes",
         "_covered_from",
         "_end",
         "_start",
+        "_successor",
         "access",
         "address",
         "capacity",
@@ -57,7 +86,6 @@ class Region:
         "row",
         "size",
         "source",
-        "successor",
     )
 
     def __init__(
@@ -67,20 +95,17 @@ class Region:
         self._end = end
         self._covered_from = end
         self._bytes: weakref.ref[Bytes] | None = None
+        self._successor: Region | None = None
         self.address = address
         self.size = size
-        self.reached = size  # the largest that `size` has been
+        self.reached = size
         self.capacity = capacity
         self.source = source
-        self.successor: Region | None = None  # where the mapping moved to; lives as long as this
         self.access = source.mode.access
         self.row = 0  # of the guard; 0: not guarded
-        self.__array_interface__ = {
-            "version": 3,
-            "data": (address, self.access is Access.READ),
-            "shape": (self.capacity,),
-            "typestr": "|u1",
-        }
+        own = weakref.ref(self)
+        _regions.add(start, own)
+        source.add_place(own)
 
     @classmethod
     def of_file(cls, fd: int, source: Source, size: int, capacity: int = 0) -> Region:
@@ -89,9 +114,7 @@ class Region:
         if wanted == 0:
             # The kernel maps no empty file. A page that is nobody's stands in for it; to grow is
             # to move.
-            region = cls.of_nothing(source)
-            region.capacity = 0
-            return region
+            return cls.of_nothing(source, stands_in=True)
         lead = source.offset % _os.GRANULARITY
         pages = round_up(lead + wanted, _os.PAGE_SIZE)
         try:
@@ -100,107 +123,74 @@ class Region:
             raise file_error(error, f"map {wanted} bytes", source.path) from error
         room = pages - lead if _os.CAN_MAP_PAST_END else size
         region = cls(start, start + pages, start + lead, size, source, room)
-        if source.guarded:
+        if source.options.guard:
             guard.watch(region, start, pages, source.offset - lead)
         return region
 
     @classmethod
     def of_nothing(
-        cls, source: Source, size: int = 0, capacity: int = 0, huge: bool = False
+        cls, source: Source, size: int = 0, capacity: int = 0, *, stands_in: bool = False
     ) -> Region:
-        """Map zeroed memory that forked children share; `huge`: where huge pages can begin."""
+        """Map zeroed memory that forked children share; or a page with room for nothing."""
         pages = round_up(max(size, capacity, 1), _os.PAGE_SIZE)
+        huge = source.options.hugepages  # then it begins where huge pages can
         try:
-            start = _os.map_anonymous(pages, huge)
+            start = _os.map_anonymous(pages, huge and not stands_in)
         except OSError as error:
             raise file_error(error, f"map {pages} bytes of memory", None) from error
-        return cls(start, start + pages, start, size, source, pages)
+        return cls(start, start + pages, start, size, source, 0 if stands_in else pages)
 
-    @classmethod
-    def of_path(
-        cls,
-        path: object,
-        mode: Mode,
-        size: int | None = None,
-        prefix: bytes = b"",
-        *,
-        offset: int = 0,
-        length: int | None = None,
-        capacity: int | str | None = None,
-        reserve: bool = True,
-        durable: bool = False,
-        guarded: bool = True,
-        identity: _os.Identity | None = None,
-        prepare: Callable[[Region], None] | None = None,
-    ) -> Region:
-        """Open or create a file, as `MappedFile.open` says, and map it.
-
-        A file that is created has `size` bytes, begins with `prefix`, and is made `durable` on
-        request; one that is opened must have the `identity`, if one is given. `prepare` is called
-        with the region, before a new file gets its name; if it raises, none does.
-        """
-        name = as_path(path)
-        room = 0 if capacity is None else as_nbytes(capacity, "capacity")
-        wanted = (offset, length, room, reserve, guarded, prepare)
-        early: list[Region] = []
-        if mode.settled is mode and size is None:
-            (fd, facts), created = open_file(name, mode), False
-        else:
-            fd, facts, created = open_or_create(
-                name,
-                mode,
-                size,
-                prefix,
-                reserve,
-                durable,
-                lambda size: bounded(offset, length, size),
-                None
-                if prepare is None
-                else lambda fd: early.append(
-                    cls._of_open_file(fd, name, mode, _os.identify(fd), True, *wanted)
-                ),
-            )
-        try:
-            if identity is not None and facts.identity != identity:
-                raise replaced_error(name, "was replaced by another")
-            if created and early:
-                return early[-1]
-            return cls._of_open_file(fd, name, mode, facts, created, *wanted)
-        finally:
-            os.close(fd)
-
-    @classmethod
-    def _of_open_file(
-        cls,
-        fd: int,
-        name: str,
-        mode: Mode,
-        facts: _os.FileFacts,
-        created: bool,
-        offset: int,
-        length: int | None,
-        room: int,
-        reserve: bool,
-        guarded: bool,
-        prepare: Callable[[Region], None] | None,
-    ) -> Region:
-        start, count = bounded(offset, length, facts.size)
-        source = Source(name, mode, start, facts)
-        source.reserve = reserve
-        source.guarded = guarded
-        source.name_is_new = created
-        region = cls.of_file(fd, source, count, room)
-        if prepare is not None:
-            prepare(region)
-        return region
+    # Arrays over it ------------------------------------------------------------------------------
 
     def bytes(self) -> Bytes:
         """Return the one array, while it lives, that all views of this region are made from."""
         found = self._bytes() if self._bytes is not None else None
-        if found is None:
-            found = np.asarray(self)
-            self._bytes = weakref.ref(found)
-        return found
+        return self._made_bytes() if found is None else found
+
+    def _made_bytes(self) -> Bytes:
+        with self.source.lock:  # two arrays would be one too many to count references to
+            found = self._bytes() if self._bytes is not None else None
+            if found is None:
+                found = np.asarray(_Root(self, self._start < self._end))
+                self._bytes = weakref.ref(found)
+            root: Any = found.base
+            root.hide()
+            return found
+
+    @property
+    def has_bytes(self) -> bool:
+        """True if the array that all views are made from is alive."""
+        return self._bytes is not None and self._bytes() is not None
+
+    def move_to(self, successor: Region) -> None:
+        """Note where the mapping has moved to, which lives as long as this."""
+        self._successor = successor
+
+    def settle(self, size: int) -> None:
+        """Note how much of the mapping is in use."""
+        self.size = min(size, self.capacity)
+        self.reached = max(self.size, self.reached)
+
+    @property
+    def start(self) -> int:
+        """Address of the first page."""
+        return self._start
+
+    @property
+    def end(self) -> int:
+        """Address behind the last page."""
+        return self._end
+
+    # Its pages -----------------------------------------------------------------------------------
+
+    def size_of_pages(self, size: int) -> int:
+        """Return up to where the pages reach that hold the first `size` bytes."""
+        return min(round_up(self.address + size, _os.PAGE_SIZE) - self.address, self.capacity)
+
+    def whole_pages(self, offset: int, length: int) -> tuple[int, int]:
+        """Return the address and the length of the pages that hold a range of bytes."""
+        start = round_down(self.address + offset, _os.PAGE_SIZE)
+        return start, self.address + offset + length - start
 
     def cover(self, size: int) -> None:
         """Put zero pages over all whole pages past `size`, so that no view can fault there."""
@@ -222,7 +212,7 @@ class Region:
         self._forget()
 
     def is_covered(self, size: int) -> bool:
-        """Tell whether zero pages lie over a part of the first `size` bytes."""
+        """Return whether zero pages lie over a part of the first `size` bytes."""
         return self._covered_from < min(self.address + size, self._end)
 
     def uncover(self, fd: int, size: int) -> None:
@@ -235,13 +225,19 @@ class Region:
                 _os.map_file_at(fd, offset, start, end - start, self.access)
             except OSError as error:
                 raise self._error(error, f"map {end - start} bytes") from error
-        if lost_memory.faults[0]:
+        if lost_memory.any_loss():
             self.recover(fd, size)
+
+    # What it has lost ----------------------------------------------------------------------------
+
+    def take_row(self, row: int) -> None:
+        """Note the row of the guard's table that stands for it."""
+        self.row = row
 
     @property
     def has_loss(self) -> bool:
-        """Whether zeros lie where the file has lost something, which may be there again."""
-        return bool(lost_memory.faults[0]) and guard.loss_of(self.row) is not None
+        """True if zeros lie where the file has lost something, which may be there again."""
+        return lost_memory.any_loss() and guard.loss_of(self.row) is not None
 
     def recover(self, fd: int, size: int) -> int:
         """Map the file again over what was lost, as far as its `size` bytes reach.
@@ -272,104 +268,92 @@ class Region:
     def _error(self, error: OSError, doing: str) -> FileError:
         return file_error(error, doing, self.source.path)
 
-    def size_of_pages(self, size: int) -> int:
-        """Return up to where the pages reach that hold the first `size` bytes."""
-        return min(round_up(self.address + size, _os.PAGE_SIZE) - self.address, self.capacity)
-
-    def whole_pages(self, offset: int, length: int) -> tuple[int, int]:
-        """Return the address and the length of the pages that hold a range of bytes."""
-        start = round_down(self.address + offset, _os.PAGE_SIZE)
-        return start, self.address + offset + length - start
+    # The end -------------------------------------------------------------------------------------
 
     def give_back(self) -> None:
         """Unmap the memory; no array over it may be alive."""
         start, self._start = self._start, self._end
         if start < self._end:
             self._forget()  # first: what is unmapped may be another's a moment later
-            _os.unmap(start, self._end - start)
+            _regions.remove(start)
+            try:
+                _os.unmap(start, self._end - start)
+            except OSError as error:
+                raise self._error(error, "unmap the memory") from error
 
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         # While the interpreter shuts down the modules that unmap may be gone; the kernel unmaps.
-        # Ctrl-C can come before `__init__` has set what there is to unmap.
-        if not finalizing() and hasattr(self, "row"):
-            error = last_flush(self)
+        # Ctrl-C can come before `__init__` has set what there is to unmap. Nothing here may wait:
+        # the collector runs it in the midst of whatever holds a lock. So what a policy is still to
+        # flush is handed to the thread that flushes, and the memory with it.
+        if finalizing() or not hasattr(self, "row"):
+            return
+        source = self.source
+        is_last = not source.closed and all(place is self for place in source.places)
+        if not (is_last and source.ending is not None and source.ending.takes(self)):
             self.give_back()
-            if error is not None:
-                raise error
 
 
-class WhenInUse(enum.Enum):
-    """What to do about arrays that are alive when their mapping is closed."""
+class _Root:
+    """The object that the bytes of a region are made from.
 
-    REFUSE = enum.auto()  # to close
-    ZERO = enum.auto()  # their memory, which stays until they go
-    KEEP = enum.auto()  # their memory as it is until they go
+    It shows where the memory lies only until they are: from then on numpy can make nothing of it
+    that nobody would count.
+    """
+
+    __slots__ = ("__array_interface__", "region")
+
+    def __init__(self, region: Region, is_mapped: bool) -> None:
+        self.region = region
+        self.__array_interface__ = {
+            "version": 3,
+            "data": (region.address, region.access is Access.READ),
+            "shape": (region.capacity if is_mapped else 0,),
+            "typestr": "|u1",
+        }
+
+    def hide(self) -> None:
+        """Show the memory to nobody any more."""
+        if hasattr(self, "__array_interface__"):
+            del self.__array_interface__
 
 
-def close_region(region: Region, when_in_use: WhenInUse, own: int) -> None:
-    """Close a mapping; `own` references to its bytes belong to the array that asks for it."""
-    error = last_flush(region)
-    _close_region(region, when_in_use, own)
-    if error is not None:
-        raise error
-
-
-def last_flush(region: Region) -> FlushError | None:
-    """Flush what the policy is to, before the memory goes; return what that failed with."""
-    source = region.source
-    if source.last_flush is None or source.closed:
-        return None
-    return source.last_flush(region)
-
-
-def _close_region(region: Region, when_in_use: WhenInUse, own: int) -> None:
-    source = region.source
-    with source.lock, source.syncs():
-        if source.closed:
-            return
-        regions = regions_of(region)
-        handle = source.handle() if source.handle is not None else None
-        if handle is not None:
-            handle.state = None  # from here on it gives nobody a view
-        try:
-            views = [references_to_bytes(each) for each in regions]
-            in_use = sum(views) > own
-            if in_use and when_in_use is WhenInUse.REFUSE:
-                raise InUseError(
-                    f"cannot close the mapping of {source.name}: arrays over it are alive; "
-                    "drop them, or close(force=True), after which they read zeros"
-                )
-            source.closed = True
-        finally:
-            if handle is not None and not source.closed:
-                handle.state = (regions[-1].bytes(), regions[-1].size)
-        source.close()
-        if in_use and when_in_use is WhenInUse.KEEP:
-            return
-        for each, count in zip(regions, views, strict=True):
-            if count:
-                each.cover_all()
-            else:
-                each.give_back()
+def raise_read_only(region: Region) -> NoReturn:
+    """Refuse to change a read-only mapping."""
+    raise ReadOnlyError(f"the mapping of {region.source.name} is read-only; open it in 'r+'")
 
 
 def references_to_bytes(region: Region) -> int:
     """Return how many arrays, and others, refer to the bytes of a region."""
+    if not region.has_bytes:
+        return 0
     data = region.bytes()
     return other_references(data)
 
 
 def region_of(data: Bytes) -> Region:
     """Return the region whose bytes these are."""
-    region = data.base
-    assert isinstance(region, Region)
-    return region
+    root = data.base
+    assert isinstance(root, _Root)
+    return root.region
 
 
-def regions_of(region: Region) -> list[Region]:
-    """Return all memory that maps the same file for the same handle, the newest last."""
-    moved = region.source.regions
-    return [each for ref in moved if (each := ref()) is not None] if moved else [region]
+def places_of(source: Source) -> list[Region]:
+    """Return all regions that show the bytes of a mapping and are in use, the newest last."""
+    return source.places
+
+
+def region_at(array: np.ndarray[Any, Any]) -> Region | None:
+    """Return the region that an array lies in; None for memory that is not mapped here."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, _Root):
+        return base.region
+    if base is None:  # numpy's own memory
+        return None
+    address: int = array.__array_interface__["data"][0]
+    return _regions.at(address)
 
 
 def other_references(array: object) -> int:

@@ -1,4 +1,4 @@
-"""The file behind a mapping: opened, created, and recognised again."""
+"""Source of a mapping's bytes: a file, or memory alone; its identity, options and lifetime."""
 
 from __future__ import annotations
 
@@ -8,81 +8,115 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import _os
 from .._validation import LARGEST
+from ..durability.policy import FlushPolicy
 from ..durability.write_ledger import Ledger
-from ..errors import FlushError, MissingFileError, UnsupportedError
+from ..errors import MissingFileError, UnsupportedError
 from ..files.descriptors import open_file, replaced_error
-from ..modes import Mode
+from ..files.holes import has_hole
+from .options import MapOptions
+
+if TYPE_CHECKING:
+    from ..modes import Mode
 
 __all__ = ["Source"]
 
 
+class _Ending(Protocol):
+    """End of a mapping that has a flush policy."""
+
+    def takes(self, region: Any) -> bool: ...
+    def cancel(self) -> None: ...
+
+
+class _Handle(Protocol):
+    """The `MappedFile` that users hold of an open mapping."""
+
+    def _hide(self) -> None: ...
+    def _look(self) -> None: ...
+
+
 class Source:
-    """Where the bytes of a mapping come from: a file, from a byte of it on, or no file at all."""
+    """Source of a mapping's bytes: a file from some byte on, or memory without one.
+
+    `path`, `options`, `offset` and `facts`, those of the file as it was opened, never change. What
+    does is changed by the methods.
+
+    Parameters
+    ----------
+    options : MapOptions
+        Options of the mapping.
+    path : str, optional
+        Absolute path of the file.
+    facts : FileFacts, optional
+        Identity and size of the file as it was opened.
+    fd : int, optional
+        Descriptor that is kept from now on, and closed at the end.
+    is_new : bool
+        Whether the file was created just now, so that its name is not durable yet.
+    """
 
     __slots__ = (
         "__weakref__",
         "_fd",
-        "at_end",
+        "_handle",
+        "_name_is_new",
+        "_places",
         "closed",
-        "cut_to",
-        "extend",
+        "ending",
         "facts",
-        "guarded",
-        "handle",
-        "last_flush",
+        "full_to",
         "ledger",
         "lock",
         "mode",
-        "name_is_new",
         "offset",
+        "options",
         "path",
-        "regions",
-        "reserve",
     )
 
     def __init__(
         self,
-        path: str | None,
-        mode: Mode,
-        offset: int = 0,
+        options: MapOptions,
+        path: str | None = None,
         facts: _os.FileFacts | None = None,
         fd: int | None = None,
+        is_new: bool = False,
     ) -> None:
+        self.options = options
         self.path = path
-        self.mode = mode
-        self.offset = offset
-        self.facts = facts  # as they were when it was opened
+        self.mode: Mode = options.mode
+        self.offset = options.offset
+        self.facts = facts
         self.lock = threading.RLock()  # guards what closes, resizes or re-opens
-        self.reserve = True  # growth allocates blocks
-        self.guarded = True  # against the loss of the file under the mapping
-        self.cut_to = LARGEST  # below it, what had blocks when it was opened must still have
-        self.name_is_new = False  # the directory entry is not yet known to be durable
         self.closed = False
-        # The handle that users hold, while they do; and all memory that maps the file, once a
-        # resize has moved on to another place.
-        self.regions: list[weakref.ref[Any]] = []
-        self.handle: weakref.ref[Any] | None = None
-        # What is to be done to memory that a resize adds: takes the region, the old end, the new.
-        self.extend: Callable[[Any, int, int], None] | None = None
-        # Set when something is first written, for most mappings are only read; how to flush at the
-        # end, and what else to do then, where there is a policy.
+        # Up to there, what had blocks when the file was opened must still have them.
+        self.full_to = LARGEST
+        # Made when something is first written, for most mappings are only read.
         self.ledger: Ledger | None = None
-        self.at_end: Callable[[], None] | None = None
-        self.last_flush: Callable[[Any], FlushError | None] | None = None
+        self.ending: _Ending | None = None
+        self._name_is_new = is_new
+        # All memory that maps the file, the newest last; and the handle that users hold.
+        self._places: list[weakref.ref[Any]] = []
+        self._handle: weakref.ref[_Handle] | None = None
         self._fd = fd  # last: with it there is something to close
+
+    def renew(self) -> None:
+        """Replace the lock, which another thread may have held when this process was forked."""
+        self.lock = threading.RLock()
+
+    # The file ------------------------------------------------------------------------------------
 
     @property
     def identity(self) -> _os.Identity | None:
-        """What tells the file from all others."""
+        """Identity of the file: device, inode, birth time."""
         return self.facts.identity if self.facts is not None else None
 
     @property
     def has_file(self) -> bool:
-        """Whether there is a file, rather than memory alone."""
+        """True if there is a file, rather than memory alone."""
         return self.path is not None or self._fd is not None
 
     @property
@@ -129,28 +163,91 @@ class Source:
             raise replaced_error(self.path, "was replaced by another")
         return fd
 
+    def facts_now(self) -> _os.FileFacts | None:
+        """Return what is known of the file now; None where there is none to ask about."""
+        with self.lock:
+            if self._fd is not None:
+                return _os.identify(self._fd)
+        if self.path is None:
+            return None
+        try:
+            return _os.identify_path(self.path)
+        except OSError:  # it was deleted, or lies where this process may not look any more
+            return None
+
+    def has_hole(self, start: int, stop: int) -> bool:
+        """Return whether a part of a range of the file has no blocks."""
+        with self.opened() as fd:
+            return has_hole(fd, start, stop)
+
+    def expect_holes_from(self, end: int) -> None:
+        """Note that from a byte of the file on, holes are of this process's own making."""
+        self.full_to = min(self.full_to, end)
+
+    # The memory ----------------------------------------------------------------------------------
+
+    def add_place(self, place: weakref.ref[Any]) -> None:
+        """Note a `Region` that shows the bytes from now on; older ones go on to show them."""
+        self._places = [*(ref for ref in self._places if ref() is not None), place]
+
+    @property
+    def places(self) -> list[Any]:
+        """All regions that show the bytes and are mapped, the newest last."""
+        places = [place for ref in self._places if (place := ref()) is not None]
+        return [place for place in places if place.start < place.end]
+
+    def hand_out(self, handle: _Handle) -> None:
+        """Note the handle that users hold of the mapping."""
+        self._handle = weakref.ref(handle)
+
+    def handle(self) -> _Handle | None:
+        """Return the handle that users hold; None if nobody does."""
+        return None if self._handle is None else self._handle()
+
+    # Durability ----------------------------------------------------------------------------------
+
+    def keep_account(self) -> Ledger:
+        """Return the account of what is not durable, which there is from the first write on."""
+        if self.ledger is None:
+            with self.lock:
+                if self.ledger is None:
+                    self.ledger = Ledger(self.options.flush_policy or FlushPolicy.manual())
+        return self.ledger
+
+    @property
+    def flushes_itself(self) -> bool:
+        """True if a policy flushes without being told to."""
+        return self.ending is not None
+
+    def end_with(self, ending: _Ending) -> None:
+        """Note what ends the mapping if it has a policy that flushes."""
+        self.ending = ending
+
     def syncs(self) -> contextlib.AbstractContextManager[object]:
         """Return what keeps syncs from starting, having waited for the one under way."""
         return contextlib.nullcontext() if self.ledger is None else self.ledger.syncing
 
     def make_name_durable(self) -> None:
         """Sync the directory of a file that was created here, once."""
-        if self.name_is_new and self.path is not None:
+        if self._name_is_new and self.path is not None:
             with contextlib.suppress(FileNotFoundError):  # it was renamed since: another name
                 _os.sync_directory(os.path.dirname(os.path.realpath(self.path)))
-            self.name_is_new = False
+            self._name_is_new = False
+
+    # The end -------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the descriptor, if one is kept."""
-        if self.at_end is not None:
-            self.at_end()
-        with self.lock:
-            if self._fd is not None:
-                fd, self._fd = self._fd, None
-                os.close(fd)
+        """Close the mapping for good: nobody is given a view any more. The caller has the lock."""
+        self.closed = True
+        if self.ending is not None:
+            self.ending.cancel()
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
 
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         # While the interpreter shuts down the modules that close may be gone; the kernel closes.
-        # Ctrl-C can come before `__init__` has set what there is to close.
+        # Ctrl-C can come before `__init__` has set what there is to close. No lock: nobody else
+        # has this object any more, and whoever runs the collector may hold any lock there is.
         if not finalizing() and hasattr(self, "_fd"):
             self.close()

@@ -27,7 +27,8 @@ from .._validation import LARGEST, as_dtype, full_shape, round_up
 from ..errors import ArgumentError, ClosedError, FormatError
 from ..files.npy import encode_header, read_header
 from ..mapping.mapped_file import MappedFile
-from ..mapping.region import Region
+from ..mapping.opening import map_path
+from ..mapping.options import MapOptions
 from ..modes import Mode
 
 __all__ = ["Lines", "SharedFile", "SharedObject", "Slots", "no_slots", "slots_for"]
@@ -84,7 +85,7 @@ class SharedObject:
         header, size = b"", None
         if kind.settled is not kind and slots is not None:
             header, size = _header(cls.KIND, lines, slots)
-        found = cls(MappedFile(Region.of_path(path, kind, size, header)))
+        found = cls(MappedFile(map_path(path, MapOptions(kind, size=size), header)))
         holds = len(found.lines), found.slots.dtype, found.slots.shape
         if exact and slots is not None and holds != (lines, *slots):
             raise FormatError(

@@ -37,7 +37,7 @@ child = os.fork()
 if child == 0:
     os._exit(0 if lose() and view[-1] == 0 else 1)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-assert mmapio.guard.loss_of(m.region.row) is None  # what the child met, this process has not
+assert mmapio.guard.loss_of(m._region.row) is None  # what the child met, this process has not
 assert lose()
 """,
     "a child of a process that has met a loss": """
@@ -172,7 +172,7 @@ def test_rows_are_used_again(path: Path, times: int) -> None:
             each.close()
         mappings = [mmapio.MappedFile.open(path) for _ in range(times)]
     assert guard._state.handler.used == used
-    rows = {each.region.row for each in mappings}
+    rows = {each._region.row for each in mappings}
     assert len(rows) == times
     assert 0 not in rows
 

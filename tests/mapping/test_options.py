@@ -67,7 +67,7 @@ every_maker = pytest.mark.parametrize("make", MAKERS.values(), ids=list(MAKERS))
 
 
 def region_of(made: Any) -> Region:
-    region: Region = (made if isinstance(made, MappedFile) else made.mapping).region
+    region: Region = (made if isinstance(made, MappedFile) else made.mapping)._region
     return region
 
 
@@ -106,7 +106,7 @@ def left_open() -> tuple[list[str], int]:
 @every_maker
 def test_without_options_nothing_is_done(path: Path, make: Maker) -> None:
     region = region_of(make(path))
-    assert region.source.extend is None
+    assert not region.source.options.prepares
     assert not any(flag in area.flags for area in areas_of(region) for flag in ("lo", "rr", "hg"))
 
 
@@ -151,9 +151,9 @@ def test_asyncio_hands_them_on(path: Path) -> None:
 @pytest.mark.page_cache
 def test_advice_for_once_is_given_once(path: Path) -> None:
     m = MappedFile.open(path, advise="populate_read")
-    assert is_mapped(m.region)
+    assert is_mapped(m._region)
     m = MappedFile.open(path, "r+", advise="dontneed", touch="eager")
-    assert is_mapped(m.region)
+    assert is_mapped(m._region)
 
 
 def test_huge_pages_of_memory_at_once() -> None:
@@ -277,13 +277,13 @@ def test_what_a_resize_adds_in_place_gets_the_same(path: Path, kind: str) -> Non
         m = MappedFile.open(path, "r+", **options)
     else:
         m = MappedFile.anonymous(SIZE, **options)
-    region = m.region
+    region = m._region
     assert flagged(region, "lo", SIZE)  # the rest is not there yet
     assert all("rr" in area.flags for area in areas_of(region, 0, region.capacity))
     m.resize(SIZE + 10)
     assert flagged(region, "lo", SIZE + PAGE)
     m.resize(40 * PAGE)
-    assert m.region is region
+    assert m._region is region
     assert flagged(region, "lo", 40 * PAGE)
     assert all("rr" in area.flags for area in areas_of(region, 0, region.capacity))
     m.resize(8 * PAGE)
@@ -295,8 +295,8 @@ def test_what_a_resize_adds_in_place_gets_the_same(path: Path, kind: str) -> Non
 def test_what_moves_gets_the_same(path: Path) -> None:
     m = MappedFile.open(path, "r+", advise="sequential", lock=True)
     m.resize(1 << 20)
-    assert flagged(m.region, "lo")
-    assert flagged(m.region, "sr")
+    assert flagged(m._region, "lo")
+    assert flagged(m._region, "sr")
 
 
 def test_growth_that_cannot_be_locked_is_undone(
@@ -311,11 +311,11 @@ def test_growth_that_cannot_be_locked_is_undone(
             m.resize(size, force=True)
         assert (len(m), path.stat().st_size) == (SIZE, SIZE)
         assert m.read() == before
-        assert flagged(m.region, "lo", SIZE)
+        assert flagged(m._region, "lo", SIZE)
     monkeypatch.undo()
     m.resize(20 * PAGE)
     assert view.tobytes() == before[:10]
-    assert flagged(m.region, "lo", 20 * PAGE)
+    assert flagged(m._region, "lo", 20 * PAGE)
 
 
 def test_methods_are_about_the_pages_there_are(path: Path) -> None:
@@ -323,8 +323,8 @@ def test_methods_are_about_the_pages_there_are(path: Path) -> None:
     m.lock()
     m.advise("random")
     m.resize(32 * PAGE)
-    assert flagged(m.region, "lo", SIZE)
-    assert flagged(m.region, "rr", SIZE)
+    assert flagged(m._region, "lo", SIZE)
+    assert flagged(m._region, "rr", SIZE)
 
 
 def test_an_array_that_grows_keeps_the_advice_and_the_lock_of_its_pages(tmp_path: Path) -> None:
@@ -337,7 +337,7 @@ def test_an_array_that_grows_keeps_the_advice_and_the_lock_of_its_pages(tmp_path
         g.extend(np.ones((8, PAGE), "u1"))
         assert g.array.sum() == 16 * PAGE
         assert first.sum() == 8 * PAGE
-        assert flagged(m.region, "lo", -(-before // PAGE) * PAGE)
+        assert flagged(m._region, "lo", -(-before // PAGE) * PAGE)
         m.unlock()
 
 

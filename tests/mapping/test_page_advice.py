@@ -61,13 +61,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def flags(m: MappedFile, page: int) -> frozenset[str]:
     """Return the flags of the area that a page of a mapping lies in."""
-    [area] = _os.smaps(m.region.address + page * PAGE, 1)
+    [area] = _os.smaps(m._region.address + page * PAGE, 1)
     return area.flags
 
 
 def locked_pages(m: MappedFile) -> list[int]:
     """Return which pages are locked: all of an area that has pages locked is."""
-    low = m.region.address - m.region.address % PAGE
+    low = m._region.address - m._region.address % PAGE
     areas = _os.smaps(low, SIZE)
     assert all(area.fields["Locked"] == area.fields["Pss"] for area in areas if "lo" in area.flags)
     found = [(area.low, area.high) for area in areas if area.fields["Locked"]]
@@ -77,7 +77,7 @@ def locked_pages(m: MappedFile) -> list[int]:
 def is_mapped(m: MappedFile) -> list[bool]:
     """Tell for each page whether this process has it: bit 63 in proc_pid_pagemap(5)."""
     with open("/proc/self/pagemap", "rb") as pagemap:
-        pagemap.seek(m.region.address // PAGE * 8)
+        pagemap.seek(m._region.address // PAGE * 8)
         entries = np.frombuffer(pagemap.read(PAGES * 8), np.uint64)
     return [bool(entry) for entry in entries >> np.uint64(63)]
 
@@ -185,7 +185,7 @@ def test_populating_maps_every_page(path: Path) -> None:
     assert np.flatnonzero(is_mapped(m)).tolist() == [10, 11, 12]
     m = MappedFile.open(path, "c")
     m.advise("populate_write", 0, 4 * PAGE)
-    [area] = _os.smaps(m.region.address, SIZE)
+    [area] = _os.smaps(m._region.address, SIZE)
     assert area.fields["Anonymous"] == 4 * PAGE
 
 
@@ -293,7 +293,7 @@ def test_release_takes_pages_from_this_process_alone(path: Path, mode: str, how:
     else:
         m.advise("dontneed", 8 * PAGE + 10, 4 * PAGE)
     assert [n for n in range(PAGES) if not is_mapped(m)[n]] == [8, 9, 10, 11, 12]
-    assert _os.resident(m.region.address, SIZE).all()
+    assert _os.resident(m._region.address, SIZE).all()
     assert m.read() == expected
 
 
@@ -332,7 +332,7 @@ def test_evict_of_a_part_leaves_the_rest(path: Path) -> None:
     bytes(a)
     a[: 16 * PAGE].release(evict=True)
     assert cached_bytes(path) == SIZE - 16 * PAGE
-    assert _os.resident(a.mapping.region.address, SIZE).tolist() == [0] * 16 + [1] * (PAGES - 16)
+    assert _os.resident(a.mapping._region.address, SIZE).tolist() == [0] * 16 + [1] * (PAGES - 16)
 
 
 @linux
@@ -377,7 +377,7 @@ def test_what_another_mapping_holds_stays_in_the_cache(path: Path) -> None:
     other.touch_pages(0, 4 * PAGE)
     expected = [n for n in range(PAGES) if is_mapped(other)[n]]
     m.release(evict=True)
-    assert set(expected) <= set(np.flatnonzero(_os.resident(m.region.address, SIZE)))
+    assert set(expected) <= set(np.flatnonzero(_os.resident(m._region.address, SIZE)))
     assert m.read() == other.read() == CONTENT.tobytes()
 
 
@@ -418,7 +418,7 @@ def test_prefetch_reads_in_and_maps_nothing(
     evicted(path)
     monkeypatch.setattr("mmapio.mapping.page_advice._AT_ONCE_BYTES", at_once_bytes or PAGE)
     m = MappedFile.open(path)
-    start, others = m.region.address, set(threading.enumerate())
+    start, others = m._region.address, set(threading.enumerate())
     m.prefetch(1, 16 * PAGE - 1)
     wait_for(lambda: bool(_os.resident(start, 16 * PAGE).all()))
     m.advise("willneed")
@@ -517,7 +517,7 @@ def test_a_hole_reads_zeros_and_the_rest_is_as_it_was(
     else:
         low = start + -start % PAGE
         rest = [n for n in range(PAGES) if not low <= n * PAGE < low + whole * PAGE]
-        assert np.flatnonzero(_os.resident(m.region.address, SIZE)).tolist() == rest
+        assert np.flatnonzero(_os.resident(m._region.address, SIZE)).tolist() == rest
     assert m.read() == expected.tobytes()
 
 
@@ -650,7 +650,7 @@ try:
     m.lock()
 except mmapio.FileError as error:
     print(type(error).__name__, error)
-locked = sum(area.fields["Locked"] for area in mmapio._os.smaps(m.region.address, m.size))
+locked = sum(area.fields["Locked"] for area in mmapio._os.smaps(m._region.address, m.size))
 print(locked, os.listdir("/proc/self/fd").__len__())
 for make in (
     lambda: mmapio.MappedFile.open(sys.argv[1], lock=True),
@@ -712,15 +712,15 @@ def test_whether_there_are_huge_pages_is_asked_without_a_trace(tmp_path: Path) -
     m = MappedFile.open(tmp_path / "holes", "x+", size=8 << 20, reserve=False)
     assert m.is_hugepage_backed() is False
     assert (tmp_path / "holes").stat().st_blocks == 0
-    assert not _os.resident(m.region.address, m.size).any()
-    [area] = _os.smaps(m.region.address, m.size)
+    assert not _os.resident(m._region.address, m.size).any()
+    [area] = _os.smaps(m._region.address, m.size)
     assert area.fields["Rss"] == 0
 
 
 @linux
 def test_huge_pages_are_told_from_others() -> None:
     m = MappedFile.anonymous(8 << 20, hugepages=True)
-    assert m.region.address % (2 << 20) == 0
+    assert m._region.address % (2 << 20) == 0
     m.view()[:] = 1
     try:
         m.advise("collapse")

@@ -188,7 +188,7 @@ def test_many_moves_leave_no_traces(path: Path) -> None:
     def grow(times: int) -> int:
         for _ in range(times):
             m.resize(m.size + PAGE)
-        return sum(sys.getsizeof(each) for each in vars_of(m.region.source))
+        return sum(sys.getsizeof(each) for each in vars_of(m._region.source))
 
     first = grow(10)
     assert grow(100) <= first
@@ -242,7 +242,7 @@ m.resize(m.size + 10)
 m.view(m.size - 10)[:] = 77
 """
     reader = MappedFile.open(path, capacity="1 GiB")
-    everything = reader.region.bytes()
+    everything = reader._region.bytes()
     run_python(writer, str(path))
     assert everything[: SIZE + 10].tobytes() == CONTENT + bytes([77]) * 10
 

@@ -1,0 +1,76 @@
+"""Closing of a mapping: refused while arrays are alive, or safe for them."""
+
+from __future__ import annotations
+
+import enum
+
+from ..errors import FileError, InUseError, clear_errors, file_error
+from .flushing import flush_rest
+from .region import Region, places_of, references_to_bytes
+from .source import Source
+
+__all__ = ["WhenInUse", "close_source", "uses_of"]
+
+
+class WhenInUse(enum.Enum):
+    """What is done about arrays that are alive when their mapping is closed."""
+
+    REFUSE = enum.auto()  # to close
+    ZERO = enum.auto()  # their memory, which stays until they go
+    KEEP = enum.auto()  # their memory as it is until they go
+
+
+def close_source(source: Source, when_in_use: WhenInUse, own: int = 0) -> None:
+    """Close a mapping; `own` references to its bytes belong to the array that asks for it.
+
+    It stays open, and can be closed once more, if anything fails before its memory is given back.
+    """
+    with source.lock:
+        if source.closed:
+            return
+        places = places_of(source)
+    error = flush_rest(places[-1]) if places else None
+    with source.lock, source.syncs():
+        if not source.closed:
+            _close(source, when_in_use, own)
+    if error is not None:
+        raise error
+
+
+def _close(source: Source, when_in_use: WhenInUse, own: int) -> None:
+    handle = source.handle()
+    if handle is not None:
+        handle._hide()  # from here on it gives nobody a view
+    try:
+        uses = uses_of(source, own)
+        is_used = sum(uses.values()) > own
+        if is_used and when_in_use is WhenInUse.REFUSE:
+            raise InUseError(
+                f"cannot close the mapping of {source.name}: arrays over it are alive; "
+                "drop them, or close(force=True), after which they read zeros"
+            )
+        if is_used and when_in_use is WhenInUse.KEEP:
+            uses = {}
+        for region, count in uses.items():
+            if count:
+                region.cover_all()
+        source.close()
+    except OSError as error:
+        if isinstance(error, FileError):
+            raise
+        raise file_error(error, "close the mapping", source.path) from error
+    finally:
+        if handle is not None:
+            handle._look()
+        if source.closed:
+            for region in [region for region, count in uses.items() if not count]:
+                region.give_back()
+
+
+def uses_of(source: Source, own: int = 0) -> dict[Region, int]:
+    """Return how many references there are to the bytes of each region; `own` are no use."""
+    uses = {region: references_to_bytes(region) for region in places_of(source)}
+    if sum(uses.values()) > own:
+        clear_errors()  # what only they hold, nobody uses
+        uses = {region: references_to_bytes(region) for region in uses}
+    return uses

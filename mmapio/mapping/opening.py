@@ -1,0 +1,105 @@
+"""Opening of mappings: by path, by descriptor, or without a file.
+
+There is one way for all: the options are checked, the file is opened or made ready without a name,
+its memory is mapped and prepared, and only then does a new file get its name. So whatever fails,
+what is at the path is as it was.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+
+from .. import _os
+from .._validation import as_count, bounded
+from ..errors import ArgumentError, file_error
+from ..files.descriptors import as_path, check_mappable, open_or_create, replaced_error
+from ..modes import Mode
+from .flushing import follow_policy
+from .options import MapOptions
+from .page_advice import apply_options
+from .region import Region
+from .source import Source
+
+__all__ = ["map_descriptor", "map_memory", "map_path", "mode_of_descriptor"]
+
+
+def map_path(
+    path: object,
+    options: MapOptions,
+    prefix: bytes = b"",
+    *,
+    durable: bool = False,
+    identity: _os.Identity | None = None,
+) -> Region:
+    """Open or create a file, and map it.
+
+    A file that is created begins with `prefix`, and is made `durable` on request; one that is
+    opened must have the `identity`, if one is given.
+    """
+    name = as_path(path)
+    if options.size is not None and options.mode is not Mode.OPEN_OR_CREATE:
+        bounded(options.offset, options.length, options.size)  # before room is made for it
+    return open_or_create(
+        name,
+        options.mode,
+        options.size,
+        functools.partial(_map_file, name, options, identity),
+        prefix=prefix,
+        reserve=options.reserve,
+        durable=durable,
+    )
+
+
+def _map_file(
+    path: str,
+    options: MapOptions,
+    identity: _os.Identity | None,
+    fd: int,
+    facts: _os.FileFacts,
+    is_new: bool,
+) -> Region:
+    if identity is not None and facts.identity != identity:
+        raise replaced_error(path, "was replaced by another")
+    return _map(fd, Source(options, path, facts, is_new=is_new), facts)
+
+
+def mode_of_descriptor(mode: object) -> Mode:
+    """Return a mode for a file that is open already."""
+    kind = Mode.parse(mode)
+    if kind.settled is not kind:
+        raise ArgumentError(f"mode {mode!r} creates a file; a descriptor has one: use 'r+'")
+    return kind
+
+
+def map_descriptor(fd: object, options: MapOptions, path: str | None = None) -> Region:
+    """Map an open file, of which the mapping keeps a duplicate; `path` is for messages."""
+    number = as_count(fd, "fd")
+    try:
+        own = os.dup(number)
+    except OverflowError:
+        raise ArgumentError(f"fd {number} is no descriptor") from None
+    except OSError as error:
+        raise file_error(error, f"map descriptor {number}", None) from error
+    try:
+        facts = check_mappable(own, None)
+    except BaseException:
+        os.close(own)
+        raise
+    return _map(own, Source(options, path, facts, own), facts)  # which closes `own` when it goes
+
+
+def map_memory(size: int, options: MapOptions) -> Region:
+    """Map zeroed memory without a file, which forked children share."""
+    region = Region.of_nothing(Source(options), size, options.capacity)
+    apply_options(region)
+    return region
+
+
+def _map(fd: int, source: Source, facts: _os.FileFacts) -> Region:
+    options = source.options
+    _, length = bounded(options.offset, options.length, facts.size)
+    region = Region.of_file(fd, source, length, options.capacity)
+    apply_options(region)
+    follow_policy(region)
+    return region
