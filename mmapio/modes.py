@@ -42,10 +42,15 @@ class Mode(enum.Enum):
     OPEN_OR_CREATE = "a+"
     COPY = "c"
 
-    # What a mapping in this mode may be used for, and the mode in which the same file is opened
-    # once it exists: set below, as attributes, for a dict keyed by an enum hashes in Python.
-    access: Access
-    settled: Mode
+    def __init__(self, name: str) -> None:
+        # Access that a mapping gives; an attribute, for a dict keyed by an enum hashes in Python.
+        self.access = {"r": Access.READ, "c": Access.COPY}.get(name, Access.WRITE)
+        self._creates = name in ("w+", "x+", "a+")
+
+    @property
+    def settled(self) -> Mode:
+        """The mode in which the same file is opened once it exists."""
+        return Mode.UPDATE if self._creates else self
 
     @staticmethod
     def parse(mode: object) -> Mode:
@@ -79,13 +84,6 @@ class Mode(enum.Enum):
             names = ", ".join(repr(m.value) for m in Mode)
             raise ArgumentError(f"mode must be one of {names}, got {mode!r}") from None
 
-
-for _mode in Mode:
-    _mode.access = Access.WRITE
-    _mode.settled = Mode.UPDATE
-for _mode, _access in ((Mode.READ, Access.READ), (Mode.COPY, Access.COPY)):
-    _mode.access = _access
-    _mode.settled = _mode
 
 _BY_NAME: Final[dict[object, Mode]] = {
     **{m.value: m for m in Mode},

@@ -38,8 +38,6 @@ FLOORS = (
     "__init__ __main__",
 )
 RANKS = {room: rank for rank, rooms in enumerate(FLOORS) for room in rooms.split()}
-# Modules that have not moved into a room yet.
-HOMELESS = {file.stem for file in (ROOT / "mmapio").glob("*.py")} - RANKS.keys()
 HOMES = {
     "ctypes": ("_os", "guard"),
     "numba": ("kernels", "atomics"),
@@ -134,12 +132,11 @@ def module_in(name: str, modules: Collection[str]) -> str | None:
     return next((n for n in names if n in modules), None) if first == "mmapio" else None
 
 
-def room_of(module: str) -> str | None:
-    """Return the room that a module, or a name of one, lies in; None: it has none yet."""
+def room_of(module: str) -> str:
+    """Return the room that a module, or a name of one, lies in; a name of no room is of mmapio."""
     parts = module.split(".")
     rooms = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
-    found = next((room for room in rooms if room in RANKS), None)
-    return found if found or parts[0] in HOMELESS else "__init__"
+    return next((room for room in rooms if room in RANKS), "__init__")
 
 
 def exported(tree: ast.Module) -> list[str]:
@@ -171,14 +168,15 @@ def bound_names(tree: ast.Module) -> set[str]:
 
 
 def ranked(source: Source) -> Iterator[tuple[int, str]]:
-    """A module imports from its own room and from lower floors only."""
+    """Every module lies in a room, and imports from its own and from lower floors only."""
     here = room_of(source.module)
-    if here is None:
+    if here == "__init__" != source.module:
+        yield 1, f"{source.module} lies in no room; put it into one, or give it a floor"
         return
     for line, name in imports(source):
         first, _, rest = name.partition(".")
-        there = room_of(rest) if first == "mmapio" else None
-        if there not in (None, here) and RANKS[there] >= RANKS[here]:
+        there = room_of(rest) if first == "mmapio" else here
+        if there != here and RANKS[there] >= RANKS[here]:
             yield line, f"{here} (floor {RANKS[here]}) imports {there} (floor {RANKS[there]})"
 
 
@@ -252,6 +250,49 @@ def quiet(source: Source) -> Iterator[tuple[int, str]]:
             yield node.lineno, f"prints, as only {' and '.join(PRINTERS)} may"
 
 
+REFUSED_FIRST_WORDS = re.compile(
+    r"(What|Whether|How|Who|Whose|Which|When|Where|Why|Tells?|Told|Those|That)\b"
+)
+
+
+def well_begun(source: Source) -> Iterator[tuple[int, str]]:
+    """The first line of a docstring names its subject: by a noun, or by what a function does."""
+    documented = ast.Module | ast.ClassDef | Function
+    for node in ast.walk(source.tree):
+        text = ast.get_docstring(node) if isinstance(node, documented) else None
+        if text and REFUSED_FIRST_WORDS.match(text):
+            yield getattr(node, "lineno", 1), f"the docstring begins {text.split()[0]!r}"
+
+
+def slots_of(module: str) -> set[str]:
+    """Return the attributes of the classes of a module: the names in their slots."""
+    path = ROOT / "mmapio" / (module.replace(".", "/") + ".py")
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__slots__":
+            found |= set(ast.literal_eval(node.value))
+    return found
+
+
+# The attributes that are a mapping's state, and the module whose business each is.
+OWNERS = {
+    name: module
+    for module in ("mapping.source", "mapping.region", "mapping.mapped_bytes")
+    for name in slots_of(module)
+}
+
+
+def kept_to_itself(source: Source) -> Iterator[tuple[int, str]]:
+    """The state of a mapping is changed by its own methods, and by nobody from outside."""
+    for node in ast.walk(source.tree):
+        if not isinstance(node, ast.Attribute) or not isinstance(node.ctx, ast.Store | ast.Del):
+            continue
+        owner = OWNERS.get(node.attr)
+        from_outside = ast.unparse(node.value) not in ("self", "cls")
+        if owner and from_outside and source.module != owner:
+            yield node.lineno, f"{ast.unparse(node)} is changed, which is for {owner}"
+
+
 # Rules of what users reach: a rule takes a name and what it stands for ----------------------------
 
 
@@ -309,7 +350,9 @@ def explained(name: str, thing: object) -> Iterator[str]:
 # Tests ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", [ranked, at_home, numba_first, listed, quiet])
+@pytest.mark.parametrize(
+    "rule", [ranked, kept_to_itself, well_begun, at_home, numba_first, listed, quiet]
+)
 def test_the_package_keeps(rule: Rule) -> None:
     found = breaches(rule, read("mmapio"))
     assert not found, "\n".join([rule.__doc__ or "", *found])
@@ -367,6 +410,7 @@ def test_what_is_heavy_is_not_imported(
 
 # (rule, path, text, what is wrong with it)
 BROKEN: list[tuple[Rule, str, str, str]] = [
+    (ranked, "novelty.py", "", "novelty lies in no room; put it into one, or give it a floor"),
     (ranked, "mapping/region.py", "from ..arrays import x", "mapping (floor 10) imports arrays"),
     (ranked, "mapping/region.py", "import mmapio.arrays.opening", "imports arrays (floor 11)"),
     (ranked, "arrays/opening.py", "from ..sharing import seqlock", "imports sharing (floor 11)"),
@@ -409,6 +453,14 @@ BROKEN: list[tuple[Rule, str, str, str]] = [
         "def f():\n    print(1)",
         "prints, as only cli.terminal and __main__ may",
     ),
+    (well_begun, "files/npy.py", "'What npy is.'", "the docstring begins 'What'"),
+    (well_begun, "files/npy.py", "def f():\n    'Tell it.'", "the docstring begins 'Tell'"),
+    (well_begun, "files/npy.py", "class A:\n    'Who?'", "the docstring begins 'Who?'"),
+    (kept_to_itself, "arrays/x.py", "region.source.closed = True", "is for mapping.source"),
+    (kept_to_itself, "mapping/resizing.py", "region.size = 3", "is for mapping.region"),
+    (kept_to_itself, "mapping/closing.py", "handle._state = None", "is for mapping.mapped_bytes"),
+    (kept_to_itself, "mapping/closing.py", "source._fd, x = None, 1", "is for mapping.source"),
+    (kept_to_itself, "mapping/closing.py", "del source._fd", "is for mapping.source"),
 ]
 
 

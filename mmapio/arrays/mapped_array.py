@@ -96,7 +96,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
 
     @property
     def closed(self) -> bool:
-        """Whether the mapping was closed, so that the array reads zeros."""
+        """True if the mapping was closed."""
         region = self._region
         return region is not None and region.source.closed
 
@@ -128,7 +128,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
             span.flush(wait)
 
     def advise(self, advice: str) -> None:
-        """Tell the system what is to happen to the array's memory; no advice costs data.
+        """Advise the system on the use of the array's memory; no advice costs data.
 
         Parameters
         ----------
@@ -272,7 +272,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         return touch_pages(self.ndarray, write=write, threads=threads)
 
     def residency(self, *, buckets: int | None = 128) -> Residency:
-        """Tell what of the array is in memory; of a slice, the slice's own bytes.
+        """Report how much of the array is in memory; of a slice, the slice's own bytes.
 
         Parameters
         ----------

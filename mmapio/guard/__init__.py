@@ -100,7 +100,7 @@ class GuardedMemory(Protocol):
 
 
 class Loss(NamedTuple):
-    """What was lost of a mapping: addresses from `low` to `high`, with zeros in their place.
+    """Loss of a part of a mapping: addresses from `low` to `high`, which hold zeros now.
 
     `code` is the system's ``si_code``; `past_end` tells that the file ended before.
     """

@@ -267,7 +267,7 @@ class Handler:
 
     @property
     def used(self) -> int:
-        """How many rows the handler looks at."""
+        """Number of rows that the handler looks at."""
         return self.words[_USED]
 
     @used.setter

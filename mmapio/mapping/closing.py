@@ -13,7 +13,7 @@ __all__ = ["WhenInUse", "close_source", "uses_of"]
 
 
 class WhenInUse(enum.Enum):
-    """What is done about arrays that are alive when their mapping is closed."""
+    """Treatment of arrays that are alive when their mapping is closed."""
 
     REFUSE = enum.auto()  # to close
     ZERO = enum.auto()  # their memory, which stays until they go

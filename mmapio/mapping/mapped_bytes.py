@@ -478,7 +478,7 @@ class MappedBytes:
 
     @property
     def _buffer(self) -> Bytes:
-        """What the buffer protocol gives to others."""
+        """Bytes that the buffer protocol shows to others."""
         data, size = self._open_state()
         return data[:size]
 

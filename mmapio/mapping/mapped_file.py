@@ -296,7 +296,7 @@ class MappedFile(MappedBytes):
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed."""
+        """True if the mapping was closed."""
         return self._source.closed
 
     def fileno(self) -> int:
@@ -330,7 +330,7 @@ class MappedFile(MappedBytes):
 
     @property
     def flush_policy(self) -> FlushPolicy:
-        """When what is written is made durable without `flush`."""
+        """Flush policy: when writes are made durable without `flush`."""
         ledger = self._source.ledger
         return FlushPolicy.manual() if ledger is None else ledger.policy
 
@@ -345,12 +345,12 @@ class MappedFile(MappedBytes):
 
     @property
     def pending_writes(self) -> int:
-        """How many calls of `write` and `mark_dirty` no flush has made durable as a whole."""
+        """Number of calls of `write` and `mark_dirty` not yet durable as a whole."""
         ledger = self._source.ledger
         return 0 if ledger is None else ledger.pending_writes
 
     def mark_dirty(self, offset: int = 0, length: int | None = None) -> None:
-        """Tell of a store through an array: it counts as `write` does, for the flush policy too.
+        """Count a store through an array as a write, for the flush policy too.
 
         Parameters
         ----------
@@ -489,7 +489,7 @@ class MappedFile(MappedBytes):
     # Pages ---------------------------------------------------------------------------------------
 
     def advise(self, advice: str, offset: int = 0, length: int | None = None) -> None:
-        """Tell the system what is to happen to a range; no advice costs data.
+        """Advise the system on the use of a range; no advice costs data.
 
         Parameters
         ----------
@@ -726,7 +726,7 @@ class MappedFile(MappedBytes):
             span.unlock()
 
     def is_hugepage_backed(self) -> bool | None:
-        """Tell whether any of the mapping is in huge pages now.
+        """Return whether any of the mapping is in huge pages now.
 
         Returns
         -------
@@ -797,7 +797,7 @@ class MappedFile(MappedBytes):
     def residency(
         self, offset: int = 0, length: int | None = None, *, buckets: int | None = 128
     ) -> Residency:
-        """Tell what of a range is in memory; asking reads nothing in and dirties nothing.
+        """Report how much of a range is in memory; this reads nothing in and dirties nothing.
 
         Parameters
         ----------
@@ -850,7 +850,7 @@ class MappedFile(MappedBytes):
 
     @property
     def guarded(self) -> bool:
-        """Whether a loss of the file becomes an error here, rather than the process's end."""
+        """True if a loss of the file raises an error, instead of ending the process."""
         with self._hold() as mapping:
             return mapping.is_guarded
 
@@ -1147,7 +1147,7 @@ the mapping, and read zeros: another program has cut the file off: '...checked.b
 
 
 def is_shared_by_path(mapping: MappedFile) -> bool:
-    """Tell whether another process can map the same bytes, by their path."""
+    """Return whether another process can map the same bytes, by their path."""
     source = mapping._source
     return source.path is not None and source.mode is not Mode.COPY
 

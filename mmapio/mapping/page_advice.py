@@ -333,7 +333,7 @@ def unlock_pages(region: Region, start: int, length: int) -> None:
 
 
 def in_huge_pages(region: Region) -> bool | None:
-    """Tell whether any of a mapping is in huge pages; None where the system does not tell."""
+    """Return whether any of a mapping is in huge pages; None where the system cannot say."""
     areas = _os.smaps(*region.whole_pages(0, max(region.capacity, 1)))
     if not areas:
         return None

@@ -13,7 +13,7 @@ __all__ = ["MappedReader"]
 
 
 class _Mapping(Protocol):
-    """What a reader needs of the mapping that it reads."""
+    """Part of a mapping that a reader uses."""
 
     @property
     def size(self) -> int: ...
@@ -52,7 +52,7 @@ class MappedReader(io.RawIOBase):
         self.name = mapping.path or "<anonymous>"
 
     def readable(self) -> bool:
-        """Tell that it can be read.
+        """Return True: the stream can be read.
 
         Returns
         -------
@@ -69,7 +69,7 @@ class MappedReader(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        """Tell that the position can be changed.
+        """Return True: the position can be changed.
 
         Returns
         -------
@@ -187,7 +187,7 @@ class MappedReader(io.RawIOBase):
         return self._position
 
     def tell(self) -> int:
-        """Tell the position.
+        """Return the position.
 
         Returns
         -------

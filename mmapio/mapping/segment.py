@@ -13,7 +13,7 @@ __all__ = ["Segment"]
 
 
 class _Mapping(Protocol):
-    """What a segment needs of the mapping that it is a part of."""
+    """Part of a mapping that a segment uses."""
 
     def view(
         self, offset: int = 0, length: int | None = None, dtype: npt.DTypeLike | None = None
