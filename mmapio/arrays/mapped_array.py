@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from .._validation import as_count
-from ..errors import ArgumentError, ClosedError, UnsupportedError
+from ..errors import ArgumentError, ClosedError, UnsupportedError, clear_errors
 from ..mapping.closing import WhenInUse, close_source
 from ..mapping.losses import LossCheck
 from ..mapping.mapped_file import MappedFile, handle_of, is_shared_by_path
@@ -448,12 +448,19 @@ alive; drop them, or close(force=True), after which they read zeros
         close_source(self._mapped_region().source, WhenInUse.KEEP)
 
     def _close(self, when_in_use: WhenInUse) -> None:
+        if not self._is_alone():
+            clear_errors()  # what only they hold, nobody uses
+        own = 1 if self._is_alone() else 0
+        close_source(self._mapped_region().source, when_in_use, own)
+
+    def _is_alone(self) -> bool:
+        """Return whether this is the only array over the file.
+
+        Each has the one root for its base (see `array_over`), which then is all that refers to the
+        bytes.
+        """
         root = self.base
-        # Every MappedArray of this file has the one root for its base (see array_over); if this
-        # one is the only one, the root is all that refers to the bytes.
-        alone = type(root) is MappedArray and other_references(root) == 1
-        del root  # or the traceback of a refusal would keep it alive
-        close_source(self._mapped_region().source, when_in_use, own=1 if alone else 0)
+        return type(root) is MappedArray and other_references(root) == 1
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         if array is self:

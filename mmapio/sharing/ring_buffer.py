@@ -202,7 +202,11 @@ class RingBuffer(SharedObject):
         filled, slots = ring.filled.load(), ring.slots
         if not self._wait(lambda: filled - self._file.emptied.load() < len(slots), timeout):
             return False
-        slots[filled % len(slots)] = record
+        try:
+            slots[filled % len(slots)] = record
+        except BaseException:
+            del record  # numpy's error, if it is kept, keeps no array in use
+            raise
         ring.filled.store(filled + 1)
         return True
 
@@ -274,7 +278,11 @@ class RingBuffer(SharedObject):
         (4, 4)
         """
         slots = self._writable().slots
-        data = np.asarray(list(records) if isinstance(records, range) else records, slots.dtype)
+        try:
+            data = np.asarray(list(records) if isinstance(records, range) else records, slots.dtype)
+        except BaseException:
+            del records
+            raise
         if data.shape[1:] != slots.shape[1:] or not data.ndim:
             raise ArgumentError(
                 f"records must have shape {('n', *slots.shape[1:])}, got {data.shape}"

@@ -191,7 +191,11 @@ class SeqLock(SharedObject):
         if not slots.flags.writeable:
             number.store(latest)  # says why not
         fence("release")
-        slots[(latest + 1) % len(slots)] = record
+        try:
+            slots[(latest + 1) % len(slots)] = record
+        except BaseException:
+            del record  # numpy's error, if it is kept, keeps no array in use
+            raise
         number.store(latest + 1)
         return int(latest + 1)
 

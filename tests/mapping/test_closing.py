@@ -1,0 +1,194 @@
+"""Closing: whole or not at all, and never waiting in a finalizer."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import time
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mmapio
+from mmapio import FlushPolicy, MappedFile, _os
+from mmapio.errors import ClosedError, FileError
+
+SIZE = 10_000
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "file"
+    path.write_bytes(bytes([7]) * SIZE)
+    return path
+
+
+def failing(*arguments: Any) -> Any:
+    raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+
+def mapped_here(path: Path) -> int:
+    return Path("/proc/self/maps").read_text().count(str(path))
+
+
+def test_a_close_that_fails_leaves_the_mapping_open(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    m = MappedFile.open(path, "r+")
+    view = m.view()
+    with monkeypatch.context() as patch:
+        patch.setattr(_os, "cover", failing)
+        with pytest.raises(FileError, match="cannot cover the mapping"):
+            m.close(force=True)
+    assert not m.closed
+    assert m.read(0, 3) == bytes(view[:3]) == b"\7\7\7"
+    m.close(force=True)
+    assert m.closed
+    assert not view.any()
+
+
+def test_memory_that_cannot_be_given_back_is_an_error_of_ours(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    m = MappedFile.open(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(_os, "unmap", failing)
+        with pytest.raises(FileError, match="cannot unmap"):
+            m.close()
+    assert m.closed
+    m.close()
+
+
+# Names that lead to memory ------------------------------------------------------------------------
+
+
+def test_memory_is_shown_by_arrays_alone(path: Path) -> None:
+    """What numpy can make an array of, but nobody counts, would outlive its memory."""
+    m = MappedFile.open(path, "r+")
+    view = m.view()
+    root = view.base.base  # of what all views have for their base
+    assert not hasattr(root, "__array_interface__")
+    assert not hasattr(m._region, "__array_interface__")
+    del view
+    m.close()
+    with pytest.raises((ClosedError, IndexError)):
+        np.array(root)[0]
+
+
+def test_a_region_of_a_closed_mapping_shows_nothing(path: Path) -> None:
+    m = MappedFile.open(path, "r+")
+    region = m._region
+    m.close()
+    assert region.bytes().size == 0
+
+
+@pytest.mark.parametrize("rounds", [200])
+def test_threads_that_view_at_once_get_one_array(rounds: int) -> None:
+    """Of two, one would not be counted."""
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(rounds):
+            a = mmapio.anonymous(100, "u1")
+            region = a._region
+            assert region is not None
+            del a
+            found = list(pool.map(lambda _, r=region: r.bytes(), range(4)))
+            assert len({id(each) for each in found}) == 1
+
+
+# Finalizers ---------------------------------------------------------------------------------------
+
+
+class Cycle:
+    """Garbage that only the collector finds."""
+
+    def __init__(self, held: object) -> None:
+        self.held, self.me = held, self
+
+
+class CollectingLock:
+    """A lock that is held while the garbage collector runs."""
+
+    def __init__(self, lock: Any) -> None:
+        self.lock = lock
+
+    def __enter__(self) -> None:
+        assert self.lock.acquire(timeout=30)
+        gc.collect()
+
+    def __exit__(self, *error: object) -> None:
+        self.lock.release()
+
+
+@pytest.mark.parametrize("name", ["_lock", "syncing"])
+def test_the_collector_may_run_while_a_lock_is_held(path: Path, name: str) -> None:
+    """It ends old places of mappings, and whole mappings; none of that waits for the lock."""
+    m = MappedFile.open(path, "r+", flush_policy=FlushPolicy.every_writes(2))
+    for _ in range(5):
+        Cycle(m.view(0, 8))
+        m.resize(m.size + (1 << 20), force=True)  # to another place
+        other = MappedFile.open(path, "r+", flush_policy=FlushPolicy.every_millis(10**6))
+        Cycle(other.view())
+        del other
+        ledger = m._source.ledger
+        assert ledger is not None
+        plain = getattr(ledger, name)
+        setattr(ledger, name, CollectingLock(plain))
+        for _ in range(3):
+            m.write(0, b"x" * 8)
+        setattr(ledger, name, plain)
+    m.close(force=True)
+
+
+def test_a_mapping_that_only_the_collector_finds_is_flushed_and_unmapped(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+    sync = _os.sync
+
+    def note(*arguments: int) -> None:
+        synced.append(arguments)
+        sync(*arguments)
+
+    monkeypatch.setattr(_os, "sync", note)
+    m = MappedFile.open(path, "r+", flush_policy=FlushPolicy.every_bytes(10**6))
+    m.write(0, b"last")
+    Cycle(m.view())
+    gone = weakref.ref(m)
+    del m
+    gc.collect()
+    assert gone() is None
+    wait_until(lambda: mapped_here(path) == 0)
+    assert len(synced) == 1
+
+
+def test_what_is_clean_goes_at_once(path: Path) -> None:
+    for policy in (None, FlushPolicy.manual(), FlushPolicy.every_bytes(10**6)):
+        m = MappedFile.open(path, "r+", flush_policy=policy)
+        view = m.view()
+        del m, view
+        assert mapped_here(path) == 0
+
+
+def test_an_old_place_is_not_flushed_when_it_goes(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    m = MappedFile.open(path, "r+", flush_policy=FlushPolicy.every_millis(10**6))
+    view = m.view()
+    m.resize(1 << 20, force=True)
+    monkeypatch.setattr(_os, "sync", failing)
+    del view
+    monkeypatch.undo()
+    m.close()
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)

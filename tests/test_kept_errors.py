@@ -1,0 +1,179 @@
+"""Errors that somebody keeps, as the prompt of Python does: they keep no array in use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mmapio
+from mmapio import GrowableArray, MappedFile, RingBuffer, SeqLock, atomics, kernels
+
+SIZE = 1000
+
+MAPPING: dict[str, Callable[[MappedFile], object]] = {
+    "view, range": lambda m: m.view(50, SIZE),
+    "view, items": lambda m: m.view(0, 5, "i4"),
+    "view, dtype": lambda m: m.view(0, 8, "nonsense"),
+    "view, objects": lambda m: m.view(0, 8, object),
+    "read": lambda m: m.read(50, SIZE),
+    "read_into": lambda m: m.read_into(50, m.view()),
+    "read_into, gaps": lambda m: m.read_into(0, m.view()[::2]),
+    "write": lambda m: m.write(50, m.view()),
+    "write, objects": lambda m: m.write(0, np.array([m.view(), None], object)),
+    "chunks": lambda m: m.chunks(0),
+    "segment": lambda m: m.segment(50, SIZE),
+    "segment, view": lambda m: m.segment(0, 10).view(5, 10),
+    "segment, write": lambda m: m.segment(0, 10).write(5, m.view(0, 10)),
+    "reader": lambda m: m.reader().seek(-1),
+    "atomic": lambda m: m.atomic(1, "i8"),
+    "atomic, dtype": lambda m: m.atomic(0, "S3"),
+    "atomic_array": lambda m: m.atomic_array(0, SIZE, "i8"),
+    "atomic_array, index": lambda m: m.atomic_array(0, 4, "i8").load(4),
+    "touch_pages": lambda m: m.touch_pages(50, SIZE),
+    "touch_pages, threads": lambda m: m.touch_pages(threads=0),
+    "advise": lambda m: m.advise("well"),
+    "advise, range": lambda m: m.advise("random", 50, SIZE),
+    "prefetch": lambda m: m.prefetch(50, SIZE),
+    "release": lambda m: m.release(50, SIZE),
+    "punch_hole": lambda m: m.punch_hole(50, SIZE),
+    "lock": lambda m: m.lock(50, SIZE),
+    "unlock": lambda m: m.unlock(50, SIZE),
+    "residency": lambda m: m.residency(50, SIZE),
+    "residency, buckets": lambda m: m.residency(buckets=-1),
+    "check": lambda m: m.check(50, SIZE),
+    "flush": lambda m: m.flush(50, SIZE),
+    "mark_dirty": lambda m: m.mark_dirty(50, SIZE),
+    "resize": lambda m: m.resize(-1),
+    "resize, too large": lambda m: m.resize(2**62),
+    "watch": lambda m: m.watch(None),  # type: ignore[arg-type]
+}
+
+ARRAYS: dict[str, Callable[[Any], object]] = {
+    "iter": lambda a: a[1:].chunks(0),
+    "advise": lambda a: a[1:].advise("well"),
+    "touch_pages": lambda a: a[1:].touch_pages(threads=0),
+    "residency": lambda a: a[1:].residency(buckets=-1),
+    "save": lambda a: mmapio.save("/no such folder/x.npy", a[1:]),
+    "scatter": lambda a: kernels.scatter(a, a[:2].astype("i8"), a[:3]),
+    "scatter_add": lambda a: kernels.scatter_add(a, [10**9], a[:1]),
+    "gather": lambda a: kernels.gather(a[1:], [10**9]),
+    "map_chunks": lambda a: kernels.map_chunks(a[1:], nothing, 10),
+    "reduce_chunks": lambda a: kernels.reduce_chunks(a[1:], nothing, 0),
+    "sum": lambda a: kernels.sum(a[1:], axis=7),
+    "mean": lambda a: kernels.mean(a[1:], axis=7),
+    "var": lambda a: kernels.var(a[1:], axis=7),
+    "min": lambda a: kernels.min(a[:0]),
+    "max": lambda a: kernels.max(a[:0]),
+    "minmax": lambda a: kernels.minmax(a[:0]),
+    "argmin": lambda a: kernels.argmin(a[:0]),
+    "argmax": lambda a: kernels.argmax(a[:0]),
+    "histogram": lambda a: kernels.histogram(a[1:], bins=-1),
+    "describe": lambda a: kernels.describe(a[1:], bins=-1),
+    "find": lambda a: kernels.find(a[1:], "text"),
+    "find_all": lambda a: kernels.find_all(a[1:], "text"),
+    "count": lambda a: kernels.count(a[1:], "text"),
+    "count_nonzero": lambda a: kernels.count_nonzero(a[1:].view("S8")),
+    "byte_counts": lambda a: kernels.byte_counts(a[1:], threads=0),
+    "checksum": lambda a: kernels.checksum(a[1:], algorithm="nonsense"),
+    "kernels.touch_pages": lambda a: kernels.touch_pages(a[1:], threads=0),
+    "AtomicArray": lambda a: atomics.AtomicArray(a[1:].view("S8")),
+    "append": lambda a: growable().append(a),
+    "extend": lambda a: growable().extend(a.view("S8")[1:]),
+    "push_many": lambda a: RingBuffer.anonymous(4, "i4").push_many(a.view("S8")[1:]),
+    "push": lambda a: RingBuffer.anonymous(4, "i4").push(a[1:]),
+    "SeqLock.write": lambda a: SeqLock.anonymous("i4").write(a[1:]),
+}
+
+
+def nothing(chunk: Any) -> Any:
+    raise ZeroDivisionError
+
+
+def growable() -> GrowableArray:
+    return GrowableArray.open("growing.npy", "w+", dtype="i4")
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[BaseException]]:
+    monkeypatch.chdir(tmp_path)
+    errors: list[BaseException] = []
+    yield errors
+    errors.clear()
+
+
+@pytest.mark.parametrize("call", MAPPING)
+def test_a_mapping_can_be_closed(kept: list[BaseException], call: str) -> None:
+    m = MappedFile.open("bytes", "w+", size=SIZE)
+    keep_error(kept, lambda: MAPPING[call](m))
+    m.close()
+
+
+@pytest.mark.parametrize("call", MAPPING)
+def test_a_mapping_can_be_resized(kept: list[BaseException], call: str) -> None:
+    m = MappedFile.open("bytes", "w+", size=SIZE)
+    keep_error(kept, lambda: MAPPING[call](m))
+    m.resize(10)
+
+
+@pytest.mark.parametrize("call", ARRAYS)
+def test_an_array_can_be_closed(kept: list[BaseException], call: str) -> None:
+    a = mmapio.create("items.npy", SIZE, "f8")
+    keep_error(kept, lambda: ARRAYS[call](a))
+    a.close()
+
+
+def test_every_kernel_is_tried() -> None:
+    left_out = {"Description", "KernelError", "compile_all"}
+    assert {name.removeprefix("kernels.") for name in ARRAYS} >= {*kernels.__all__} - left_out
+
+
+def keep_error(kept: list[BaseException], call: Callable[[], object]) -> None:
+    try:
+        call()
+    except BaseException as error:
+        kept.append(error)
+    assert kept, "it raises nothing"
+
+
+@pytest.mark.parametrize("call", ["close", "detach", "resize"])
+def test_a_refusal_holds_nothing_itself(kept: list[BaseException], call: str) -> None:
+    m = MappedFile.open("bytes", "w+", size=SIZE)
+    view = m.view()
+    keep_error(kept, lambda: m.resize(10) if call == "resize" else getattr(m, call)())
+    del view
+    m.close()
+
+
+def test_what_users_hold_is_in_use_all_the_same() -> None:
+    """Only frames of this package are cleared; what a user's own frame holds is the user's."""
+    m = MappedFile.anonymous(SIZE)
+
+    def use() -> None:
+        view = m.view()
+        assert view.size
+        m.view(0, SIZE + 1)
+
+    with pytest.raises(mmapio.OutOfBoundsError) as raised:
+        use()
+    with pytest.raises(mmapio.InUseError):
+        m.close()
+    del raised
+    m.close()
+
+
+def test_a_kept_error_still_tells_where_it_came_from(kept: list[BaseException]) -> None:
+    a = mmapio.anonymous(SIZE)
+    keep_error(kept, lambda: kernels.sum(a[1:], axis=7))
+    view = a[1:]
+    with pytest.raises(mmapio.InUseError):
+        a.close()
+    del view
+    traceback, names = kept[0].__traceback__, []
+    while traceback is not None:
+        names.append(traceback.tb_frame.f_code.co_name)
+        traceback = traceback.tb_next
+    assert {"keep_error", "sum"} <= {*names}
