@@ -31,8 +31,7 @@ SHORT_LIVED = {
     "kernels.engine.read_ahead.Window": "lives for one pass over an array",
     "kernels.statistics._columns._InOrder": "lives for one call",
     "kernels.chunks.map_reduce._Fold": "lives for one call",
-    # To be registered, or to stay, by those who rework `mapping`:
-    "mapping.source.Source": "not yet",
+    "mapping.source.Source": "renewed by the table of regions, which is registered",
     "mapping.page_advice._start_reading": "not waited for, and not noted as running",
 }
 
@@ -276,6 +275,25 @@ OBJECTS = {
     ),
     "SeqLock": ("s = mmapio.SeqLock.anonymous('i8')", "s.write(1); s.read()", None),
     "ShardedCounter": ("c = mmapio.ShardedCounter.anonymous()", "c.add(1); c.value", None),
+    "MappedFile": (
+        "m = mmapio.MappedFile.open('m.bin', 'w+', size=1 << 16)\n"
+        "def work():\n"
+        "    size = 1 << (16 + time.monotonic_ns() % 2)\n"
+        "    try: m.check(); m.flush(0, 9, wait=False); m.residency(0, 9); m.resize(size, True)\n"
+        "    except mmapio.MmapioError: pass  # another process resizes the same file\n",
+        "work()",
+        None,
+    ),
+    "MappedFile.flush": (
+        "m = mmapio.MappedFile.open('n.bin', 'w+', size=1 << 16)",
+        "m.write(0, b'x'); m.flush()",
+        None,
+    ),
+    "MappedArray.guard": (
+        "a = mmapio.create('g.npy', 1000)\ndef guarded():\n    with a.guard(): a.sum()\n",
+        "guarded(); a.advise('random'); a.mapping.view()",
+        None,
+    ),
     "GrowableArray.append": (
         "g = mmapio.GrowableArray.open('w.npy', 'w+', dtype='i8')\n"
         "def append():\n"
@@ -293,7 +311,7 @@ OBJECTS = {
         "w = mmapio.GrowableArray.open('r.npy', 'w+', dtype='i8')\n"
         "w.append(1); w.commit()\n"
         "g = mmapio.GrowableArray.open('r.npy')",
-        "g.refresh(); len(g)",
+        "g.refresh(); len(g); g.array",
         None,
     ),
     "FlushPolicy.every_millis": (
