@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,9 @@ __all__ = [
     "LARGEST",
     "MOST_DIMENSIONS",
     "Bytes",
+    "Path",
+    "Progress",
+    "Shape",
     "as_bytes",
     "as_count",
     "as_dtype",
@@ -182,6 +186,9 @@ def fitting_shape(shape: object, itemsize: int, available: int) -> tuple[int, ..
 
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+Progress = Callable[[int, int], object]  # called with what is done, and with all there is to do
+Shape = int | tuple[int, ...] | list[int]
 _UINT8: Final = np.dtype(np.uint8)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import os
 import threading
 import weakref
 from collections import deque
@@ -19,7 +18,7 @@ from typing import Any, Generic, Self, TypeVar, cast
 
 from . import _forking
 from ._extras import require
-from ._validation import as_bytes
+from ._validation import Path, as_bytes
 from .arrays import opening
 from .arrays.mapped_array import MappedArray
 from .errors import ArgumentTypeError
@@ -29,7 +28,6 @@ from .mapping.mapped_file import MappedFile
 
 __all__ = ["Changes", "copy", "delete", "flush", "open", "watch", "write"]
 
-Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Result = TypeVar("Result")
 
 # So much is copied in less time than it takes to wake a thread.

@@ -328,6 +328,10 @@ class MappingLostError(FileError):
     stop: int = 0
     cause: str = "unknown"
 
+    def _of(self, start: int, stop: int, cause: str) -> Self:
+        self.start, self.stop, self.cause = start, stop, cause
+        return self
+
 
 _BY_BUILTIN: tuple[tuple[type[OSError], type[FileError]], ...] = (
     (FileNotFoundError, MissingFileError),

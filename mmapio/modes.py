@@ -43,14 +43,15 @@ class Mode(enum.Enum):
     COPY = "c"
 
     def __init__(self, name: str) -> None:
-        # Access that a mapping gives; an attribute, for a dict keyed by an enum hashes in Python.
+        # Access that a mapping gives, and whether a file may be created: attributes, for a dict
+        # keyed by an enum hashes in Python.
         self.access = {"r": Access.READ, "c": Access.COPY}.get(name, Access.WRITE)
-        self._creates = name in ("w+", "x+", "a+")
+        self.creates = name in ("w+", "x+", "a+")
 
     @property
     def settled(self) -> Mode:
         """The mode in which the same file is opened once it exists."""
-        return Mode.UPDATE if self._creates else self
+        return Mode.UPDATE if self.creates else self
 
     @staticmethod
     def parse(mode: object) -> Mode:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.lib.format import MAGIC_PREFIX
 
-from .._validation import Bytes, as_count, as_dtype, as_shape, fitting_shape, full_shape
+from .._validation import (
+    Bytes,
+    Path,
+    Shape,
+    as_count,
+    as_dtype,
+    as_shape,
+    fitting_shape,
+    full_shape,
+)
 from ..durability.policy import FlushPolicy
 from ..errors import ArgumentError, FormatError
 from ..files.descriptors import as_path
@@ -18,7 +26,7 @@ from ..mapping.mapped_file import MappedFile
 from ..mapping.opening import map_descriptor, map_memory, map_path
 from ..mapping.options import MapOptions, Touch
 from ..mapping.region import Region
-from ..modes import Mode
+from ..modes import Access, Mode
 from .mapped_array import MappedArray, array_over
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
@@ -26,8 +34,6 @@ if TYPE_CHECKING:  # numpy.typing is slow to import
 
 __all__ = ["anonymous", "create", "memmap", "open"]
 
-Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-Shape = int | tuple[int, ...] | list[int]
 Order = Literal["C", "F"]
 
 
@@ -107,7 +113,7 @@ def open(
     start = None if offset is None else as_count(offset, "offset")
     _check_order(order)
     size, prefix = None, b""
-    if kind.settled is not kind and _is_full(items) and wanted is not None:
+    if kind.creates and _is_full(items) and wanted is not None:
         raw = start is not None or not as_path(path).lower().endswith(".npy")
         size, prefix = _contents(wanted, full_shape(items, wanted.itemsize), start, order, raw)
     elif kind in (Mode.REPLACE, Mode.CREATE):
@@ -356,10 +362,10 @@ def memmap(
         options = MapOptions(kind.settled, reserve=reserve, guard=guard)
         mapping = MappedFile(_of_file_object(filename, options))
     else:
-        size = None if kind.settled is kind else needed
+        size = needed if kind.creates else None
         options = MapOptions(kind, size=size, reserve=reserve, guard=guard)
         mapping = MappedFile(map_path(filename, options))
-    if needed is not None and needed > mapping.size and kind.settled is Mode.UPDATE:
+    if needed is not None and needed > mapping.size and kind.access is Access.WRITE:
         mapping.resize(needed)
     with mapping._hold() as held:
         return _open_raw(held.region, wanted, items, start, order)

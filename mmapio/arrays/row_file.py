@@ -71,7 +71,7 @@ def new_row_type(
     mode: Mode, dtype: np.dtype[Any] | None, shape: tuple[int, ...] | None
 ) -> tuple[np.dtype[Any], tuple[int, ...]] | None:
     """Return dtype and shape of the rows of a new file; None if no file is to be created."""
-    if mode.settled is mode or (dtype is None and mode is Mode.OPEN_OR_CREATE):
+    if not mode.creates or (dtype is None and mode is Mode.OPEN_OR_CREATE):
         return None
     if dtype is None:
         raise ArgumentError(f"mode {mode.value!r} creates a file and needs the dtype of its items")
@@ -142,7 +142,7 @@ class RowFile:
             _refuse_locked(path)
         prefix = GrowingHeader(*new).encode(0) if new is not None else b""
         while True:
-            if mode.settled is mode or new is None:
+            if not mode.creates or new is None:
                 fd, _ = open_file(path, mode)
             else:
                 size = len(prefix)

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from .. import _os
 from .._formatting import size
+from .._validation import Progress
 from ..errors import ArgumentError
 from ..files.holes import holes_of
 from ..mapping.mapped_file import MappedFile
@@ -21,7 +22,7 @@ from ..pagecache.memory_hints import runs
 from .evict import evict_file
 from .options import Json, Paths, Quiet
 from .page_cache import NOT_TOLD, CacheChange, data_pieces, residency_if_told
-from .terminal import BYTES, Progress, progress_bar, report_tree, show_titled
+from .terminal import BYTES, progress_bar, report_tree, show_titled
 
 __all__ = ["ADVICE", "Advised", "advise", "advise_file", "check_advice"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as numpy_format
 
+from .._validation import Progress
 from ..arrays.opening import open as open_array
 from ..files.inspection import is_npy
 from ..mapping.mapped_file import MappedFile
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BYTE_CLASSES", "ArrayScan", "BytesScan", "FieldScan", "plain", "scan_file"]
 
-Progress = Callable[[int, int], object]
 
 _BLOCK_BYTES: Final = 256 << 20  # enough for every thread, and little enough to see a bar move
 _NEWLINE: Final = ord("\n")

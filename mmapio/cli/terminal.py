@@ -18,6 +18,7 @@ from rich.text import Text
 from tqdm import tqdm
 
 from .._formatting import printable
+from .._validation import Progress
 from ..errors import MmapioError
 from .file_trees import files_under
 
@@ -27,7 +28,6 @@ __all__ = [
     "LABEL",
     "TITLE",
     "Jsonable",
-    "Progress",
     "bar_of",
     "console",
     "error_text",
@@ -48,8 +48,6 @@ BAR: Final = "cyan"
 BYTES: Final[dict[str, Any]] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
 _FLAT_LIST: Final = re.compile(r"\[\n([^][{}\"]*)\]")  # no line ends within a text
-
-Progress = Callable[[int, int], None]
 
 
 class Jsonable(Protocol):

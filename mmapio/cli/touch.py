@@ -12,11 +12,12 @@ import numpy as np
 from rich.console import Console
 
 from .._formatting import duration, size, throughput
+from .._validation import Progress
 from ..files.holes import holes_of
 from ..mapping.mapped_file import MappedFile
 from .options import Json, Paths, Quiet, Threads
 from .page_cache import NOT_TOLD, CacheChange, data_pieces, residency_if_told
-from .terminal import BYTES, Progress, progress_bar, report_tree, show_titled
+from .terminal import BYTES, progress_bar, report_tree, show_titled
 
 __all__ = ["Touched", "touch", "touch_file"]
 

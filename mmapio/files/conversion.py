@@ -9,12 +9,11 @@ from __future__ import annotations
 import errno
 import functools
 import os
-from collections.abc import Callable
 from math import prod
 from typing import TYPE_CHECKING, Final, Literal
 
 from .. import _os
-from .._validation import as_count, as_dtype, fitting_shape
+from .._validation import Path, Progress, as_count, as_dtype, fitting_shape
 from ..errors import ArgumentError, ExistingFileError, FormatError
 from .descriptors import as_path, read_at, reading
 from .npy import NpyHeader, begins_as_npy, encode_header, read_header
@@ -25,8 +24,6 @@ if TYPE_CHECKING:  # numpy.typing is slow to import
 
 __all__ = ["to_npy", "to_raw"]
 
-Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-Progress = Callable[[int, int], object]
 
 _PIECE_BYTES: Final = 64 << 20  # between two calls of `progress`, and after Ctrl-C at most
 

@@ -19,7 +19,7 @@ from ..errors import (
     ReplacedError,
     file_error,
 )
-from ..modes import Mode
+from ..modes import Access, Mode
 from .publishing import publishing
 
 __all__ = [
@@ -57,7 +57,7 @@ def as_path(path: object) -> str:
 
 def open_file(path: str, mode: Mode) -> tuple[int, _os.FileFacts]:
     """Open an existing file for a mapping; return its descriptor and facts."""
-    writable = mode.settled is Mode.UPDATE
+    writable = mode.access is Access.WRITE
     try:
         fd = os.open(path, _COMMON | (os.O_RDWR if writable else os.O_RDONLY))
     except OSError as error:
@@ -147,7 +147,7 @@ def open_or_create(
     file is new. A new one has `size` bytes, zeros but for its `prefix`, and gets its name only
     when `use` has succeeded: if anything fails, whatever is at the path is as it was.
     """
-    if size is None or mode.settled is mode:
+    if size is None or not mode.creates:
         return _use_file(path, mode, use)
     while True:
         if mode is Mode.OPEN_OR_CREATE:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _os
-from .._validation import Bytes, as_bytes, as_dtype
+from .._validation import Bytes, Path, as_bytes, as_dtype
 from ..errors import file_error
 from ..guard.lost_memory import raise_if_array_lost
 from .descriptors import as_path, reading, set_size
@@ -22,7 +22,6 @@ if TYPE_CHECKING:  # numpy.typing is slow to import
 
 __all__ = ["copy", "delete", "save"]
 
-Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 _PIECE_ITEMS = 1 << 16
 

@@ -89,9 +89,7 @@ def lost_error(
     text = f"bytes {start} to {stop} of the file were lost under the mapping, and read zeros: "
     text += _WHY[cause] + (f", {more}" if more else "")
     arguments = (_CODES[cause], text) if source.path is None else (_CODES[cause], text, source.path)
-    error = MappingLostError(*arguments)
-    error.start, error.stop, error.cause = start, stop, cause
-    return error
+    return MappingLostError(*arguments)._of(start, stop, cause)
 
 
 def _cause(source: GuardedFile, low: int, high: int, loss: Loss) -> str:

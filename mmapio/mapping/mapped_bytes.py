@@ -14,7 +14,7 @@ from ..errors import ArgumentError, ClosedError, MisalignedError
 from ..guard.lost_memory import any_loss, raise_if_array_lost, raise_if_part_lost
 from ..modes import Access
 from .flushing import check_flushes, note_write
-from .region import Region, places_of, raise_read_only, region_of
+from .region import Region, newest_place, raise_read_only, region_of
 from .span import Hold, Span
 
 if TYPE_CHECKING:  # numpy.typing is slow to import, and atomics import numba
@@ -48,7 +48,7 @@ class MappedBytes:
 
     def _look(self) -> None:
         """Take note of where the mapping lies now, and of its size."""
-        region = None if self._source.closed else places_of(self._source)[-1]
+        region = None if self._source.closed else newest_place(self._source)
         self._state = None if region is None else (region.bytes(), region.size)
 
     def _hide(self) -> None:

@@ -21,7 +21,7 @@ from .losses import LossCheck
 from .mapped_bytes import MappedBytes
 from .opening import map_descriptor, map_memory, map_path, mode_of_descriptor
 from .options import MapOptions, Touch, as_advice
-from .region import Region, places_of
+from .region import Region, newest_place
 from .source import Source
 
 if TYPE_CHECKING:
@@ -1157,7 +1157,7 @@ def handle_of(source: Source) -> MappedFile:
     with source.lock:
         handle = source.handle()
         if handle is None:
-            return MappedFile(places_of(source)[-1])
+            return MappedFile(newest_place(source))
         assert isinstance(handle, MappedFile)
         return handle
 

@@ -67,7 +67,7 @@ def _map_file(
 def mode_of_descriptor(mode: object) -> Mode:
     """Return a mode for a file that is open already."""
     kind = Mode.parse(mode)
-    if kind.settled is not kind:
+    if kind.creates:
         raise ArgumentError(f"mode {mode!r} creates a file; a descriptor has one: use 'r+'")
     return kind
 

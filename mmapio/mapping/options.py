@@ -79,17 +79,19 @@ class MapOptions(_Fields):
             raise ReadOnlyError(f"advice 'populate_write' is for modes that write, not {mode!r}")
         fields = (
             kind,
-            _as_size(size, kind),
+            _as_size(size, kind) if kind.creates or size is not None else None,
             as_count(offset, "offset"),
             None if length is None else as_count(length, "length"),
             0 if capacity is None else as_nbytes(capacity, "capacity"),
-            _as_flag(reserve, "reserve"),
+            reserve if reserve is True or reserve is False else _as_flag(reserve, "reserve"),
             None if flush_policy is None else _as_policy(flush_policy, kind),
-            _as_flag(guard, "guard"),
+            guard if guard is True or guard is False else _as_flag(guard, "guard"),
             touch == "eager",
             advice,
-            _as_flag(hugepages, "hugepages"),
-            _as_flag(lock, "lock"),
+            hugepages
+            if hugepages is True or hugepages is False
+            else _as_flag(hugepages, "hugepages"),
+            lock if lock is True or lock is False else _as_flag(lock, "lock"),
         )
         return tuple.__new__(cls, fields)
 
@@ -105,15 +107,13 @@ def _as_size(size: object, mode: Mode) -> int | None:
         if mode in (Mode.REPLACE, Mode.CREATE):
             raise ArgumentError(f"mode {mode.value!r} creates a file and needs its size in bytes")
         return None
-    if mode.settled is mode:
+    if not mode.creates:
         raise ArgumentError(f"size is for modes that create a file, not {mode.value!r}")
     return as_count(size, "size")
 
 
 def _as_flag(value: object, name: str) -> bool:
-    if value is True or value is False:
-        return value
-    if isinstance(value, np.bool_):
+    if isinstance(value, (bool, np.bool_)):
         return bool(value)
     raise ArgumentTypeError(f"{name} must be True or False, got {value!r}")
 

@@ -26,6 +26,7 @@ from .source import Source
 
 __all__ = [
     "Region",
+    "newest_place",
     "other_references",
     "places_of",
     "raise_read_only",
@@ -39,7 +40,7 @@ class _Regions:
     """All regions, by the address of their first page; no lock: each change is one step."""
 
     def __init__(self) -> None:
-        self._refs: dict[int, weakref.ref[Region]] = {}
+        self.refs: dict[int, weakref.ref[Region]] = {}
         _forking.renew_in_child(self)
 
     def renew(self) -> None:
@@ -47,14 +48,8 @@ class _Regions:
         for region in self:
             region.source.renew()
 
-    def add(self, start: int, region: weakref.ref[Region]) -> None:
-        self._refs[start] = region
-
-    def remove(self, start: int) -> None:
-        self._refs.pop(start, None)
-
     def __iter__(self) -> Iterator[Region]:
-        return (region for ref in list(self._refs.values()) if (region := ref()) is not None)
+        return (region for ref in list(self.refs.values()) if (region := ref()) is not None)
 
     def at(self, address: int) -> Region | None:
         """Return the region that an address lies in, or else one that ends there."""
@@ -63,36 +58,51 @@ class _Regions:
 
 
 _regions = _Regions()
+_refs = _regions.refs
+
+
+class _Root:
+    """The object that the bytes of a region are made from.
+
+    It shows where the memory lies only until they are: from then on numpy can make nothing of it
+    that nobody would count.
+    """
+
+    __slots__ = ("__array_interface__", "region")
+
+    __array_interface__: dict[str, Any]
+    region: Region
 
 
 class Region:
     """The owner of a mapped range of whole pages.
 
-    `address` is that of the first byte asked for, `size` how many bytes from there are in use,
-    `capacity` how many can be without mapping anew, and `reached` the largest that `size` has been.
+    The pages lie from `start` to `end`, which are equal once they are given back. `address` is that
+    of the first byte asked for, `size` how many bytes from there are in use, `capacity` how many
+    can be without mapping anew, and `reached` the largest that `size` has been.
     """
 
     __slots__ = (
         "__weakref__",
         "_bytes",
         "_covered_from",
-        "_end",
-        "_start",
         "_successor",
         "access",
         "address",
         "capacity",
+        "end",
         "reached",
         "row",
         "size",
         "source",
+        "start",
     )
 
     def __init__(
         self, start: int, end: int, address: int, size: int, source: Source, capacity: int
     ) -> None:
-        self._start = start
-        self._end = end
+        self.start = start
+        self.end = end
         self._covered_from = end
         self._bytes: weakref.ref[Bytes] | None = None
         self._successor: Region | None = None
@@ -103,8 +113,7 @@ class Region:
         self.source = source
         self.access = source.mode.access
         self.row = 0  # of the guard; 0: not guarded
-        own = weakref.ref(self)
-        _regions.add(start, own)
+        _refs[start] = own = weakref.ref(self)
         source.add_place(own)
 
     @classmethod
@@ -151,10 +160,17 @@ class Region:
         with self.source.lock:  # two arrays would be one too many to count references to
             found = self._bytes() if self._bytes is not None else None
             if found is None:
-                found = np.asarray(_Root(self, self._start < self._end))
+                root = _Root()
+                root.region = self
+                root.__array_interface__ = {
+                    "version": 3,
+                    "data": (self.address, self.access is Access.READ),
+                    "shape": (self.capacity if self.start < self.end else 0,),
+                    "typestr": "|u1",
+                }
+                found = np.asarray(root)
+                del root.__array_interface__
                 self._bytes = weakref.ref(found)
-            root: Any = found.base
-            root.hide()
             return found
 
     @property
@@ -170,16 +186,6 @@ class Region:
         """Note how much of the mapping is in use."""
         self.size = min(size, self.capacity)
         self.reached = max(self.size, self.reached)
-
-    @property
-    def start(self) -> int:
-        """Address of the first page."""
-        return self._start
-
-    @property
-    def end(self) -> int:
-        """Address behind the last page."""
-        return self._end
 
     # Its pages -----------------------------------------------------------------------------------
 
@@ -205,19 +211,19 @@ class Region:
     def cover_all(self) -> None:
         """Put zero pages over everything, the first page too if it is shared with what precedes."""
         try:
-            _os.cover(self._start, self._end - self._start, self.access)
+            _os.cover(self.start, self.end - self.start, self.access)
         except OSError as error:
             raise self._error(error, "cover the mapping") from error
-        self._covered_from = self._start
+        self._covered_from = self.start
         self._forget()
 
     def is_covered(self, size: int) -> bool:
         """Return whether zero pages lie over a part of the first `size` bytes."""
-        return self._covered_from < min(self.address + size, self._end)
+        return self._covered_from < min(self.address + size, self.end)
 
     def uncover(self, fd: int, size: int) -> None:
         """Map the file again over what was covered, but no further than the page `size` is in."""
-        end = min(round_up(self.address + size, _os.PAGE_SIZE), self._end)
+        end = min(round_up(self.address + size, _os.PAGE_SIZE), self.end)
         if self._covered_from < end:
             start, self._covered_from = self._covered_from, end
             offset = self.source.offset + start - self.address
@@ -272,12 +278,12 @@ class Region:
 
     def give_back(self) -> None:
         """Unmap the memory; no array over it may be alive."""
-        start, self._start = self._start, self._end
-        if start < self._end:
+        start, self.start = self.start, self.end
+        if start < self.end:
             self._forget()  # first: what is unmapped may be another's a moment later
-            _regions.remove(start)
+            _refs.pop(start, None)
             try:
-                _os.unmap(start, self._end - start)
+                _os.unmap(start, self.end - start)
             except OSError as error:
                 raise self._error(error, "unmap the memory") from error
 
@@ -288,34 +294,14 @@ class Region:
         # flush is handed to the thread that flushes, and the memory with it.
         if finalizing() or not hasattr(self, "row"):
             return
-        source = self.source
-        is_last = not source.closed and all(place is self for place in source.places)
-        if not (is_last and source.ending is not None and source.ending.takes(self)):
+        if not self._is_taken_to_be_flushed():
             self.give_back()
 
-
-class _Root:
-    """The object that the bytes of a region are made from.
-
-    It shows where the memory lies only until they are: from then on numpy can make nothing of it
-    that nobody would count.
-    """
-
-    __slots__ = ("__array_interface__", "region")
-
-    def __init__(self, region: Region, is_mapped: bool) -> None:
-        self.region = region
-        self.__array_interface__ = {
-            "version": 3,
-            "data": (region.address, region.access is Access.READ),
-            "shape": (region.capacity if is_mapped else 0,),
-            "typestr": "|u1",
-        }
-
-    def hide(self) -> None:
-        """Show the memory to nobody any more."""
-        if hasattr(self, "__array_interface__"):
-            del self.__array_interface__
+    def _is_taken_to_be_flushed(self) -> bool:
+        source = self.source
+        if source.ending is None or source.closed or any(p is not self for p in source.places):
+            return False
+        return source.ending.takes(self)
 
 
 def raise_read_only(region: Region) -> NoReturn:
@@ -339,8 +325,14 @@ def region_of(data: Bytes) -> Region:
 
 
 def places_of(source: Source) -> list[Region]:
-    """Return all regions that show the bytes of a mapping and are in use, the newest last."""
+    """Return all regions that show the bytes of a mapping and are mapped, the newest last."""
     return source.places
+
+
+def newest_place(source: Source) -> Region:
+    """Return the region that an open mapping lies in now."""
+    newest: Region = source.newest_place
+    return newest
 
 
 def region_at(array: np.ndarray[Any, Any]) -> Region | None:

@@ -188,13 +188,20 @@ class Source:
 
     def add_place(self, place: weakref.ref[Any]) -> None:
         """Note a `Region` that shows the bytes from now on; older ones go on to show them."""
-        self._places = [*(ref for ref in self._places if ref() is not None), place]
+        older = self._places
+        self._places = [*(ref for ref in older if ref() is not None), place] if older else [place]
 
     @property
     def places(self) -> list[Any]:
         """All regions that show the bytes and are mapped, the newest last."""
         places = [place for ref in self._places if (place := ref()) is not None]
         return [place for place in places if place.start < place.end]
+
+    @property
+    def newest_place(self) -> Any:
+        """The region that shows the bytes now; the mapping must be open."""
+        place = self._places[-1]()
+        return self.places[-1] if place is None or place.start == place.end else place
 
     def hand_out(self, handle: _Handle) -> None:
         """Note the handle that users hold of the mapping."""

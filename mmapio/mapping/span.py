@@ -20,7 +20,7 @@ from .page_advice import (
     release_pages,
     unlock_pages,
 )
-from .region import Region, places_of, raise_read_only
+from .region import Region, newest_place, raise_read_only
 from .resizing import check_unused, follow_file, resize_source
 from .source import Source
 
@@ -54,7 +54,7 @@ class Hold:
         try:
             if source.closed:
                 raise ClosedError(f"the mapping of {source.name} is closed")
-            self.region = self._region or places_of(source)[-1]
+            self.region = self._region or newest_place(source)
         except BaseException:
             source.lock.release()
             raise

@@ -9,6 +9,7 @@ import numpy as np
 
 from .._extras import require
 from .._formatting import printable, size
+from .cache_map import Shares
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Strip", "draw", "new_axes", "sheet"]
 
-Shares = np.ndarray[Any, np.dtype[np.float32]]
 Colours = np.ndarray[Any, np.dtype[np.float64]]
 
 _NOTHING: Final = "#eef1f4"

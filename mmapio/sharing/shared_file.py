@@ -83,7 +83,7 @@ class SharedObject:
         if slots is None and kind in (Mode.CREATE, Mode.REPLACE):
             raise ArgumentError(f"mode {mode!r} creates a {cls.KIND}: give its dtype and its size")
         header, size = b"", None
-        if kind.settled is not kind and slots is not None:
+        if kind.creates and slots is not None:
             header, size = _header(cls.KIND, lines, slots)
         found = cls(MappedFile(map_path(path, MapOptions(kind, size=size), header)))
         holds = len(found.lines), found.slots.dtype, found.slots.shape

@@ -17,6 +17,7 @@ from numba.core.runtime import rtsys
 from numba.extending import overload, register_jitable
 
 from mmapio._sources import sources_stamp
+from mmapio._validation import Progress
 from mmapio.errors import file_error
 
 __all__ = [
@@ -43,7 +44,6 @@ _DEFAULTS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": 
 
 
 Signatures = Callable[[], list[tuple[Any, ...]]]
-Progress = Callable[[int, int], object]
 
 
 class Kernel(NamedTuple):

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from mmapio import _forking
 from mmapio._extras import require
+from mmapio._validation import Progress
 from mmapio.errors import ArgumentError
 from mmapio.kernels.engine.cpus import usable_cpus
 
@@ -26,7 +27,6 @@ __all__ = ["run_chunks", "run_ranges", "run_workers", "thread_count"]
 
 W = TypeVar("W")
 Body = Callable[[int, int], None]
-Advance = Callable[[int, int], object]
 
 _VARIABLE = "MMAPIO_NUM_THREADS"
 _MOST_THREADS = 4096
@@ -215,7 +215,7 @@ def _positive(value: int | str, name: str) -> int:
 
 
 @contextlib.contextmanager
-def _bar(nbytes: int) -> Iterator[Advance]:
+def _bar(nbytes: int) -> Iterator[Progress]:
     """Yield what moves a bar to a fraction of `nbytes`; it is silent where nobody watches."""
     tqdm = require("tqdm", "cli").tqdm
     with tqdm(total=nbytes, unit="B", unit_scale=True, unit_divisor=1024, disable=None) as bar:
@@ -230,7 +230,7 @@ class _Job:
     happens, and a helper that is done says so by a queue.
     """
 
-    def __init__(self, count: int, body: Body, advance: Advance | None) -> None:
+    def __init__(self, count: int, body: Body, advance: Progress | None) -> None:
         self._count = count
         self._body: Body | None = body
         self._advance = advance
@@ -283,7 +283,7 @@ class _Job:
         if interrupt is not None:
             raise interrupt
 
-    def _work(self, worker: int, advance: Advance | None = None) -> None:
+    def _work(self, worker: int, advance: Progress | None = None) -> None:
         body, nested = self._body, _here.working
         assert body is not None
         try:

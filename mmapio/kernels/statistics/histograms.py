@@ -19,12 +19,12 @@ from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.jit import jit, part, piece_type
 from mmapio.kernels.engine.pieces import Pieces, map_pieces, numbers, pieces_of
 from mmapio.kernels.engine.threads import run_workers
+from mmapio.kernels.statistics._bins import Number
 from mmapio.kernels.statistics._extremes import combined, piece_extremes
 from mmapio.kernels.statistics.counts import pattern_counts
 
 __all__ = ["histogram"]
 
-Number = int | float
 
 _BLOCK = 2048
 _FEW = 4096  # bins of which several tables stay in the cache
