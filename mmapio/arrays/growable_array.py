@@ -12,7 +12,7 @@ import numpy as np
 from numpy import ndarray
 
 from .. import _os
-from .._validation import as_count, as_dtype, as_nbytes, full_shape
+from .._validation import as_count, as_dtype, full_shape
 from ..errors import (
     ArgumentError,
     ClosedError,
@@ -25,7 +25,7 @@ from ..files.descriptors import as_path
 from ..mapping.flushing import sync_errors
 from ..mapping.mapped_file import MappedFile
 from ..mapping.opening import map_path
-from ..mapping.options import MapOptions
+from ..mapping.options import MapOptions, Touch
 from ..modes import Mode
 from .row_file import RowFile, as_items, check_layout, new_row_type
 from .row_reader import RowReader
@@ -98,6 +98,11 @@ class GrowableArray:
         row_shape: int | tuple[int, ...] | None = None,
         capacity: int | str = _CAPACITY,
         recover: Literal["rows"] | None = None,
+        guard: bool = True,
+        touch: Touch = "never",
+        advise: str | None = None,
+        hugepages: bool = False,
+        lock: bool = False,
     ) -> Self:
         """Open a `.npy` file to append to it, or to read what another appends.
 
@@ -119,6 +124,8 @@ class GrowableArray:
             Keep the rows that were appended but never committed, as far as they are whole. They
             survive the death of the process that wrote them; after a power loss they may read
             zeros. If left out, they are dropped.
+        guard, touch, advise, hugepages, lock : optional
+            As in `MappedFile.open`.
 
         Returns
         -------
@@ -161,16 +168,24 @@ class GrowableArray:
             raise ArgumentError(f"recover must be 'rows' or None, got {recover!r}")
         wanted = None if dtype is None else as_dtype(dtype)
         shape = None if row_shape is None else full_shape(row_shape, 1)
-        room = as_nbytes(capacity, "capacity")
+        options = MapOptions(
+            kind.settled,
+            capacity=capacity,
+            guard=guard,
+            touch=touch,
+            advise=advise,
+            hugepages=hugepages,
+            lock=lock,
+        )
         if kind is Mode.READ:
-            found = cls(_mapped(name, kind, room, None))
+            found = cls(_mapped(name, options, None))
         else:
             file = RowFile.open(name, kind, new_row_type(kind, wanted, shape))
             try:
                 check_layout(file.layout, wanted, shape, name)
                 count = file.recover(recover == "rows")
                 file.seal()
-                found = cls(_mapped(name, kind, room, _os.identify(file.fd).identity), file)
+                found = cls(_mapped(name, options, _os.identify(file.fd).identity), file)
                 found._count = count
             except BaseException:
                 file.close()
@@ -576,16 +591,15 @@ def _commit(count: int) -> str:
     return f"commit {count} rows"
 
 
-def _mapped(path: str, mode: Mode, capacity: int, identity: _os.Identity | None) -> MappedFile:
+def _mapped(path: str, options: MapOptions, identity: _os.Identity | None) -> MappedFile:
     """Map a file with room to grow: as much as there is address space for, if not all of it."""
     while True:
         try:
-            options = MapOptions(mode.settled, capacity=capacity)
             return MappedFile(map_path(path, options, identity=identity))
         except FileError as error:
-            if error.errno != errno.ENOMEM or capacity == 0:
+            if error.errno != errno.ENOMEM or options.capacity == 0:
                 raise
-            capacity //= 2
+            options = options._replace(capacity=options.capacity // 2)
 
 
 def _reopen(kind: type[GrowableArray], path: str) -> GrowableArray:

@@ -772,3 +772,43 @@ def test_refused_files_leave_nothing_open(npy: Path, raw: Path) -> None:
         with contextlib.suppress(mmapio.MmapioError):
             mmapio.open(path, **options)
     assert state() == before
+
+
+# Keywords that several makers share ---------------------------------------------------------------
+
+
+def test_a_file_is_made_with_holes_where_no_blocks_are_asked_for(tmp_path: Path) -> None:
+    size = 3 << 40
+    mmapio.memmap(tmp_path / "new", "u1", "w+", shape=size, reserve=False)
+    assert os.path.getsize(tmp_path / "new") == size
+    longer = mmapio.memmap(tmp_path / "new", "u1", "r+", shape=size + 5, reserve=False)
+    assert len(longer) == os.path.getsize(tmp_path / "new") == size + 5
+    with open(tmp_path / "new", "r+b") as file:
+        m = mmapio.MappedFile.from_fd(file.fileno(), "r+", reserve=False)
+    m.resize(2 * size)
+    assert os.path.getsize(tmp_path / "new") == 2 * size
+    assert os.stat(tmp_path / "new").st_blocks < 1000
+
+
+def test_arrays_are_made_with_room_to_grow(tmp_path: Path) -> None:
+    makers: list[Callable[..., mmapio.MappedArray]] = [
+        lambda **options: mmapio.anonymous(10, "u1", **options),
+        lambda **options: mmapio.create(tmp_path / "a.npy", 10, "u1", **options),
+        lambda **options: mmapio.open(tmp_path / "a.npy", "r+", **options),
+    ]
+    for make in makers:
+        a = make(capacity="1 MiB")
+        mapping = a.mapping
+        assert mapping is not None
+        assert mapping.capacity >= 1 << 20
+        mapping.resize(1 << 20)
+        assert a.tolist() == [0] * 10
+        if mapping.path is not None:
+            mapping.resize(138, force=True)
+
+
+def test_an_array_is_created_with_a_policy(tmp_path: Path) -> None:
+    policy = mmapio.FlushPolicy.every_writes(2)
+    a = mmapio.create(tmp_path / "a.npy", 10, "u1", flush_policy=policy)
+    assert a.mapping is not None
+    assert a.mapping.flush_policy == policy

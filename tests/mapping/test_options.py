@@ -46,6 +46,12 @@ def from_fd(path: Path, mode: str = "r", **options: Any) -> MappedFile:
         return MappedFile.from_fd(file.fileno(), mode, **options)
 
 
+def growable(path: Path, **options: Any) -> MappedFile:
+    np.save(path, np.zeros(SIZE, "u1"))
+    found = mmapio.GrowableArray.open(path, capacity=0, **options)
+    return found._mapping
+
+
 # Each opens, or makes, at least SIZE bytes.
 MAKERS: dict[str, Maker] = {
     "r": lambda path, **options: MappedFile.open(path, **options),
@@ -62,6 +68,7 @@ MAKERS: dict[str, Maker] = {
         path, SIZE, "u1", overwrite=True, raw=True, **options
     ),
     "array": lambda path, **options: mmapio.anonymous(SIZE, "u1", **options),
+    "growable": lambda path, **options: growable(path.parent.with_suffix(".npy"), **options),
 }
 every_maker = pytest.mark.parametrize("make", MAKERS.values(), ids=list(MAKERS))
 
