@@ -13,53 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from samples import DTYPES, LAYOUTS, sample
 
 from mmapio import kernels
 from mmapio.errors import ArgumentError, ArgumentTypeError
 from mmapio.kernels.engine import pieces
 from mmapio.kernels.statistics import _describers
-
-DTYPES = [
-    np.dtype(order + name)
-    for order, name in itertools.product(
-        "<>", ["f2", "f4", "f8", "i2", "i4", "i8", "u2", "u4", "u8"]
-    )
-] + [np.dtype(name) for name in ("i1", "u1", "?")]
-LAYOUTS = {
-    "C": lambda a: a,
-    "F": lambda a: np.asfortranarray(a),
-    "strided": lambda a: np.repeat(np.repeat(a, 2, 0), 3, 1)[::2, ::3],
-    "reversed": lambda a: a[::-1, ::-1].copy()[::-1, ::-1],
-    "turned": lambda a: a.T[:, ::-1],
-    "broadcast": lambda a: np.broadcast_to(a[:1], a.shape),
-    "unaligned": lambda a: _unaligned(a),
-    "read-only": lambda a: _read_only(a),
-}
-
-
-def _unaligned(a: NDArray[Any]) -> NDArray[Any]:
-    room = np.zeros(a.nbytes + 1, "u1")
-    out = room[1:].view(a.dtype).reshape(a.shape)
-    out[...] = a
-    return out
-
-
-def _read_only(a: NDArray[Any]) -> NDArray[Any]:
-    a = a.copy()
-    a.flags.writeable = False
-    return a
-
-
-def sample(dtype: np.dtype[Any], shape: tuple[int, ...], seed: int = 0) -> NDArray[Any]:
-    rng = np.random.default_rng(seed)
-    if dtype.kind == "f":
-        return (rng.normal(size=shape) * 100).astype(dtype)
-    if dtype.kind == "b":
-        return rng.integers(0, 2, shape).astype(bool)
-    info = np.iinfo(dtype)
-    return rng.integers(info.min, info.max, shape, dtype.newbyteorder("="), endpoint=True).astype(
-        dtype
-    )
 
 
 def check(a: NDArray[Any], d: kernels.Description, bins: int = 256) -> None:
