@@ -97,9 +97,7 @@ async def write(mapping: MappedFile, offset: int, data: Any) -> int:
     """
     _check_mapping(mapping, MappedFile)
     # A store to a page of a file may read it in, or wait until the drive has taken it.
-    with mapping._hold() as held:
-        may_wait = held.has_file
-    if not may_wait and as_bytes(data).nbytes <= _QUICK_BYTES:
+    if not mapping._source.has_file and as_bytes(data).nbytes <= _QUICK_BYTES:
         return mapping.write(offset, data)
     return await _in_thread(functools.partial(mapping.write, offset, data))
 
@@ -139,9 +137,7 @@ async def flush(
     else:
         span = mapping._span(offset, length)
         call = functools.partial(mapping.flush, offset, length, wait)
-    with span:
-        may_wait = span.is_written_back
-    if may_wait:
+    if span.is_written_back():
         await _in_thread(call)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import inspect
 import os
 import sys
 import weakref
@@ -41,9 +42,12 @@ __all__ = [
     "file_error",
 ]
 
-_PACKAGE = os.path.dirname(__file__)
-# Errors that somebody still holds: their tracebacks keep the frames that they passed through.
-_living: weakref.WeakSet[MmapioError] = weakref.WeakSet()
+_PACKAGE = os.path.dirname(__file__) + os.sep
+_MAY_GO_ON = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+# Errors that somebody still holds, by their ids: their tracebacks keep the frames that they passed
+# through. A dict can be copied in one step, whatever other threads raise meanwhile. An error that is
+# gone is replaced by the next one with its id: a callback would run while its frames are there.
+_living: dict[int, weakref.ref[MmapioError]] = {}
 
 
 class MmapioError(Exception):
@@ -62,7 +66,7 @@ class MmapioError(Exception):
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Note that there is one more, whose traceback may come to hold arrays."""
         error = super().__new__(cls, *args, **kwargs)
-        _living.add(error)
+        _living[id(error)] = weakref.ref(error)
         return error
 
 
@@ -389,7 +393,8 @@ def clear_errors() -> None:
     ...     held = error
     >>> m.close()
     """
-    for error in [*_living, sys.exception(), getattr(sys, "last_value", None)]:
+    living = [ref() for ref in list(_living.values())]
+    for error in [*living, sys.exception(), getattr(sys, "last_value", None)]:
         if error is not None:
             clear_frames(error)
 
@@ -421,7 +426,8 @@ def clear_frames(error: BaseException) -> None:
 def _clear(traceback: TracebackType | None) -> None:
     while traceback is not None:
         frame = traceback.tb_frame
-        if frame.f_code.co_filename.startswith(_PACKAGE):
+        code = frame.f_code
+        if code.co_filename.startswith(_PACKAGE) and not code.co_flags & _MAY_GO_ON:
             with contextlib.suppress(RuntimeError):  # it runs still: this is its own error
                 frame.clear()
         traceback = traceback.tb_next

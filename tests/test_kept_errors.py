@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 
 import mmapio
-from mmapio import GrowableArray, MappedFile, RingBuffer, SeqLock, atomics, kernels
+from mmapio import GrowableArray, MappedFile, RingBuffer, SeqLock, atomics, errors, kernels
 
 SIZE = 1000
 
@@ -177,3 +179,41 @@ def test_a_kept_error_still_tells_where_it_came_from(kept: list[BaseException]) 
         names.append(traceback.tb_frame.f_code.co_name)
         traceback = traceback.tb_next
     assert {"keep_error", "sum"} <= {*names}
+
+
+def test_threads_may_raise_while_another_closes() -> None:
+    """What is looked through for frames changes all the time."""
+    done: list[int] = []
+
+    def fail() -> None:
+        while not done:
+            with pytest.raises(mmapio.MmapioError):
+                mmapio.anonymous(-1)
+
+    threads = [threading.Thread(target=fail) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    m = MappedFile.anonymous(SIZE)
+    view = m.view()
+    for _ in range(1000):
+        with pytest.raises(mmapio.InUseError):
+            m.close()
+    done.append(1)
+    for thread in threads:
+        thread.join()
+    del view
+    m.close()
+
+
+def test_frames_of_packages_with_a_like_name_are_left_alone(tmp_path: Path) -> None:
+    path = f"{errors._PACKAGE.rstrip(os.sep)}_plugins{os.sep}x.py"
+    names: dict[str, Any] = {}
+    exec(compile("def f(m):\n    view = m.view()\n    m.view(0, 10**6)", path, "exec"), names)
+    m = MappedFile.anonymous(SIZE)
+    with pytest.raises(mmapio.OutOfBoundsError):
+        names["f"](m)
+    with pytest.raises(mmapio.OutOfBoundsError) as raised:
+        names["f"](m)
+    with pytest.raises(mmapio.InUseError):
+        m.close()
+    assert raised.value.__traceback__ is not None

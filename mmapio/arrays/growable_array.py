@@ -204,8 +204,7 @@ class GrowableArray:
             with self._side.lock:
                 count, layout = self._count, self._layout
                 self._mapping._follow(layout.end(count))
-                with self._mapping._hold() as mapping:
-                    shape, data = (count, *layout.shape), mapping.bytes()
+                shape, data = (count, *layout.shape), self._mapping._hold().bytes()
                 found = np.ndarray(shape, layout.dtype, data, layout.data_offset)
                 self._array = found
         return found
@@ -485,8 +484,7 @@ class GrowableArray:
             mapping, end = self._mapping, self._layout.end(left)
             mapping._follow(self._layout.end(self._count))
             if not force and left < self._count:
-                with mapping._hold() as held:
-                    held.check_unused(end)
+                mapping._hold().check_unused(end)
             if left < file.committed:
                 # First the header: it must never tell of rows that are gone.
                 with sync_errors(mapping._source, _commit, left):

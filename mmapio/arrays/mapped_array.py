@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from .._validation import as_count
+from .._validation import as_positive
 from ..errors import ArgumentError, ClosedError, UnsupportedError, clear_errors
 from ..mapping.closing import WhenInUse, close_source
 from ..mapping.losses import LossCheck
@@ -124,8 +124,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         >>> a[10:20] = 1
         >>> a[10:20].flush()
         """
-        with self._span() as span:
-            span.flush(wait)
+        self._span().flush(wait)
 
     def advise(self, advice: str) -> None:
         """Advise the system on the use of the array's memory; no advice costs data.
@@ -149,8 +148,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         >>> a[100:200].advise("willneed")
         """
         kind = as_advice(advice)
-        with self._span() as span:
-            span.advise(kind)
+        self._span().advise(kind)
 
     def prefetch(self) -> None:
         """Start to read the array into memory, and return at once.
@@ -168,8 +166,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         >>> a = mmapio.create("prefetched.npy", (1000, 100), "f4")
         >>> a[500:].prefetch()
         """
-        with self._span() as span:
-            span.prefetch()
+        self._span().prefetch()
 
     def release(self, evict: bool = False) -> None:
         """Take the array out of this process's memory; it is there again when it is used.
@@ -195,8 +192,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         >>> a[499, 0]
         np.float32(1.0)
         """
-        with self._span() as span:
-            span.release(evict)
+        self._span().release(evict)
 
     def lock(self) -> None:
         """Read the array in, and keep it in memory until `unlock`, or the end of the mapping.
@@ -215,8 +211,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         >>> a[:100].lock()
         >>> a.unlock()
         """
-        with self._span() as span:
-            span.lock()
+        self._span().lock()
 
     def unlock(self) -> None:
         """Let the system take the array's pages out of memory again, should it have to.
@@ -233,8 +228,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         >>> import mmapio
         >>> mmapio.anonymous(1000, "u1").unlock()
         """
-        with self._span() as span:
-            span.unlock()
+        self._span().unlock()
 
     def touch_pages(self, *, write: bool = False, threads: int | None = None) -> int:
         """Map every page that the array spans, reading in what is missing.
@@ -267,8 +261,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         """
         from ..kernels import touch_pages
 
-        with self._span():
-            pass  # it looks whether the mapping is open
+        self._span().check_open()
         return touch_pages(self.ndarray, write=write, threads=threads)
 
     def residency(self, *, buckets: int | None = 128) -> Residency:
@@ -299,8 +292,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         >>> a[:500].residency().fraction
         1.0
         """
-        with self._span() as span:
-            return span.residency(buckets)
+        return self._span().residency(buckets)
 
     def check(self) -> None:
         """Raise if bytes of the array have been lost since the file was opened.
@@ -323,8 +315,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         mmapio.errors.MappingLostError: [Errno ...] bytes 50000 to 100000 of the file were lost \
 under the mapping, and read zeros: another program has cut the file off: '...table.bin'
         """
-        with self._span() as span:
-            span.check()
+        self._span().check()
 
     def guard(self) -> LossCheck:
         """Return a context manager that checks the array at its end, for code that uses it.
@@ -346,7 +337,9 @@ under the mapping, and read zeros: another program has cut the file off: '...tab
         >>> with a.guard():
         ...     total = a.sum()
         """
-        return LossCheck(self._mapped_region().source, self.check)
+        source = self._mapped_region().source
+        Hold(source).check_open()
+        return LossCheck(source, self.check)
 
     def recover(self) -> int:
         """Map the file again over what was lost of its mapping, as far as it reaches now.
@@ -369,8 +362,7 @@ under the mapping, and read zeros: another program has cut the file off: '...tab
         >>> mmapio.create("whole.npy", 100).recover()
         0
         """
-        with Hold(self._mapped_region().source) as mapping:
-            return mapping.recover()
+        return Hold(self._mapped_region().source).recover()
 
     def chunks(self, rows: int) -> Iterator[npt.NDArray[Any]]:
         """Iterate over the array, some rows at a time; the last piece may be short.
@@ -397,9 +389,9 @@ under the mapping, and read zeros: another program has cut the file off: '...tab
         >>> [piece.shape for piece in a.chunks(4)]
         [(4, 3), (4, 3), (2, 3)]
         """
-        step = as_count(rows, "rows")
-        if step == 0 or self.ndim == 0:
-            raise ArgumentError(f"cannot cut an array of shape {self.shape} every {rows} rows")
+        step = as_positive(rows, "rows")
+        if self.ndim == 0:
+            raise ArgumentError("an array without dimensions has no rows")
         plain = self.ndarray
         return (plain[at : at + step] for at in range(0, len(plain), step))
 
@@ -472,7 +464,11 @@ alive; drop them, or close(force=True), after which they read zeros
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         # numpy hands the types on unread, apart from asking whether they are its own.
-        result = super().__array_function__(func, types, args, kwargs)
+        try:
+            result = super().__array_function__(func, types, args, kwargs)
+        except BaseException:
+            del self, args, kwargs  # an error that is kept keeps no array in use by this frame
+            raise
         if type(result) in (tuple, list):
             return type(result)(map(_plain_if_copy, result))
         return _plain_if_copy(result)
@@ -537,8 +533,7 @@ def _rebuild(
     writeable: bool,
 ) -> MappedArray:
     """Return the array that was pickled by reference."""
-    with mapping._hold() as held:
-        array = array_over(held.region, dtype, shape, offset, strides)
+    array = array_over(mapping._region, dtype, shape, offset, strides)
     if not writeable:
         array.flags.writeable = False
     return array
@@ -561,7 +556,11 @@ def _giving_plain(name: str) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def on_plain(self: MappedArray, *args: Any, **kwargs: Any) -> Any:
-        return method(self.view(np.ndarray), *args, **kwargs)
+        try:
+            return method(self.view(np.ndarray), *args, **kwargs)
+        except BaseException:
+            del self, args, kwargs  # an error that is kept keeps no array in use by this frame
+            raise
 
     return on_plain
 

@@ -367,8 +367,7 @@ def memmap(
         mapping = MappedFile(map_path(filename, options))
     if needed is not None and needed > mapping.size and kind.access is Access.WRITE:
         mapping.resize(needed)
-    with mapping._hold() as held:
-        return _open_raw(held.region, wanted, items, start, order)
+    return _open_raw(mapping._region, wanted, items, start, order)
 
 
 def _of_file_object(file: Any, options: MapOptions) -> Region:

@@ -36,8 +36,7 @@ class RowReader:
         """Read the header again, which the writer may have changed."""
         mapping, again = self._mapping, False
         while True:
-            with mapping._hold() as held:
-                data = held.bytes()
+            data = mapping._hold().bytes()
             if self._header and data[: len(self._header)].tobytes() == self._header:
                 count = self.committed
             else:

@@ -54,6 +54,7 @@ class Flusher:
         self._starting = threading.RLock()
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()  # something has changed
         self._thread: threading.Thread | None = None
+        self._is_calling = False  # whether the thread is in the midst of a task
         self._start()
 
     @property
@@ -77,7 +78,7 @@ class Flusher:
             self._news.put(None)
 
     def finish(self, task: _Task) -> None:
-        """Call a task once, as soon as can be; for finalizers of what has a task here already."""
+        """Call a task once, as soon as can be; for finalizers, while the thread runs."""
         self._tasks[task] = _Schedule(0)
         self._news.put(None)
 
@@ -85,6 +86,9 @@ class Flusher:
         """Call every task once, in this thread."""
         for task in self._tasks.copy():
             _called(task)
+        thread = self._thread
+        while thread is not None and thread.is_alive() and self._is_calling:
+            time.sleep(0.001)  # or the end of the interpreter would cut off what it does
 
     def _start(self) -> None:
         with self._starting:
@@ -113,7 +117,10 @@ class Flusher:
         for task, schedule in self._tasks.copy().items():
             if schedule.due_s > time.monotonic() or self._tasks.get(task) is not schedule:
                 continue
-            if _called(task):
+            self._is_calling = True
+            again = _called(task)
+            self._is_calling = False
+            if again:
                 schedule.put_off()
             elif self._tasks.get(task) is schedule:
                 self._tasks.pop(task, None)

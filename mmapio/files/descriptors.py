@@ -25,6 +25,7 @@ from .publishing import publishing
 __all__ = [
     "as_path",
     "check_mappable",
+    "identify",
     "open_file",
     "open_or_create",
     "read_at",
@@ -79,9 +80,17 @@ def reading(path: str) -> Iterator[tuple[int, _os.FileFacts]]:
         os.close(fd)
 
 
+def identify(fd: int, path: str | None) -> _os.FileFacts:
+    """Return what is known of an open file."""
+    try:
+        return _os.identify(fd)
+    except OSError as error:
+        raise file_error(error, "look at the file", path) from error
+
+
 def check_mappable(fd: int, path: str | None) -> _os.FileFacts:
     """Return the facts of an open file; raise if it cannot be mapped."""
-    facts = _os.identify(fd)
+    facts = identify(fd, path)
     if facts.size > 0 and facts.is_regular:
         return facts
     if facts.is_directory:
@@ -159,7 +168,7 @@ def open_or_create(
             with publishing(path, "create", replace=replace, durable=durable) as draft:
                 set_size(draft.fd, 0, size, reserve, path)
                 draft.write(prefix)
-                return use(draft.fd, _os.identify(draft.fd), True)
+                return use(draft.fd, identify(draft.fd, path), True)
         except ExistingFileError:
             # Somebody else was first: theirs is the file to open.
             if mode is not Mode.OPEN_OR_CREATE:

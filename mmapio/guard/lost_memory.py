@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from .. import _os
-from ..errors import FileError, MappingLostError, clear_frames
+from ..errors import MappingLostError, MmapioError, clear_frames
 from . import GuardedFile, GuardedMemory, Loss, any_loss, loss_of, lost_between
 
 __all__ = [
@@ -98,7 +98,7 @@ def _cause(source: GuardedFile, low: int, high: int, loss: Loss) -> str:
         return "memory error"
     if loss.past_end:
         return "truncated"
-    with contextlib.suppress(OSError, FileError):
+    with contextlib.suppress(OSError, MmapioError):
         with source.opened() as fd:
             size = _os.identify(fd).size
         if size <= low:

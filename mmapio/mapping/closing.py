@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 
 from ..errors import FileError, InUseError, clear_errors, file_error
@@ -25,6 +26,7 @@ def close_source(source: Source, when_in_use: WhenInUse, own: int = 0) -> None:
 
     It stays open, and can be closed once more, if anything fails before its memory is given back.
     """
+    source.stop_copying()  # as may be a call that a signal handler has interrupted
     with source.lock:
         if source.closed:
             return
@@ -51,9 +53,7 @@ def _close(source: Source, when_in_use: WhenInUse, own: int) -> None:
             )
         if is_used and when_in_use is WhenInUse.KEEP:
             uses = {}
-        for region, count in uses.items():
-            if count:
-                region.cover_all()
+        _cover([region for region, count in uses.items() if count])
         source.close()
     except OSError as error:
         if isinstance(error, FileError):
@@ -67,10 +67,27 @@ def _close(source: Source, when_in_use: WhenInUse, own: int) -> None:
                 region.give_back()
 
 
+def _cover(regions: list[Region]) -> None:
+    """Put zero pages over all of some regions, or over none of them."""
+    covered: list[Region] = []
+    try:
+        for region in regions:
+            region.cover(-region.address)
+            covered.append(region)
+    except BaseException:
+        for region in covered:
+            with contextlib.suppress(FileError), region.source.opened() as fd:
+                region.uncover(fd, region.capacity)
+        raise
+    for region in regions:
+        region.forget()
+
+
 def uses_of(source: Source, own: int = 0) -> dict[Region, int]:
     """Return how many references there are to the bytes of each region; `own` are no use."""
     uses = {region: references_to_bytes(region) for region in places_of(source)}
     if sum(uses.values()) > own:
-        clear_errors()  # what only they hold, nobody uses
+        source.wait_for_copies()
+        clear_errors()  # what only they hold, nobody uses; also errors of those copies
         uses = {region: references_to_bytes(region) for region in uses}
     return uses

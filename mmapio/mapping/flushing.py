@@ -64,9 +64,13 @@ class _Ending:
 
     def takes(self, region: Region) -> bool:
         """Return whether the last region of a mapping that goes is taken, to be flushed."""
-        if self._ledger.policy.kind != "every_millis" and not self._ledger.has_pending:
+        ledger = self._ledger
+        if ledger.failure is not None:  # no flush does any good, and the thread has given it up
             return False
-        flusher.finish(functools.partial(_flush_and_give_back, region))
+        if ledger.policy.kind != "every_millis" and not ledger.has_pending:
+            return False
+        flusher.finish(functools.partial(_flush_and_give_back, [region]))
+        flusher.remove(self._task)
         return True
 
     def cancel(self) -> None:
@@ -81,7 +85,7 @@ def flush_rest(region: Region) -> FlushError | None:
         return None
     ledger = source.keep_account()
     known = ledger.failure
-    if ledger.policy.kind != "every_millis" and ledger.pending_writes == 0:
+    if ledger.policy.kind != "every_millis" and not ledger.has_pending:
         return None
     try:
         _sync(region, 0, region.size)
@@ -94,14 +98,19 @@ def flush_rest(region: Region) -> FlushError | None:
     return None
 
 
-def _flush_and_give_back(region: Region) -> bool:
-    """End a mapping that nobody has closed, and of which no array is left; once is enough."""
+def _flush_and_give_back(left: list[Region]) -> bool:
+    """End a mapping that nobody has closed, and of which no array is left: whoever comes first."""
+    try:
+        region = left.pop()
+    except IndexError:
+        return False
     try:
         error = flush_rest(region)
         if error is not None:
             raise error
     finally:
-        region.give_back()
+        with region.source.syncs():  # of another thread, which may have seen it
+            region.give_back()
     return False
 
 
@@ -144,9 +153,7 @@ def _start(source: Source, start: int, length: int) -> None:
     if ledger.failure is not None:
         ledger.check()
     try:
-        with source.lock:
-            if not source.closed:  # nobody closes the descriptor while the lock is held
-                _os.start_writeback(source.descriptor(), source.offset + start, length)
+        source.start_writing(start, length)
     except ReplacedError:
         pass  # what is at the path now has nothing of ours
     except FileError:
@@ -159,13 +166,14 @@ def _sync(region: Region, start: int, length: int, due: list[Write] | None = Non
     """Make a range durable, with what is due in it, or else with what is pending."""
     source = region.source
     ledger = source.ledger or source.keep_account()
-    # The file first: who closes or resizes holds the lock of that, and then waits for syncs.
+    # The file first: who closes holds the lock of that, and then waits for syncs. A resize need not
+    # wait: the memory that is synced here stays mapped as long as it is.
     file = source.opened() if _os.SYNC_NEEDS_FILE else contextlib.nullcontext()
     with file as fd, ledger.syncing, sync_errors(source, _doing, start, length):
         taken = ledger.take(start, start + length) + (due or [])
         durable = False
         try:
-            if source.closed:
+            if source.closed or region.start == region.end:
                 raise ClosedError(f"the mapping of {source.name} is closed")
             _os.sync(*region.whole_pages(start, length))
             if fd is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Iterator
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar, cast
 
 import numpy as np
 
@@ -25,6 +27,30 @@ if TYPE_CHECKING:  # numpy.typing is slow to import, and atomics import numba
     from .segment import Segment
 
 __all__ = ["MappedBytes"]
+
+
+S = TypeVar("S", bound="MappedBytes")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _copying(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Count a call as one that copies: `close` and `resize` wait for it, and are not refused.
+
+    Such a call takes no lock, so that threads can copy at once. An interrupt may come at any time,
+    and leaves no call counted that is over.
+    """
+
+    @functools.wraps(method)
+    def counted(self: S, *args: P.args, **kwargs: P.kwargs) -> R:
+        busy, me = self._source.busy, get_ident()
+        try:
+            busy.add(me)
+            return method(self, *args, **kwargs)
+        finally:
+            busy.discard(me)
+
+    return cast(Callable[Concatenate[S, P], R], counted)
 
 
 class MappedBytes:
@@ -58,8 +84,7 @@ class MappedBytes:
     @property
     def _region(self) -> Region:
         """The memory that the mapping lies in now."""
-        with self._hold() as mapping:
-            return mapping.region
+        return self._hold().place()
 
     def _hold(self) -> Hold:
         return Hold(self._source)
@@ -70,7 +95,11 @@ class MappedBytes:
     @property
     def size(self) -> int:
         """Length of the mapping in bytes."""
-        return self._open_state()[1]
+        return self._size()
+
+    @_copying
+    def _size(self) -> int:
+        return (self._state or self._open_state())[1]
 
     def view(
         self, offset: int = 0, length: int | None = None, dtype: npt.DTypeLike | None = None
@@ -161,10 +190,14 @@ class MappedBytes:
         >>> mmapio.MappedFile.anonymous(16).read(4, 2)
         b'\x00\x00'
         """
-        found = self.view(offset, length).tobytes()
+        found = self._copied_out(offset, length)
         if any_loss():
-            self._raise_if_lost(offset, len(found))
+            self._span(offset, len(found)).check_lost()
         return found
+
+    @_copying
+    def _copied_out(self, offset: int, length: int | None) -> bytes:
+        return self.view(offset, length).tobytes()
 
     def read_into(self, offset: int, out: Any) -> int:
         """Fill a buffer with the bytes from an offset on.
@@ -204,10 +237,14 @@ class MappedBytes:
         target = as_bytes(out)
         if not target.flags.writeable:
             raise ArgumentError("out must be writable")
-        target[:] = self.view(offset, len(target))
+        self._copy_out(offset, target)
         if any_loss():
-            self._raise_if_lost(offset, len(target))
+            self._span(offset, len(target)).check_lost()
         return len(target)
+
+    @_copying
+    def _copy_out(self, offset: int, target: Bytes) -> None:
+        target[:] = self.view(offset, len(target))
 
     def write(self, offset: int, data: Any) -> int:
         r"""Copy bytes into the mapping.
@@ -247,11 +284,16 @@ class MappedBytes:
         b'abc\x00'
         """
         source = as_bytes(data)
-        note_write(self._store(offset, source), offset, len(source))
+        start = offset if type(offset) is int else as_count(offset, "offset")
+        region = self._copy_in(start, source)
+        if any_loss():
+            raise_if_part_lost(region, start, start + len(source))
+        note_write(region, start, len(source))
         return len(source)
 
-    def _store(self, offset: int, source: Bytes) -> Region:
-        """Copy bytes into the mapping, and return where it lies; no view is left of them."""
+    @_copying
+    def _copy_in(self, offset: int, source: Bytes) -> Region:
+        """Copy bytes into the mapping, and return where it lies."""
         target = self.view(offset, len(source))
         base: Any = target.base
         region = region_of(base)
@@ -260,8 +302,6 @@ class MappedBytes:
         if self._source.flushes_itself:
             check_flushes(self._source)
         target[:] = source
-        if any_loss():
-            raise_if_part_lost(region, offset, offset + len(source))
         return region
 
     def chunks(self, nbytes: int, copy: bool = False) -> Iterator[npt.NDArray[np.uint8]]:
@@ -496,18 +536,15 @@ class MappedBytes:
     def __len__(self) -> int:
         return self.size
 
-    def _raise_if_lost(self, offset: int, length: int) -> None:
-        with self._span(offset, length):
-            pass  # it looks for losses at its end
-
     def _open_state(self) -> tuple[Bytes, int]:
-        state = self._state
-        if state is None:
+        while (state := self._state) is None:
             # Wait for a close that is under way: it may find arrays alive and give up.
+            was_busy = self._source.stop_copying()
             with self._source.lock:
-                state = self._state
-            if state is None:
-                self._raise_closed()
+                if self._state is None:
+                    self._raise_closed()
+            if was_busy:  # first, and then it looks again: the next to close waits for this
+                self._source.busy.add(get_ident())
         return state
 
     def _raise_closed(self) -> NoReturn:

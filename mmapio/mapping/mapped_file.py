@@ -21,8 +21,9 @@ from .losses import LossCheck
 from .mapped_bytes import MappedBytes
 from .opening import map_descriptor, map_memory, map_path, mode_of_descriptor
 from .options import MapOptions, Touch, as_advice
-from .region import Region, newest_place
+from .region import Region
 from .source import Source
+from .span import Hold
 
 if TYPE_CHECKING:
     from ..pagecache.residency import Residency
@@ -286,8 +287,7 @@ class MappedFile(MappedBytes):
     @property
     def capacity(self) -> int:
         """Bytes up to which `resize` can grow in place."""
-        with self._hold() as mapping:
-            return mapping.capacity
+        return self._hold().capacity()
 
     @property
     def offset(self) -> int:
@@ -323,8 +323,7 @@ class MappedFile(MappedBytes):
         ...     os.fstat(m.fileno()).st_size == m.size
         True
         """
-        with self._hold() as mapping:
-            return mapping.source.descriptor()
+        return self._hold().descriptor()
 
     # Durability ----------------------------------------------------------------------------------
 
@@ -384,8 +383,7 @@ class MappedFile(MappedBytes):
         ...     m.pending_bytes
         8
         """
-        with self._span(offset, length) as span:
-            span.mark_dirty()
+        self._span(offset, length).mark_dirty()
 
     def flush(self, offset: int = 0, length: int | None = None, wait: bool = True) -> None:
         """Write what was stored in a range to the drive.
@@ -428,8 +426,7 @@ class MappedFile(MappedBytes):
         ...     _ = m.write(50, b"kept")
         ...     m.flush(50, 4)
         """
-        with self._span(offset, length) as span:
-            span.flush(wait)
+        self._span(offset, length).flush(wait)
 
     # Size ----------------------------------------------------------------------------------------
 
@@ -478,13 +475,11 @@ class MappedFile(MappedBytes):
         >>> bytes(head[:4]), len(m)
         (b'seen', 20)
         """
-        with self._hold() as mapping:
-            mapping.resize(size, force)
+        self._hold().resize(size, force)
 
     def _follow(self, size: int) -> None:
         """Reach to where the file was grown or cut by other means than `resize`."""
-        with self._hold() as mapping:
-            mapping.follow(size)
+        self._hold().follow(size)
 
     # Pages ---------------------------------------------------------------------------------------
 
@@ -542,8 +537,7 @@ class MappedFile(MappedBytes):
         >>> m.advise("willneed", 100, 1000)
         """
         kind = as_advice(advice)
-        with self._span(offset, length) as span:
-            span.advise(kind)
+        self._span(offset, length).advise(kind)
 
     def prefetch(self, offset: int = 0, length: int | None = None) -> None:
         """Start to read a range into memory, and return at once.
@@ -576,8 +570,7 @@ class MappedFile(MappedBytes):
         >>> with mmapio.MappedFile.open(mmapio.__file__) as m:
         ...     m.prefetch()
         """
-        with self._span(offset, length) as span:
-            span.prefetch()
+        self._span(offset, length).prefetch()
 
     def release(self, offset: int = 0, length: int | None = None, evict: bool = False) -> None:
         """Take a range out of this process's memory; its bytes are there again when it is used.
@@ -619,8 +612,7 @@ class MappedFile(MappedBytes):
         >>> m.read(0, 4)
         b'kept'
         """
-        with self._span(offset, length) as span:
-            span.release(evict)
+        self._span(offset, length).release(evict)
 
     def punch_hole(self, offset: int, length: int) -> None:
         """Let a range read zeros, and give the blocks that lie in it back to the file system.
@@ -659,8 +651,7 @@ class MappedFile(MappedBytes):
         >>> int(m.view().sum())
         20
         """
-        with self._span(offset, length) as span:
-            span.punch_hole()
+        self._span(offset, length).punch_hole()
 
     def lock(self, offset: int = 0, length: int | None = None) -> None:
         """Read a range in, and keep it in memory until `unlock`, or the end of the mapping.
@@ -697,8 +688,7 @@ class MappedFile(MappedBytes):
         >>> m.lock()
         >>> m.unlock()
         """
-        with self._span(offset, length) as span:
-            span.lock()
+        self._span(offset, length).lock()
 
     def unlock(self, offset: int = 0, length: int | None = None) -> None:
         """Let the system take a range out of memory again, should it have to.
@@ -722,8 +712,7 @@ class MappedFile(MappedBytes):
         >>> import mmapio
         >>> mmapio.MappedFile.anonymous(4096).unlock()
         """
-        with self._span(offset, length) as span:
-            span.unlock()
+        self._span(offset, length).unlock()
 
     def is_hugepage_backed(self) -> bool | None:
         """Return whether any of the mapping is in huge pages now.
@@ -748,8 +737,7 @@ class MappedFile(MappedBytes):
         >>> mmapio.MappedFile.anonymous(4096).is_hugepage_backed()
         False
         """
-        with self._hold() as mapping:
-            return mapping.is_hugepage_backed()
+        return self._hold().is_hugepage_backed()
 
     def touch_pages(
         self,
@@ -790,9 +778,7 @@ class MappedFile(MappedBytes):
         >>> mmapio.MappedFile.anonymous(100).touch_pages()
         1
         """
-        from ..kernels import touch_pages
-
-        return touch_pages(self.view(offset, length), write=write, threads=threads)
+        return self._span(offset, length).touch(write, threads)
 
     def residency(
         self, offset: int = 0, length: int | None = None, *, buckets: int | None = 128
@@ -843,16 +829,14 @@ class MappedFile(MappedBytes):
         ...     m.residency(0, 1 << 19).resident
         524288
         """
-        with self._span(offset, length) as span:
-            return span.residency(buckets)
+        return self._span(offset, length).residency(buckets)
 
     # Losses and changes --------------------------------------------------------------------------
 
     @property
     def guarded(self) -> bool:
         """True if a loss of the file raises an error, instead of ending the process."""
-        with self._hold() as mapping:
-            return mapping.is_guarded
+        return self._hold().is_guarded()
 
     def check(self, offset: int = 0, length: int | None = None) -> None:
         """Raise if a range of the mapping has been lost since the file was opened.
@@ -895,8 +879,7 @@ class MappedFile(MappedBytes):
         mmapio.errors.MappingLostError: [Errno ...] bytes 50 to 100 of the file were lost under \
 the mapping, and read zeros: another program has cut the file off: '...checked.bin'
         """
-        with self._span(offset, length) as span:
-            span.check()
+        self._span(offset, length).check()
 
     def guard(self) -> LossCheck:
         """Return a context manager that checks at its end, for code that works on arrays.
@@ -929,8 +912,8 @@ the mapping, and read zeros: another program has cut the file off: '...checked.b
         ...     print(total, error.cause)
         0 truncated
         """
-        with self._hold():
-            return LossCheck(self._source, self.check)
+        self._hold().check_open()
+        return LossCheck(self._source, self.check)
 
     def recover(self) -> int:
         """Map the file again over what was lost of it, as far as it reaches now.
@@ -965,8 +948,7 @@ the mapping, and read zeros: another program has cut the file off: '...checked.b
         >>> bytes(m.view(0, 5))
         b'again'
         """
-        with self._hold() as mapping:
-            return mapping.recover()
+        return self._hold().recover()
 
     def watch(
         self,
@@ -1042,12 +1024,11 @@ the mapping, and read zeros: another program has cut the file off: '...checked.b
         at_end: Callable[[], object] | None = None,
     ) -> Watch:
         source = self._source
-        with self._hold():
-            if source.path is None:
-                raise UnsupportedError(f"{source.name} has no path to watch; open the file by one")
-            alive = functools.partial(_is_open, weakref.ref(source))
-            facts = source.facts
-        return Watch(source.path, callback, facts, alive, debounce_ms, generation, at_end)
+        self._hold().check_open()
+        if source.path is None:
+            raise UnsupportedError(f"{source.name} has no path to watch; open the file by one")
+        alive = functools.partial(_is_open, weakref.ref(source))
+        return Watch(source.path, callback, source.facts, alive, debounce_ms, generation, at_end)
 
     # The end -------------------------------------------------------------------------------------
 
@@ -1103,15 +1084,7 @@ the mapping, and read zeros: another program has cut the file off: '...checked.b
         >>> fd = m.detach()
         >>> os.close(fd)
         """
-        with self._hold() as mapping:
-            with mapping.source.opened() as fd:
-                own = os.dup(fd)
-            try:
-                self.close()
-            except BaseException:
-                os.close(own)
-                raise
-            return own
+        return self._hold().detach(self.close)
 
     def __enter__(self) -> Self:
         self._open_state()
@@ -1130,8 +1103,7 @@ the mapping, and read zeros: another program has cut the file off: '...checked.b
         close_source(self._source, when_in_use)
 
     def __repr__(self) -> str:
-        state = self._state
-        size = f"size={state[1]} open" if state else "closed"
+        size = "closed" if self.closed else f"size={self.size} open"
         return f"<MappedFile {self._source.name} mode={self.mode!r} {size}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -1154,12 +1126,9 @@ def is_shared_by_path(mapping: MappedFile) -> bool:
 
 def handle_of(source: Source) -> MappedFile:
     """Return the one `MappedFile` of a mapping; a new one if nobody holds it any more."""
-    with source.lock:
-        handle = source.handle()
-        if handle is None:
-            return MappedFile(newest_place(source))
-        assert isinstance(handle, MappedFile)
-        return handle
+    handle = Hold(source).handle(MappedFile)
+    assert isinstance(handle, MappedFile)
+    return handle
 
 
 def _is_open(held: weakref.ref[Source]) -> bool:

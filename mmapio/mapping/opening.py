@@ -15,6 +15,7 @@ from .._validation import as_count, bounded
 from ..errors import ArgumentError, file_error
 from ..files.descriptors import as_path, check_mappable, open_or_create, replaced_error
 from ..modes import Mode
+from .closing import WhenInUse, close_source
 from .flushing import follow_policy
 from .options import MapOptions
 from .page_advice import apply_options
@@ -86,13 +87,18 @@ def map_descriptor(fd: object, options: MapOptions, path: str | None = None) -> 
     except BaseException:
         os.close(own)
         raise
-    return _map(own, Source(options, path, facts, own), facts)  # which closes `own` when it goes
+    source = Source(options, path, facts, own)
+    try:
+        return _map(own, source, facts)
+    except BaseException:
+        close_source(source, WhenInUse.KEEP)  # now, and not when nobody holds the error any more
+        raise
 
 
 def map_memory(size: int, options: MapOptions) -> Region:
     """Map zeroed memory without a file, which forked children share."""
     region = Region.of_nothing(Source(options), size, options.capacity)
-    apply_options(region)
+    _prepare(region)
     return region
 
 
@@ -100,6 +106,15 @@ def _map(fd: int, source: Source, facts: _os.FileFacts) -> Region:
     options = source.options
     _, length = bounded(options.offset, options.length, facts.size)
     region = Region.of_file(fd, source, length, options.capacity)
-    apply_options(region)
-    follow_policy(region)
+    _prepare(region)
     return region
+
+
+def _prepare(region: Region) -> None:
+    """Do to new memory what its options say; if that fails, give it back at once."""
+    try:
+        apply_options(region)
+        follow_policy(region)
+    except BaseException:
+        close_source(region.source, WhenInUse.KEEP)
+        raise

@@ -76,7 +76,9 @@ class MapOptions(_Fields):
         if not (isinstance(touch, str) and touch in ("never", "eager")):
             raise ArgumentError(f"touch must be 'never' or 'eager', got {touch!r}")
         if advice is Advice.POPULATE_WRITE and kind.access is Access.READ:
-            raise ReadOnlyError(f"advice 'populate_write' is for modes that write, not {mode!r}")
+            raise ReadOnlyError(
+                f"advice 'populate_write' is for modes that write, not {kind.value!r}"
+            )
         fields = (
             kind,
             _as_size(size, kind) if kind.creates or size is not None else None,

@@ -52,9 +52,8 @@ class _Regions:
         return (region for ref in list(self.refs.values()) if (region := ref()) is not None)
 
     def at(self, address: int) -> Region | None:
-        """Return the region that an address lies in, or else one that ends there."""
-        touching = [region for region in self if region.start <= address <= region.end]
-        return max(touching, key=lambda region: region.start, default=None)
+        """Return the region that an address lies in."""
+        return next((region for region in self if region.start <= address < region.end), None)
 
 
 _regions = _Regions()
@@ -199,23 +198,18 @@ class Region:
         return start, self.address + offset + length - start
 
     def cover(self, size: int) -> None:
-        """Put zero pages over all whole pages past `size`, so that no view can fault there."""
-        start = round_up(self.address + size, _os.PAGE_SIZE)
+        """Put zero pages over all whole pages past `size`, so that no view can fault there.
+
+        A negative size counts too: what precedes the first byte may lie in the same page.
+        """
+        start = max(round_up(self.address + size, _os.PAGE_SIZE), self.start)
         if start < self._covered_from and self.capacity:
             end, self._covered_from = self._covered_from, start  # first: to undo twice is no harm
             try:
                 _os.cover(start, end - start, self.access)
             except OSError as error:
-                raise self._error(error, "cover what is cut off") from error
-
-    def cover_all(self) -> None:
-        """Put zero pages over everything, the first page too if it is shared with what precedes."""
-        try:
-            _os.cover(self.start, self.end - self.start, self.access)
-        except OSError as error:
-            raise self._error(error, "cover the mapping") from error
-        self._covered_from = self.start
-        self._forget()
+                self._covered_from = end
+                raise self._error(error, "cover memory with zeros") from error
 
     def is_covered(self, size: int) -> bool:
         """Return whether zero pages lie over a part of the first `size` bytes."""
@@ -267,7 +261,8 @@ class Region:
             raise
         return end - loss.low
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Let the guard forget the memory: it is the file's no longer."""
         row, self.row = self.row, 0
         guard.forget(row)
 
@@ -280,11 +275,12 @@ class Region:
         """Unmap the memory; no array over it may be alive."""
         start, self.start = self.start, self.end
         if start < self.end:
-            self._forget()  # first: what is unmapped may be another's a moment later
+            self.forget()  # first: what is unmapped may be another's a moment later
             _refs.pop(start, None)
             try:
                 _os.unmap(start, self.end - start)
             except OSError as error:
+                self.start = start  # it is there still, and may go with this
                 raise self._error(error, "unmap the memory") from error
 
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:

@@ -132,7 +132,8 @@ def _grow(source: Source, region: Region, fd: int, old: int, new: int) -> None:
     except BaseException:
         with contextlib.suppress(FileError):
             if moved is not None:
-                moved.give_back()
+                with source.syncs():  # of the background thread, which may have seen it
+                    moved.give_back()
             for place in places_of(source):
                 place.cover(old)
             set_size(fd, source.offset + new, source.offset + old, False, source.path)

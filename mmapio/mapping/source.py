@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,7 +16,7 @@ from .._validation import LARGEST
 from ..durability.policy import FlushPolicy
 from ..durability.write_ledger import Ledger
 from ..errors import MissingFileError, UnsupportedError
-from ..files.descriptors import open_file, replaced_error
+from ..files.descriptors import identify, open_file, replaced_error
 from ..files.holes import has_hole
 from .options import MapOptions
 
@@ -65,6 +66,7 @@ class Source:
         "_handle",
         "_name_is_new",
         "_places",
+        "busy",
         "closed",
         "ending",
         "facts",
@@ -90,7 +92,7 @@ class Source:
         self.mode: Mode = options.mode
         self.offset = options.offset
         self.facts = facts
-        self.lock = threading.RLock()  # guards what closes, resizes or re-opens
+        self.renew()
         self.closed = False
         # Up to there, what had blocks when the file was opened must still have them.
         self.full_to = LARGEST
@@ -104,8 +106,24 @@ class Source:
         self._fd = fd  # last: with it there is something to close
 
     def renew(self) -> None:
-        """Replace the lock, which another thread may have held when this process was forked."""
-        self.lock = threading.RLock()
+        """Start with no other threads, as a forked child does, whatever those of its parent did."""
+        self.lock = threading.RLock()  # guards what closes, resizes or re-opens
+        self.busy: set[int] = set()  # threads that copy from or to the mapping without the lock
+
+    def stop_copying(self) -> bool:
+        """Count this thread no more as one that copies, before it waits for the lock.
+
+        Whoever holds the lock may wait for those that do. Return whether this thread was one.
+        """
+        me = threading.get_ident()
+        was_busy = me in self.busy
+        self.busy.discard(me)
+        return was_busy
+
+    def wait_for_copies(self) -> None:
+        """Wait until no other thread copies from or to the mapping; none begins to meanwhile."""
+        while self.busy - {threading.get_ident()}:
+            time.sleep(0)
 
     # The file ------------------------------------------------------------------------------------
 
@@ -167,13 +185,19 @@ class Source:
         """Return what is known of the file now; None where there is none to ask about."""
         with self.lock:
             if self._fd is not None:
-                return _os.identify(self._fd)
+                return identify(self._fd, self.path)
         if self.path is None:
             return None
         try:
             return _os.identify_path(self.path)
         except OSError:  # it was deleted, or lies where this process may not look any more
             return None
+
+    def start_writing(self, start: int, length: int) -> None:
+        """Start to write a range of the mapping to the drive, unless that is closed."""
+        with self.lock:  # nobody closes the descriptor meanwhile
+            if not self.closed:
+                _os.start_writeback(self.descriptor(), self.offset + start, length)
 
     def has_hole(self, start: int, stop: int) -> bool:
         """Return whether a part of a range of the file has no blocks."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+import functools
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from .._os import Advice
 from .._validation import Bytes, bounded
@@ -29,9 +32,32 @@ if TYPE_CHECKING:
 
 __all__ = ["Hold", "Span"]
 
+H = TypeVar("H", bound="Hold")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _held(method: Callable[Concatenate[H, P], R]) -> Callable[Concatenate[H, P], R]:
+    """Run a method while nobody closes or resizes the mapping, and look for losses at its end.
+
+    The lock is taken here and not by an `__enter__` of our own, in which an interrupt could come
+    between any two instructions, and leave it locked.
+    """
+
+    @functools.wraps(method)
+    def holding(self: H, *args: P.args, **kwargs: P.kwargs) -> R:
+        self.source.stop_copying()  # as may be a call that a signal handler has interrupted
+        with self.source.lock:
+            self._look()
+            result = method(self, *args, **kwargs)
+            self._look_for_losses()
+            return result
+
+    return cast(Callable[Concatenate[H, P], R], holding)
+
 
 class Hold:
-    """A mapping held open, for a ``with`` block: nobody closes or resizes it meanwhile.
+    """A mapping, each method of which holds it: nobody closes or resizes it meanwhile.
 
     Parameters
     ----------
@@ -48,72 +74,103 @@ class Hold:
         self.source = source
         self._region = region
 
-    def __enter__(self) -> Self:
+    def _look(self) -> None:
+        """Look where the mapping lies, once; raise if it is closed."""
         source = self.source
-        source.lock.acquire()
-        try:
-            if source.closed:
-                raise ClosedError(f"the mapping of {source.name} is closed")
-            self.region = self._region or newest_place(source)
-        except BaseException:
-            source.lock.release()
-            raise
-        return self
+        if source.closed:
+            raise ClosedError(f"the mapping of {source.name} is closed")
+        self.region = self._region or newest_place(source)
 
-    def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        self.source.lock.release()
+    def _look_for_losses(self) -> None:
+        """Raise if memory that was asked for was lost: none was."""
 
-    @property
-    def has_file(self) -> bool:
-        """True if there is a file, so that a store may have to wait for a drive."""
-        return self.source.has_file
+    @_held
+    def check_open(self) -> None:
+        """Raise if the mapping is closed."""
 
-    @property
-    def is_written_back(self) -> bool:
-        """True if what is stored goes to a file, so that there is something to flush."""
-        return self.region.access is Access.WRITE and self.source.has_file
+    @_held
+    def place(self) -> Region:
+        """Return the memory that the mapping lies in."""
+        return self.region
 
-    @property
-    def is_guarded(self) -> bool:
-        """True if a loss of the file becomes an error here, rather than the process's end."""
-        return self.region.row != 0
-
-    @property
-    def capacity(self) -> int:
-        """Bytes up to which the mapping can grow in place."""
-        return self.region.capacity
-
-    def is_hugepage_backed(self) -> bool | None:
-        """Return whether any of the mapping is in huge pages; None where nobody knows."""
-        return in_huge_pages(self.region)
-
+    @_held
     def bytes(self) -> Bytes:
         """Return all of the memory as an array, with its room to grow."""
         return self.region.bytes()
 
+    @_held
+    def capacity(self) -> int:
+        """Return the bytes up to which the mapping can grow in place."""
+        return self.region.capacity
+
+    @_held
+    def is_guarded(self) -> bool:
+        """Return whether a loss of the file becomes an error here, and not the process's end."""
+        return self.region.row != 0
+
+    @_held
+    def is_written_back(self) -> bool:
+        """Return whether what is stored goes to a file, so that there is something to flush."""
+        return self._is_written_back()
+
+    def _is_written_back(self) -> bool:
+        return self.region.access is Access.WRITE and self.source.has_file
+
+    @_held
+    def is_hugepage_backed(self) -> bool | None:
+        """Return whether any of the mapping is in huge pages; None where nobody knows."""
+        return in_huge_pages(self.region)
+
+    @_held
+    def descriptor(self) -> int:
+        """Return a descriptor of the file that is the mapping's own."""
+        return self.source.descriptor()
+
+    @_held
+    def detach(self, close: Callable[[], object]) -> int:
+        """Return a descriptor of the file for the caller, once `close` has closed the mapping."""
+        with self.source.opened() as fd:
+            own = os.dup(fd)
+        try:
+            close()
+        except BaseException:
+            os.close(own)
+            raise
+        return own
+
+    @_held
+    def handle(self, make: Callable[[Region], Any]) -> Any:
+        """Return the handle that users hold of the mapping; if nobody does, make one."""
+        found = self.source.handle()
+        return make(newest_place(self.source)) if found is None else found
+
+    @_held
     def check_unused(self, size: int) -> None:
         """Refuse to resize under arrays that would not follow."""
         check_unused(self.source, self.region, size)
 
+    @_held
     def resize(self, size: int, force: bool) -> None:
         """Grow or shrink the file, and the mapping with it."""
         resize_source(self.source, self.region, size, force)
 
+    @_held
     def follow(self, size: int) -> None:
         """Reach to where the file was grown or cut by other means."""
         follow_file(self.source, self.region, size)
 
+    @_held
     def recover(self) -> int:
         """Map the file again over what was lost; return how many bytes of memory that was."""
         return recover(self.source)
 
 
 class Span(Hold):
-    """A range of a mapping's bytes, held open, checked, and looked at for losses at the end.
+    """A range of a mapping's bytes, each method of which holds, checks and works on it.
 
     Together with `Hold` this alone takes the lock of a mapping, looks at where it lies and how long
-    it is, and refuses what is closed or out of bounds. So whatever works on a range of a mapping is
-    a method here, and a line wherever users reach it.
+    it is, refuses what is closed or out of bounds, and looks for losses at the end. So whatever
+    works on a range of a mapping is a method here, and a line wherever users reach it.
 
     Parameters
     ----------
@@ -138,24 +195,31 @@ class Span(Hold):
         self._offset = offset
         self._length = length
 
-    def __enter__(self) -> Self:
-        super().__enter__()
-        try:
-            self.start, self.length = bounded(self._offset, self._length, self.region.size)
-        except BaseException:
-            self.source.lock.release()
-            raise
-        return self
+    def _look(self) -> None:
+        super()._look()
+        self.start, self.length = bounded(self._offset, self._length, self.region.size)
 
-    def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        try:
-            if error is None and any_loss():
-                raise_if_part_lost(self.region, self.start, self.start + self.length)
-        finally:
-            self.source.lock.release()
+    def _look_for_losses(self) -> None:
+        if any_loss():
+            raise_if_part_lost(self.region, self.start, self.start + self.length)
 
-    # Reading and writing --------------------------------------------------------------------------
+    @_held
+    def check_lost(self) -> None:
+        """Raise if the guard has met a loss in the range."""
 
+    @_held
+    def check(self) -> None:
+        """Raise if a part of the range was lost."""
+        self._check()
+
+    def _check(self) -> None:
+        stop = min(self.start + self.length, self.region.size)
+        raise_if_part_lost(self.region, self.start, stop)
+        check_file(self.region, self.start, stop)
+
+    # Durability -----------------------------------------------------------------------------------
+
+    @_held
     def mark_dirty(self) -> None:
         """Note that the range was stored to through an array."""
         if self.region.access is Access.READ:
@@ -165,50 +229,56 @@ class Span(Hold):
 
     def flush(self, wait: bool) -> None:
         """Write what was stored to the drive; others may use the mapping while this waits."""
-        region, source = self.region, self.source
-        if not self.is_written_back:
+        if not self.is_written_back():
             return
-        source.lock.release()
-        try:
-            flush_range(region, self.start, self.length, wait)
-        finally:
-            source.lock.acquire()
-        if wait and not source.closed:  # by somebody who has waited for this
-            end = min(self.start + self.length, region.size)
-            raise_if_part_lost(region, self.start, end)
-            check_file(region, self.start, end)
-
-    def check(self) -> None:
-        """Raise if a part of the range was lost."""
-        raise_if_part_lost(self.region, self.start, self.start + self.length)
-        check_file(self.region, self.start, self.start + self.length)
+        flush_range(self.region, self.start, self.length, wait)
+        with self.source.lock:
+            if wait and not self.source.closed:  # by somebody who has waited for this
+                self._check()
+            else:
+                self._look_for_losses()
 
     # Pages ----------------------------------------------------------------------------------------
 
+    @_held
     def advise(self, advice: Advice) -> None:
         """Give advice on the range; no advice costs data."""
         advise_pages(self.region, self.start, self.length, advice)
 
+    @_held
     def prefetch(self) -> None:
         """Start to read the range into memory."""
         prefetch_pages(self.region, self.start, self.length)
 
+    @_held
     def release(self, evict: bool) -> None:
         """Take the range out of this process, or out of the page cache as well."""
         release_pages(self.region, self.start, self.length, evict)
 
+    @_held
     def punch_hole(self) -> None:
         """Let the range read zeros, and give its blocks back."""
         punch_pages(self.region, self.start, self.length)
 
+    @_held
     def lock(self) -> None:
         """Keep the range in memory."""
         lock_pages(self.region, self.start, self.length)
 
+    @_held
     def unlock(self) -> None:
         """Let the system take the range out of memory again."""
         unlock_pages(self.region, self.start, self.length)
 
+    @_held
+    def touch(self, write: bool, threads: int | None) -> int:
+        """Map every page of the range; return how many there are."""
+        from ..kernels import touch_pages
+
+        data = self.region.bytes()[self.start : self.start + self.length]
+        return touch_pages(data, write=write, threads=threads)
+
+    @_held
     def residency(self, buckets: int | None) -> Residency:
         """Report how much of the range is in memory."""
         from ..pagecache.residency import residency_of_memory  # slow to import

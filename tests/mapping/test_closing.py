@@ -44,7 +44,7 @@ def test_a_close_that_fails_leaves_the_mapping_open(
     view = m.view()
     with monkeypatch.context() as patch:
         patch.setattr(_os, "cover", failing)
-        with pytest.raises(FileError, match="cannot cover the mapping"):
+        with pytest.raises(FileError, match="cannot cover memory with zeros"):
             m.close(force=True)
     assert not m.closed
     assert m.read(0, 3) == bytes(view[:3]) == b"\7\7\7"
@@ -53,16 +53,49 @@ def test_a_close_that_fails_leaves_the_mapping_open(
     assert not view.any()
 
 
+def test_a_close_that_fails_at_the_second_place_leaves_the_first(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    m = MappedFile.open(path, "r+")
+    old = m.view()
+    m.resize(1 << 20, force=True)
+    new, cover, calls = m.view(), _os.cover, iter([True, False])
+
+    def fail_once(*arguments: Any) -> None:
+        if not next(calls, True):
+            failing()
+        cover(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_os, "cover", fail_once)
+        with pytest.raises(FileError):
+            m.close(force=True)
+    new[0] = 8
+    assert (old[0], new[0], m.read(0, 1), path.read_bytes()[0]) == (8, 8, b"\x08", 8)
+    os.truncate(path, 0)
+    if m.guarded:
+        with pytest.raises(mmapio.MappingLostError):
+            m.read()
+    m.close(force=True)
+    assert not old.any()
+    assert not new.any()
+
+
 def test_memory_that_cannot_be_given_back_is_an_error_of_ours(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     m = MappedFile.open(path)
+    region = m._region
     with monkeypatch.context() as patch:
         patch.setattr(_os, "unmap", failing)
         with pytest.raises(FileError, match="cannot unmap"):
             m.close()
     assert m.closed
     m.close()
+    assert mapped_here(path) == 1
+    del region
+    gc.collect()
+    assert mapped_here(path) == 0
 
 
 # Names that lead to memory ------------------------------------------------------------------------
@@ -165,6 +198,42 @@ def test_a_mapping_that_only_the_collector_finds_is_flushed_and_unmapped(
     assert gone() is None
     wait_until(lambda: mapped_here(path) == 0)
     assert len(synced) == 1
+
+
+def test_a_mapping_whose_flush_has_failed_is_unmapped_at_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(_os, "sync", failing)
+        policy = FlushPolicy.every_millis(1, lambda error: told.append(1))
+        m = MappedFile.open(path, "r+", flush_policy=policy)
+        wait_until(lambda: bool(told))
+    del m
+    assert mapped_here(path) == 0
+
+
+def test_the_end_of_the_interpreter_waits_for_the_last_flush(
+    path: Path, run_python: Callable[..., str]
+) -> None:
+    """And makes none of its own of memory that is gone by then."""
+    code = """if True:
+        import os, sys, time
+        import mmapio
+        sync = mmapio._os.sync
+        def slow(*arguments):
+            time.sleep(0.3)
+            sync(*arguments)
+            os.write(1, b"synced\\n")
+        policy = mmapio.FlushPolicy.every_millis(10_000)
+        m = mmapio.MappedFile.open(sys.argv[1], "r+", flush_policy=policy)
+        mmapio._os.sync = slow
+        m.write(0, b"x")
+        del m
+        time.sleep(float(sys.argv[2]))
+    """
+    for pause_s in (0, 0.1):
+        assert run_python(code, str(path), str(pause_s)) == "synced\n"
 
 
 def test_what_is_clean_goes_at_once(path: Path) -> None:

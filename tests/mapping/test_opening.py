@@ -146,6 +146,16 @@ def test_too_little_address_space_changes_nothing(
     assert contents(path.parent) == {path.name: PRECIOUS}
 
 
+def test_a_mapping_that_fails_leaves_nothing_open_while_its_error_is_kept(path: Path) -> None:
+    left_open, kept = len(os.listdir("/proc/self/fd")), []
+    with open(path, "rb") as file:
+        for _ in range(10):
+            with pytest.raises(FileError) as raised:
+                MappedFile.from_fd(file.fileno(), "r+")
+            kept.append(raised)
+        assert len(os.listdir("/proc/self/fd")) == left_open + 1
+
+
 # The options ------------------------------------------------------------------------------------
 
 

@@ -45,7 +45,7 @@ USES = {
     "recover": "m.recover()",
     "release": "m.release(); m.release(10, 5000, evict=True)",
     "residency": "m.residency()",
-    "resize": "m.resize(sizes(), force=True)",
+    "resize": "m.resize(sizes(), force=True); m.resize(sizes())",
     "segment": "m.segment(10, 5000).write(5, b'xyz')",
     "size": "len(m), m.size",
     "touch_pages": "m.touch_pages()",
@@ -54,6 +54,8 @@ USES = {
     "watch": "m.watch(print).stop(wait=False)",
     "write": "m.write(10, bytes(5000))",
 }
+# These hold arrays themselves, so that closing and resizing may be refused.
+HOLDING = {"atomic", "atomic_array", "chunks", "guard", "pages", "view"}
 USED = [name for name, code in USES.items() if code]
 
 STORM = """if True:
@@ -63,7 +65,8 @@ STORM = """if True:
     from mmapio import MappedFile
     faulthandler.dump_traceback_later(100, exit=True)
     sys.setswitchinterval(1e-5)
-    path, seconds, first, *others = sys.argv[1:]
+    path, seconds, *uses = sys.argv[1:]
+    (first, holds_first), *others = [(use[1:], use[0] == "+") for use in uses]
     sizes = itertools.cycle([1 << 16, 1 << 12, 3 << 16, 10_000, 1 << 14]).__next__
 
     def reopen():
@@ -77,6 +80,10 @@ STORM = """if True:
         while not done:
             try:
                 exec(run, globals())
+            except mmapio.InUseError as error:
+                if not holds:
+                    wrong.append(f"{code}: {error}")
+                    return
             except mmapio.MmapioError:
                 pass
             except BaseException as error:
@@ -84,7 +91,8 @@ STORM = """if True:
                 return
 
     open(path, "wb").write(bytes(1 << 14))
-    for other in others:
+    for other, holds_other in others:
+        holds = holds_first or holds_other
         reopen()
         done, wrong = [], []
         threads = [threading.Thread(target=storm, args=(code, wrong)) for code in (first, other)]
@@ -111,10 +119,13 @@ def test_pairs_of_methods_in_two_threads(
     run_python: Callable[..., str],
     scale: float,
 ) -> None:
-    """Each with itself, and with all that come after it: no crash, no hang, no foreign error."""
-    others = [USES[name] for name in USED[USED.index(first) :]]
+    """Each with itself, and with all that come after it.
+
+    Nothing crashes or hangs, there is no foreign error, and nothing is in use without an array.
+    """
+    uses = ["-+"[name in HOLDING] + USES[name] for name in [first, *USED[USED.index(first) :]]]
     path = tmp_path_factory.mktemp("storm") / "file"
-    assert run_python(STORM, str(path), str(0.03 * scale), USES[first], *others) == "alive\n"
+    assert run_python(STORM, str(path), str(0.03 * scale), *uses) == "alive\n"
 
 
 def test_release_against_resize(
@@ -122,5 +133,83 @@ def test_release_against_resize(
 ) -> None:
     """With the place of before and the size of after, it gave up pages that are another's."""
     path = tmp_path_factory.mktemp("storm") / "file"
-    resize = "m.resize(1 << 12); m.resize(1 << 24, force=True)"
-    assert run_python(STORM, str(path), str(5 * scale), "m.release()", resize) == "alive\n"
+    resize = "m.resize(1 << 12); m.resize(1 << 24)"
+    assert run_python(STORM, str(path), str(5 * scale), "-m.release()", "-" + resize) == "alive\n"
+
+
+def test_an_interrupt_leaves_no_lock(run_python: Callable[..., str], scale: float) -> None:
+    """It may come between any two instructions of the call that holds the mapping."""
+    code = """if True:
+        import signal, sys, threading, time
+        import mmapio
+
+        class Stop(Exception): pass
+
+        def stop(*what): raise Stop
+
+        def is_free():
+            found = []
+            def look():
+                found.append(m._source.lock.acquire(timeout=5))
+                if found[0]:
+                    m._source.lock.release()
+            thread = threading.Thread(target=look)
+            thread.start()
+            thread.join()
+            return found[0] and not m._source.busy
+
+        signal.signal(signal.SIGALRM, stop)
+        m = mmapio.MappedFile.anonymous(4096)
+        end, count = time.monotonic() + float(sys.argv[1]), 0
+        uses = [lambda: m.unlock(0, 0), lambda: m.read(0, 9), lambda: m.write(0, b"x"), m.flush]
+        while time.monotonic() < end:
+            use = uses[count % len(uses)]
+            count += 1
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 3e-4 + count % 50 * 1e-6)
+                while True:
+                    use()
+            except Stop:
+                pass
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            assert is_free(), use
+        m.resize(10)
+        print("free")
+    """
+    assert run_python(code, str(3 * scale)) == "free\n"
+
+
+def test_a_handler_may_use_what_it_interrupts(run_python: Callable[..., str], scale: float) -> None:
+    """While another thread resizes, and waits for the call that the handler has interrupted."""
+    code = """if True:
+        import faulthandler, signal, sys, threading, time
+        import mmapio
+        faulthandler.dump_traceback_later(100, exit=True)
+        m = mmapio.MappedFile.anonymous(1 << 12, capacity=1 << 24)
+
+        def handle(*what):
+            m.check()
+            m.read(0, 10)
+
+        def resize():
+            while not done:
+                for size in (1 << 12, 1 << 16):
+                    try:
+                        m.resize(size)
+                    except mmapio.InUseError:  # by the call that was interrupted
+                        pass
+
+        done = []
+        signal.signal(signal.SIGALRM, handle)
+        signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)
+        thread = threading.Thread(target=resize)
+        thread.start()
+        end = time.monotonic() + float(sys.argv[1])
+        while time.monotonic() < end:
+            m.write(0, bytes(4096))
+        done.append(1)
+        thread.join()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        print("alive")
+    """
+    assert run_python(code, str(2 * scale)) == "alive\n"
