@@ -45,8 +45,8 @@ __all__ = [
 _PACKAGE = os.path.dirname(__file__) + os.sep
 _MAY_GO_ON = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 # Errors that somebody still holds, by their ids: their tracebacks keep the frames that they passed
-# through. A dict can be copied in one step, whatever other threads raise meanwhile. An error that is
-# gone is replaced by the next one with its id: a callback would run while its frames are there.
+# through. A dict can be copied in one step, whatever other threads raise meanwhile. One that has
+# gone is replaced by the next with its id: a callback would run while its frames are still there.
 _living: dict[int, weakref.ref[MmapioError]] = {}
 
 

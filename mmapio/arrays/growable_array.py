@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
@@ -21,11 +22,12 @@ from ..errors import (
     ReadOnlyError,
     UnsupportedError,
 )
-from ..files.descriptors import as_path
+from ..files.descriptors import as_path, identify
 from ..mapping.flushing import sync_errors
 from ..mapping.mapped_file import MappedFile
-from ..mapping.opening import map_path
+from ..mapping.opening import map_open_file, map_path
 from ..mapping.options import MapOptions, Touch
+from ..mapping.source import Source
 from ..modes import Mode
 from .row_file import RowFile, as_items, check_layout, new_row_type
 from .row_reader import RowReader
@@ -178,19 +180,33 @@ class GrowableArray:
             lock=lock,
         )
         if kind is Mode.READ:
-            found = cls(_mapped(name, options, None))
+            found = cls(_mapped(options, functools.partial(_map_path, name, None)))
+            check_layout(found._layout, wanted, shape, name)
+            return found
+
+        use = functools.partial(cls._of_file, wanted, shape, recover == "rows", options)
+        return RowFile.open(name, kind, new_row_type(kind, wanted, shape), use)
+
+    @classmethod
+    def _of_file(
+        cls,
+        dtype: np.dtype[Any] | None,
+        row_shape: tuple[int, ...] | None,
+        keep_rows: bool,
+        options: MapOptions,
+        file: RowFile,
+        fd: int,
+    ) -> Self:
+        """Return the array of a file that is open to be written; what is wrong is refused."""
+        check_layout(file.layout, dtype, row_shape, file.path)
+        count = file.recover(keep_rows)
+        if file.seal():  # another file has taken its place
+            identity = identify(file.fd, file.path).identity
+            mapping = _mapped(options, functools.partial(_map_path, file.path, identity))
         else:
-            file = RowFile.open(name, kind, new_row_type(kind, wanted, shape))
-            try:
-                check_layout(file.layout, wanted, shape, name)
-                count = file.recover(recover == "rows")
-                file.seal()
-                found = cls(_mapped(name, options, _os.identify(file.fd).identity), file)
-                found._count = count
-            except BaseException:
-                file.close()
-                raise
-        check_layout(found._layout, wanted, shape, name)
+            mapping = _mapped(options, functools.partial(_map_file, fd, file.path))
+        found = cls(mapping, file)
+        found._count = count
         return found
 
     @property
@@ -589,15 +605,25 @@ def _commit(count: int) -> str:
     return f"commit {count} rows"
 
 
-def _mapped(path: str, options: MapOptions, identity: _os.Identity | None) -> MappedFile:
+def _mapped(options: MapOptions, map_with: Callable[[MapOptions], MappedFile]) -> MappedFile:
     """Map a file with room to grow: as much as there is address space for, if not all of it."""
     while True:
         try:
-            return MappedFile(map_path(path, options, identity=identity))
+            return map_with(options)
         except FileError as error:
             if error.errno != errno.ENOMEM or options.capacity == 0:
                 raise
             options = options._replace(capacity=options.capacity // 2)
+
+
+def _map_path(path: str, identity: _os.Identity | None, options: MapOptions) -> MappedFile:
+    return map_path(path, options, identity=identity, use=MappedFile)
+
+
+def _map_file(fd: int, path: str, options: MapOptions) -> MappedFile:
+    """Map a file that may have no name yet."""
+    facts = identify(fd, path)
+    return MappedFile(map_open_file(fd, Source(options, path, facts), facts))
 
 
 def _reopen(kind: type[GrowableArray], path: str) -> GrowableArray:

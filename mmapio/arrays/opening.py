@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -115,7 +116,7 @@ def open(
     size, prefix = None, b""
     if kind.creates and _is_full(items) and wanted is not None:
         raw = start is not None or not as_path(path).lower().endswith(".npy")
-        size, prefix = _contents(wanted, full_shape(items, wanted.itemsize), start, order, raw)
+        size, prefix = _contents(wanted, _full_shape(items, wanted), start, order, raw)
     elif kind in (Mode.REPLACE, Mode.CREATE):
         raise ArgumentError(f"mode {mode!r} creates a file and needs dtype and a full shape")
     options = MapOptions(
@@ -130,15 +131,26 @@ def open(
         hugepages=hugepages,
         lock=lock,
     )
-    region = map_path(path, options, prefix)
+    use = functools.partial(_array_in, wanted, items, start, order)
+    return map_path(path, options, prefix, use=use)
+
+
+def _array_in(
+    wanted: np.dtype[Any] | None,
+    shape: tuple[int, ...] | None,
+    offset: int | None,
+    order: Order,
+    region: Region,
+) -> MappedArray:
+    """Return the array that lies in a mapped file: by its header, or as wanted."""
     data = region.bytes()  # held, for each of those below asks for it
-    if start is None and _is_npy(data, region.size):
-        array = _open_npy(region, wanted, items)
-        raise_if_part_lost(region, 0, region.size)  # or the header may be zeros that took its place
+    if offset is None and _is_npy(data, region.size):
+        array = _open_npy(region, wanted, shape)
+        raise_if_part_lost(region, 0, region.size)  # or the header may be zeros in its place
         return array
     if wanted is None:
         raise FormatError(f"{region.source.name} {_what_it_is(region)}")
-    return _open_raw(region, wanted, items, start or 0, order)
+    return _open_raw(region, wanted, shape, offset or 0, order)
 
 
 def create(
@@ -212,7 +224,7 @@ def create(
     """
     kind = as_dtype(dtype)
     _check_order(order)
-    full = full_shape(shape, kind.itemsize)
+    full = _full_shape(shape, kind)
     size, prefix = _contents(kind, full, None, order, raw)
     options = MapOptions(
         Mode.REPLACE if overwrite else Mode.CREATE,
@@ -226,8 +238,13 @@ def create(
         hugepages=hugepages,
         lock=lock,
     )
-    region = map_path(path, options, prefix, durable=overwrite)
-    return array_over(region, kind, full, len(prefix), order=order)
+    return map_path(
+        path,
+        options,
+        prefix,
+        durable=overwrite,
+        use=lambda region: array_over(region, kind, full, len(prefix), order=order),
+    )
 
 
 def anonymous(
@@ -277,7 +294,7 @@ def anonymous(
     """
     kind = as_dtype(dtype)
     _check_order(order)
-    full = full_shape(shape, kind.itemsize)
+    full = _full_shape(shape, kind)
     options = MapOptions(
         Mode.UPDATE,
         capacity=capacity,
@@ -355,7 +372,7 @@ def memmap(
     _check_order(order)
     needed = None
     if _is_full(items):
-        needed = start + prod(full_shape(items, wanted.itemsize)) * wanted.itemsize
+        needed = start + prod(_full_shape(items, wanted)) * wanted.itemsize
     elif kind in (Mode.REPLACE, Mode.CREATE):
         raise ArgumentError(f"mode {mode!r} creates a file and needs a full shape")
     if hasattr(filename, "fileno"):
@@ -364,7 +381,7 @@ def memmap(
     else:
         size = needed if kind.creates else None
         options = MapOptions(kind, size=size, reserve=reserve, guard=guard)
-        mapping = MappedFile(map_path(filename, options))
+        mapping = map_path(filename, options, use=MappedFile)
     if needed is not None and needed > mapping.size and kind.access is Access.WRITE:
         mapping.resize(needed)
     return _open_raw(mapping._region, wanted, items, start, order)
@@ -452,6 +469,13 @@ def _is_full(shape: tuple[int, ...] | None) -> bool:
     return shape is not None and -1 not in shape
 
 
+def _full_shape(shape: object, dtype: np.dtype[Any]) -> tuple[int, ...]:
+    """Return a shape with nothing left open, whose dimensions numpy can hold with the dtype's."""
+    full = full_shape(shape, dtype.itemsize)
+    full_shape(full + dtype.shape, dtype.base.itemsize)
+    return full
+
+
 def _check_order(order: object) -> None:
-    if order not in ("C", "F"):
+    if not (isinstance(order, str) and order in ("C", "F")):
         raise ArgumentError(f"order must be 'C' or 'F', got {order!r}")

@@ -9,8 +9,9 @@ import errno
 import functools
 import os
 import threading
+from collections.abc import Callable
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
 
 __all__ = ["RowFile", "RowLayout", "as_items", "check_layout", "layout_of", "new_row_type"]
+
+
+Result = TypeVar("Result")
 
 
 class RowLayout(NamedTuple):
@@ -136,27 +140,39 @@ class RowFile:
         path: str,
         mode: Mode,
         new: tuple[np.dtype[Any], tuple[int, ...]] | None,
-    ) -> RowFile:
-        """Open or create the file and lock it; `new` are dtype and shape of a row to create it."""
+        use: Callable[[RowFile, int], Result],
+    ) -> Result:
+        """Open or create the file, lock it, and return what `use` makes of it.
+
+        `new` are dtype and shape of a row to create it. `use` is given another descriptor too, to
+        map the file by: memory keeps that open, and would keep the lock. A new file gets its name
+        when `use` has succeeded. If anything fails, the file is closed.
+        """
         if mode is Mode.REPLACE:
             _refuse_locked(path)
         prefix = GrowingHeader(*new).encode(0) if new is not None else b""
-        while True:
-            if not mode.creates or new is None:
-                fd, _ = open_file(path, mode)
-            else:
-                size = len(prefix)
-                fd = open_or_create(path, mode, size, _own, prefix=prefix, durable=True)
-            file = cls(fd, path)
-            try:
-                _lock(fd, path)
-                if _is_at(fd, path):  # or else it was replaced in between
-                    file._read()
-                    return file
-            except BaseException:
+        size = None if new is None else len(prefix)
+        opened: list[RowFile] = []
+
+        def use_locked(fd: int, facts: _os.FileFacts, is_new: bool) -> Result | None:
+            file = cls(_opened_again(fd), path)
+            opened.append(file)
+            _lock(file.fd, path)
+            if not is_new and not _is_at(fd, path):
+                return None  # it was replaced in between
+            file._read()
+            return use(file, fd)
+
+        try:
+            while True:
+                result = open_or_create(path, mode, size, use_locked, prefix=prefix, durable=True)
+                if result is not None:
+                    return result
+                opened.pop().close()
+        except BaseException:
+            for file in opened:
                 file.close()
-                raise
-            file.close()
+            raise
 
     def _read(self) -> None:
         size = os.fstat(self.fd).st_size
@@ -181,12 +197,14 @@ class RowFile:
             self.cut(count)
         return count
 
-    def seal(self) -> None:
-        """Write a header that can change in place; a file without room for it is copied."""
-        if not self._header.fits:
+    def seal(self) -> bool:
+        """Write a header that can change in place; return whether a copy had to be made for it."""
+        moves = not self._header.fits
+        if moves:
             self._move_to_roomy()
         # No number changes, so that a reader sees the same, whatever it sees of this.
         self.write_header(self.committed)
+        return moves
 
     def _move_to_roomy(self) -> None:
         """Replace the file by a copy with a larger header."""
@@ -273,9 +291,12 @@ class RowFile:
             self.close()
 
 
-def _own(fd: int, facts: _os.FileFacts, is_new: bool) -> int:
-    """Return a descriptor of one's own."""
-    return os.dup(fd)
+def _opened_again(fd: int) -> int:
+    """Return a descriptor of an open file, which may have no name, with locks of its own."""
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)  # proc_pid_fd(5)
+    except OSError:  # there is no such folder: the lock lasts as long as memory that was mapped
+        return os.dup(fd)
 
 
 def _lock(fd: int, path: str) -> None:

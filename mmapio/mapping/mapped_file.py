@@ -158,7 +158,7 @@ class MappedFile(MappedBytes):
             hugepages=hugepages,
             lock=lock,
         )
-        return cls(map_path(path, options))
+        return map_path(path, options, use=cls)
 
     @classmethod
     def from_fd(
@@ -1139,7 +1139,7 @@ def _is_open(held: weakref.ref[Source]) -> bool:
 def _reopen(path: str, mode: str, identity: _os.Identity, offset: int, length: int) -> MappedFile:
     """Map the file that was pickled, which must still be the same one."""
     options = MapOptions(mode, offset=offset, length=length)
-    return MappedFile(map_path(path, options, identity=identity))
+    return map_path(path, options, identity=identity, use=MappedFile)
 
 
 def _give_buffer_protocol(cls: type[MappedFile]) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 from .. import _os
 from .._validation import as_count, bounded
@@ -22,7 +24,15 @@ from .page_advice import apply_options
 from .region import Region
 from .source import Source
 
-__all__ = ["map_descriptor", "map_memory", "map_path", "mode_of_descriptor"]
+__all__ = [
+    "map_descriptor",
+    "map_memory",
+    "map_open_file",
+    "map_path",
+    "mode_of_descriptor",
+]
+
+Result = TypeVar("Result")
 
 
 def map_path(
@@ -32,11 +42,12 @@ def map_path(
     *,
     durable: bool = False,
     identity: _os.Identity | None = None,
-) -> Region:
-    """Open or create a file, and map it.
+    use: Callable[[Region], Result],
+) -> Result:
+    """Open or create a file, map it, and return what `use` makes of the memory.
 
-    A file that is created begins with `prefix`, and is made `durable` on request; one that is
-    opened must have the `identity`, if one is given.
+    A file that is created begins with `prefix`, is made `durable` on request, and gets its name
+    when `use` has succeeded; one that is opened must have the `identity`, if one is given.
     """
     name = as_path(path)
     if options.size is not None and options.mode is not Mode.OPEN_OR_CREATE:
@@ -45,7 +56,7 @@ def map_path(
         name,
         options.mode,
         options.size,
-        functools.partial(_map_file, name, options, identity),
+        functools.partial(_map_file, name, options, identity, use),
         prefix=prefix,
         reserve=options.reserve,
         durable=durable,
@@ -56,13 +67,19 @@ def _map_file(
     path: str,
     options: MapOptions,
     identity: _os.Identity | None,
+    use: Callable[[Region], Result],
     fd: int,
     facts: _os.FileFacts,
     is_new: bool,
-) -> Region:
+) -> Result:
     if identity is not None and facts.identity != identity:
         raise replaced_error(path, "was replaced by another")
-    return _map(fd, Source(options, path, facts, is_new=is_new), facts)
+    region = map_open_file(fd, Source(options, path, facts, is_new=is_new), facts)
+    try:
+        return use(region)
+    except BaseException:
+        close_source(region.source, WhenInUse.KEEP)
+        raise
 
 
 def mode_of_descriptor(mode: object) -> Mode:
@@ -89,7 +106,7 @@ def map_descriptor(fd: object, options: MapOptions, path: str | None = None) -> 
         raise
     source = Source(options, path, facts, own)
     try:
-        return _map(own, source, facts)
+        return map_open_file(own, source, facts)
     except BaseException:
         close_source(source, WhenInUse.KEEP)  # now, and not when nobody holds the error any more
         raise
@@ -102,7 +119,8 @@ def map_memory(size: int, options: MapOptions) -> Region:
     return region
 
 
-def _map(fd: int, source: Source, facts: _os.FileFacts) -> Region:
+def map_open_file(fd: int, source: Source, facts: _os.FileFacts) -> Region:
+    """Map a file that is open, and do to its memory what the options say."""
     options = source.options
     _, length = bounded(options.offset, options.length, facts.size)
     region = Region.of_file(fd, source, length, options.capacity)

@@ -16,6 +16,7 @@ long as what processors move between each other: 64 bytes, on some of them two o
 
 from __future__ import annotations
 
+import functools
 import struct
 from math import prod
 from types import TracebackType
@@ -29,6 +30,7 @@ from ..files.npy import encode_header, read_header
 from ..mapping.mapped_file import MappedFile
 from ..mapping.opening import map_path
 from ..mapping.options import MapOptions
+from ..mapping.region import Region
 from ..modes import Mode
 
 __all__ = ["Lines", "SharedFile", "SharedObject", "Slots", "no_slots", "slots_for"]
@@ -38,6 +40,7 @@ _HEADER: Final = struct.Struct("=8s16sQ32x")
 _LINE_BYTES: Final = 128
 
 Lines = np.ndarray[Any, np.dtype[np.int64]]
+Holds = tuple[int, np.dtype[Any], tuple[int, ...]]  # lines, and dtype and shape of the slots
 Slots = tuple[np.dtype[Any], tuple[int, ...]]  # dtype and shape
 
 
@@ -85,12 +88,19 @@ class SharedObject:
         header, size = b"", None
         if kind.creates and slots is not None:
             header, size = _header(cls.KIND, lines, slots)
-        found = cls(MappedFile(map_path(path, MapOptions(kind, size=size), header)))
+        wanted = (lines, *slots) if exact and slots is not None else None
+        use = functools.partial(cls._in, wanted)
+        return map_path(path, MapOptions(kind, size=size), header, use=use)
+
+    @classmethod
+    def _in(cls, wanted: Holds | None, region: Region) -> Self:
+        """Return the object that lies in mapped memory; it must hold what is wanted."""
+        found = cls(MappedFile(region))
         holds = len(found.lines), found.slots.dtype, found.slots.shape
-        if exact and slots is not None and holds != (lines, *slots):
+        if wanted is not None and holds != wanted:
             raise FormatError(
                 f"{found.path!r} holds a {cls.KIND} of {_in_words(*holds)}, not of "
-                f"{_in_words(lines, *slots)}"
+                f"{_in_words(*wanted)}"
             )
         return found
 

