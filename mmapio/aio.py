@@ -399,3 +399,7 @@ async def _until_done(future: asyncio.Future[Any]) -> None:
             continue  # once more: it is on its way
     if not future.cancelled():
         future.exception()  # so that nobody misses it: the cancellation is told instead
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -294,7 +294,7 @@ class RowFile:
 def _opened_again(fd: int) -> int:
     """Return a descriptor of an open file, which may have no name, with locks of its own."""
     try:
-        return os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)  # proc_pid_fd(5)
+        return os.open(f"/proc/self/fd/{fd}", os.O_RDWR)  # proc_pid_fd(5)
     except OSError:  # there is no such folder: the lock lasts as long as memory that was mapped
         return os.dup(fd)
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from .. import _os
 from .._formatting import size
-from .._validation import Progress
+from .._validation import Progress, steps
 from ..errors import ArgumentError
 from ..files.holes import holes_of
 from ..mapping.mapped_file import MappedFile
@@ -161,9 +161,9 @@ def advise_file(
 def _advise_piece(mapping: MappedFile, advice: str, start: int, length: int) -> None:
     if advice == "willneed" and _os.PREFETCH_BYTES:
         # `MappedFile.prefetch` ends with the mapping, which is closed before all is asked for.
-        for at in range(start, start + length, _os.PREFETCH_BYTES):
+        for low, high in steps(start, start + length, _os.PREFETCH_BYTES):
             with contextlib.suppress(OSError):  # it only makes things faster
-                _os.prefetch(mapping.fileno(), at, min(_os.PREFETCH_BYTES, start + length - at))
+                _os.prefetch(mapping.fileno(), low, high - low)
         return
     if advice in _READING:
         mapping.advise(advice, start, length)

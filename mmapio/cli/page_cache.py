@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from .._validation import steps
 from ..errors import AccessError, UnsupportedError
 from ..pagecache.residency import Residency, residency_of
 
@@ -83,6 +84,5 @@ def data_pieces(holes: Iterable[tuple[int, int]], size: int) -> Iterator[tuple[i
     """Yield offset and length of the data between the holes, piece by piece."""
     at = 0
     for start, length in (*holes, (size, 0)):
-        for offset in range(at, start, _PIECE_BYTES):
-            yield offset, min(_PIECE_BYTES, start - offset)
+        yield from ((low, high - low) for low, high in steps(at, start, _PIECE_BYTES))
         at = start + length

@@ -72,7 +72,7 @@ class Counter(Protocol):
         """The number now."""
 
 
-class _State(NamedTuple):
+class _FileState(NamedTuple):
     """Findings of one look at a file; times in ns."""
 
     identity: _os.Identity | None
@@ -287,7 +287,7 @@ class Watch:
             threading.excepthook(threading.ExceptHookArgs(report))
 
 
-def _kinds(old: _State | None, new: _State | None) -> list[Kind]:
+def _kinds(old: _FileState | None, new: _FileState | None) -> list[Kind]:
     """Return the kinds of changes between two looks."""
     if new is None:
         return [] if old is None else ["removed"]
@@ -304,14 +304,14 @@ def _kinds(old: _State | None, new: _State | None) -> list[Kind]:
     return kinds
 
 
-def _was_written(old: _State, new: _State) -> bool:
+def _was_written(old: _FileState, new: _FileState) -> bool:
     """Return whether the time of writing came from a write, and was not set by hand."""
     # Of the latter, POSIX keeps the time as well; Windows does not tell.
     low, high = old.changed - _COARSEST_NS, new.changed
     return sys.platform == "win32" or low <= new.written <= high
 
 
-def _look(path: str, before: _State | None) -> _State | None:
+def _look(path: str, before: _FileState | None) -> _FileState | None:
     """Return the state of the file at a path; `before`, if that cannot be found out now."""
     try:
         while True:
@@ -325,15 +325,15 @@ def _look(path: str, before: _State | None) -> _State | None:
         return before
     changed = 0 if sys.platform == "win32" else found.st_ctime_ns
     access = found.st_mode, found.st_uid, found.st_gid
-    return _State(identity, found.st_size, found.st_mtime_ns, changed, access)
+    return _FileState(identity, found.st_size, found.st_mtime_ns, changed, access)
 
 
-def _first_state(path: str, known: _os.FileFacts | None) -> _State | None:
+def _first_state(path: str, known: _os.FileFacts | None) -> _FileState | None:
     """Return the state of the file at a path if that is the known one, or else of that."""
     state = _look(path, None)
     if known is None or (state is not None and state.identity == known.identity):
         return state
-    return _State(known.identity, known.size, 0, 0, (0, 0, 0))
+    return _FileState(known.identity, known.size, 0, 0, (0, 0, 0))
 
 
 def _events(path: str) -> Iterator[Events]:

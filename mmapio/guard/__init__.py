@@ -114,8 +114,8 @@ class Loss(NamedTuple):
 @functools.cache
 def why_not() -> str | None:
     """Return why there is no guard in this process; None if there is one."""
-    if _state.failure is not None:
-        return _state.failure
+    if _table.failure is not None:
+        return _table.failure
     if os.environ.get(_VARIABLE) == "0":
         return f"{_VARIABLE}=0 switched it off"
     machine = platform.machine()
@@ -125,7 +125,7 @@ def why_not() -> str | None:
     return f"there is none for {sys.platform} on {machine}; check() compares sizes only"
 
 
-class _State:
+class _Table:
     """The handler, once there is one, and which rows of its table are free."""
 
     def __init__(self) -> None:
@@ -173,8 +173,8 @@ class _State:
             return rows[0]
 
 
-_state = _State()
-_forking.renew_in_child(_state)
+_table = _Table()
+_forking.renew_in_child(_table)
 
 
 def watch(region: GuardedMemory, start: int, length: int, offset: int) -> None:
@@ -182,15 +182,15 @@ def watch(region: GuardedMemory, start: int, length: int, offset: int) -> None:
 
     Its `row` is the number that the others take; it stays 0 if there is no guard.
     """
-    handler, source = _state.handler, region.source
+    handler, source = _table.handler, region.source
     if handler is None and why_not() is None:
-        handler = _state.start()
+        handler = _table.start()
     facts = source.facts
-    row = _state.row(handler) if handler is not None and facts is not None else 0
+    row = _table.row(handler) if handler is not None and facts is not None else 0
     if not row or handler is None or facts is None:
         return
     fd, path = source.kept_descriptor, source.path
-    _state.paths[row] = name = _NO_PATH if fd is not None or path is None else os.fsencode(path)
+    _table.paths[row] = name = _NO_PATH if fd is not None or path is None else os.fsencode(path)
     _, inode, _, _, born, _, major, minor = facts
     at = row * _ROW_WORDS
     _pack_into(
@@ -211,29 +211,29 @@ def watch(region: GuardedMemory, start: int, length: int, offset: int) -> None:
     if words[at + _FAULTS]:
         reset(row)
     handler.ensure()  # and so all of the row is in memory before its length is
-    _state.guarded[row] = weakref.ref(region)
+    _table.guarded[row] = weakref.ref(region)
     region.take_row(row)  # first: Ctrl-C may come at any time, and the region must forget it then
     words[at] = length
 
 
 def forget(row: int) -> None:
     """Guard the memory of a row no longer: before it is unmapped, and somebody else has it."""
-    handler = _state.handler
+    handler = _table.handler
     if row and handler is not None:
         handler.words[row * _ROW_WORDS] = 0
-        _state.free.append(row)
+        _table.free.append(row)
 
 
 def ensure() -> None:
     """Put the handler on top, in case that another one has come since."""
-    if _state.handler is not None:
-        _state.handler.ensure()
-        _state.handler.refill()
+    if _table.handler is not None:
+        _table.handler.ensure()
+        _table.handler.refill()
 
 
 def loss_of(row: int) -> Loss | None:
     """Return what was lost of a mapping; None if nothing was."""
-    handler = _state.handler
+    handler = _table.handler
     if not row or handler is None:
         return None
     at = row * _ROW_WORDS
@@ -245,13 +245,13 @@ def loss_of(row: int) -> Loss | None:
 
 def any_loss() -> bool:
     """Return whether anything was lost in this process: all else is asked only then."""
-    handler = _state.handler
+    handler = _table.handler
     return handler is not None and handler.words[_ALL_FAULTS] != 0
 
 
 def lost_between(low: int, high: int) -> Iterator[GuardedMemory]:
     """Yield the guarded memory that has lost something and lies between two addresses."""
-    handler = _state.handler
+    handler = _table.handler
     if handler is None:
         return
     rows = np.frombuffer(handler.memory, np.uint64).reshape(-1, _ROW_WORDS)[: handler.used]
@@ -259,7 +259,7 @@ def lost_between(low: int, high: int) -> Iterator[GuardedMemory]:
     with np.errstate(over="ignore"):
         lies_there = (start < high) & (start + length > low)
     for row in np.flatnonzero(lies_there & (rows[:, _FAULTS] != 0)).tolist():
-        found = _state.guarded.get(row)
+        found = _table.guarded.get(row)
         memory = found() if found is not None else None
         if memory is not None:
             yield memory
@@ -267,7 +267,7 @@ def lost_between(low: int, high: int) -> Iterator[GuardedMemory]:
 
 def reset(row: int, low: int = 0, high: int = 0) -> None:
     """Note that of a mapping nothing is lost, or only what lies between two addresses."""
-    handler = _state.handler
+    handler = _table.handler
     if row and handler is not None:
         at, still = row * _ROW_WORDS, low < high
         handler.words[at + _NOT_LOW] = low ^ _HIGHEST if still else 0

@@ -481,7 +481,7 @@ def test_a_limit_of_the_system_is_explained(m: MappedFile, monkeypatch: pytest.M
 # Looks that differ --------------------------------------------------------------------------------
 
 S = 10**9
-BEFORE = watch._State((0, 1, 2, 3, 4), 100, 1000 * S, 1000 * S, (0o644, 0, 0))
+BEFORE = watch._FileState((0, 1, 2, 3, 4), 100, 1000 * S, 1000 * S, (0o644, 0, 0))
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,8 @@ os.truncate(path, 0)
 """,
     "an alignment fault is not of a file": """
 import ctypes
-from mmapio.guard import _handler, _state
-words = _state.handler.words
+from mmapio.guard import _handler, _table
+words = _table.handler.words
 on_bus_error = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(words[16])
 info = (ctypes.c_int32 * 32)(7, 0, 1)  # BUS_ADRALN
 ctypes.memmove(ctypes.addressof(info) + 16, ctypes.byref(ctypes.c_uint64(view.ctypes.data)), 8)
@@ -165,13 +165,13 @@ def test_rows_are_used_again(path: Path, times: int) -> None:
     import mmapio
 
     mappings = [mmapio.MappedFile.open(path) for _ in range(times)]
-    assert guard._state.handler is not None
-    used = guard._state.handler.used
+    assert guard._table.handler is not None
+    used = guard._table.handler.used
     for _ in range(3):
         for each in mappings:
             each.close()
         mappings = [mmapio.MappedFile.open(path) for _ in range(times)]
-    assert guard._state.handler.used == used
+    assert guard._table.handler.used == used
     rows = {each._region.row for each in mappings}
     assert len(rows) == times
     assert 0 not in rows
@@ -184,9 +184,9 @@ def test_a_full_table_warns_and_maps_all_the_same(
     from mmapio.guard import _handler
 
     mmapio.MappedFile.open(path).close()
-    assert guard._state.handler is not None
-    monkeypatch.setattr(guard._state, "free", [])
-    monkeypatch.setattr(_handler, "ROWS", guard._state.handler.used)
+    assert guard._table.handler is not None
+    monkeypatch.setattr(guard._table, "free", [])
+    monkeypatch.setattr(_handler, "ROWS", guard._table.handler.used)
     with pytest.warns(RuntimeWarning, match="can be guarded at once; this one is not"):
         m = mmapio.MappedFile.open(path)
     assert not m.guarded
@@ -220,7 +220,7 @@ def test_where_there_is_no_guard_a_block_says_so(
 ) -> None:
     import mmapio
 
-    monkeypatch.setattr(guard._state, "handler", None)
+    monkeypatch.setattr(guard._table, "handler", None)
     monkeypatch.setattr(guard, "why_not", lambda: "there is none for plan9 on pdp11")
     m = mmapio.MappedFile.open(path)
     assert not m.guarded

@@ -35,7 +35,7 @@ _BLOCK_BYTES = 32 << 20
 _IN_ORDER: Numbers = np.zeros(0, np.int64)
 
 
-class _RowLayout(NamedTuple):
+class _RowsInMemory(NamedTuple):
     """Rows in memory: of the first, its address, and how far it is to the next."""
 
     address: int
@@ -47,9 +47,9 @@ class _RowLayout(NamedTuple):
 class _Move(NamedTuple):
     """Rows to copy, and the places they go to."""
 
-    source: _RowLayout
+    source: _RowsInMemory
     source_numbers: Numbers
-    target: _RowLayout
+    target: _RowsInMemory
     target_numbers: Numbers
 
     def run(self, first: int, last: int, low: int, high: int) -> None:
@@ -238,7 +238,7 @@ def _crew(threads: int, progress: bool, nbytes: int, rows: int) -> Iterator[_Cre
         bar.update(bar.total - bar.n)
 
 
-def _layout_of(array: NDArray[Any], name: str) -> _RowLayout:
+def _layout_of(array: NDArray[Any], name: str) -> _RowsInMemory:
     """Describe the rows of an array, each of which must lie in one piece."""
     if array.dtype.hasobject:
         raise ArgumentTypeError(f"{name} holds Python objects, which have no bytes of their own")
@@ -250,7 +250,7 @@ def _layout_of(array: NDArray[Any], name: str) -> _RowLayout:
             f"{array.strides} it does not: copy it to C order, or use numpy.take"
         )
     nbytes = array.nbytes // max(1, len(array))
-    return _RowLayout(array.ctypes.data, array.strides[0], len(array), nbytes)
+    return _RowsInMemory(array.ctypes.data, array.strides[0], len(array), nbytes)
 
 
 def _check_out(out: Any, array: NDArray[Any], shape: tuple[int, ...]) -> None:
@@ -289,7 +289,7 @@ def _values(values: Any, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray
         ) from None
 
 
-def _looks_cold(rows: _RowLayout, numbers: Numbers) -> bool:
+def _looks_cold(rows: _RowsInMemory, numbers: Numbers) -> bool:
     step = max(_SAMPLED_ROWS, -(-numbers.size // _MOST_SAMPLES))
     return not all_resident(rows.address + n * rows.step for n in numbers[::step].tolist())
 
@@ -327,7 +327,7 @@ def _in_order(move: _Move, size: int, crew: _Crew) -> None:
             crew.tell(first)
 
 
-def _from_disk(move: _Move, cold: _RowLayout, numbers: Numbers, crew: _Crew) -> None:
+def _from_disk(move: _Move, cold: _RowsInMemory, numbers: Numbers, crew: _Crew) -> None:
     """Make all copies, between them and the disk being rows whose `numbers` ascend."""
     rows = max(1, _GROUP_BYTES // max(_os.PAGE_SIZE, cold.nbytes))
     for first, last in steps(0, numbers.size, rows):
@@ -335,7 +335,7 @@ def _from_disk(move: _Move, cold: _RowLayout, numbers: Numbers, crew: _Crew) -> 
         _in_pieces(move, first, last, crew)
 
 
-def _read_in(rows: _RowLayout, numbers: Numbers, threads: int) -> None:
+def _read_in(rows: _RowsInMemory, numbers: Numbers, threads: int) -> None:
     """Start to read rows in, those on neighbouring pages together."""
     page = _os.PAGE_SIZE
     addresses = rows.address + numbers * rows.step
