@@ -378,7 +378,7 @@ def file_error(error: OSError, doing: str, path: object, hint: str = "") -> File
 
 
 def clear_errors() -> None:
-    """Clear what errors that were raised keep of mapped arrays.
+    """Drop references to mapped arrays that raised errors hold.
 
     An error that is held, by a name or by the prompt of an interpreter, holds the variables of all
     frames that it passed through. Those of this package are over: no array is in use by them.

@@ -101,7 +101,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         return region is not None and region.source.closed
 
     def flush(self, wait: bool = True) -> None:
-        """Write what was stored in the array to the drive; of a slice, the slice's own bytes.
+        """Write the array to disk; of a slice, the slice's own bytes.
 
         Parameters
         ----------
@@ -137,7 +137,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         Raises
         ------
         ArgumentError, MappingLostError, FileError, ReadOnlyError, ClosedError
-            As of `MappedFile.advise`.
+            As for `MappedFile.advise`.
         UnsupportedError
             If this system does not take the advice, or the array is a copy, which has no file.
 
@@ -156,7 +156,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         Raises
         ------
         ReplacedError, ClosedError
-            As of `MappedFile.prefetch`.
+            As for `MappedFile.prefetch`.
         UnsupportedError
             If the array is a copy, which has no file.
 
@@ -179,9 +179,9 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         Raises
         ------
         FlushError, FileError, ClosedError
-            As of `MappedFile.release`.
+            As for `MappedFile.release`.
         UnsupportedError
-            As of `MappedFile.release`; or if the array is a copy, which has no file.
+            As for `MappedFile.release`; or if the array is a copy, which has no file.
 
         Examples
         --------
@@ -200,7 +200,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         Raises
         ------
         FileError, MappingLostError, ClosedError
-            As of `MappedFile.lock`.
+            As for `MappedFile.lock`.
         UnsupportedError
             If the array is a copy, which has no file.
 
@@ -280,7 +280,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         Raises
         ------
         AccessError, ReplacedError, ClosedError
-            As of `MappedFile.residency`.
+            As for `MappedFile.residency`.
         UnsupportedError
             If the array is a copy, which has no file.
 
@@ -300,7 +300,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         Raises
         ------
         MappingLostError, ReplacedError, ClosedError
-            As of `MappedFile.check`.
+            As for `MappedFile.check`.
         UnsupportedError
             If the array is a copy, which has no file.
 
@@ -342,7 +342,7 @@ under the mapping, and read zeros: another program has cut the file off: '...tab
         return LossCheck(source, self.check)
 
     def recover(self) -> int:
-        """Map the file again over what was lost of its mapping, as far as it reaches now.
+        """Remap lost pages from the file, as far as it reaches now.
 
         Returns
         -------
@@ -352,7 +352,7 @@ under the mapping, and read zeros: another program has cut the file off: '...tab
         Raises
         ------
         ReplacedError, ClosedError
-            As of `MappedFile.recover`.
+            As for `MappedFile.recover`.
         UnsupportedError
             If the array is a copy, which has no file.
 

@@ -97,7 +97,7 @@ def fault_error(region: Region, start: int, stop: int, writing: bool) -> FileErr
 
 
 def recover(source: Source) -> int:
-    """Map the file again over what was lost of it; return how many bytes that was."""
+    """Remap lost pages from the file; return how many bytes that was."""
     source.expect_holes_from(0)
     lost = [region for region in places_of(source) if region.has_loss]
     if not lost:

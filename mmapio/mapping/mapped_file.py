@@ -335,7 +335,7 @@ class MappedFile(MappedBytes):
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes written by `write`, and told of by `mark_dirty`, that no flush has made durable.
+        """Bytes written by `write`, and reported by `mark_dirty`, that no flush has made durable.
 
         Bytes written twice count twice.
         """
@@ -386,7 +386,7 @@ class MappedFile(MappedBytes):
         self._span(offset, length).mark_dirty()
 
     def flush(self, offset: int = 0, length: int | None = None, wait: bool = True) -> None:
-        """Write what was stored in a range to the drive.
+        """Write a range to disk, as far as it was changed.
 
         Parameters
         ----------
@@ -916,7 +916,7 @@ the mapping, and read zeros: another program has cut the file off: '...checked.b
         return LossCheck(self._source, self.check)
 
     def recover(self) -> int:
-        """Map the file again over what was lost of it, as far as it reaches now.
+        """Remap lost pages from the file, as far as it reaches now.
 
         What was stored in the zeros that had taken its place is lost with them. In mode ``c`` so
         is all that was stored between the first and the last byte that were lost.

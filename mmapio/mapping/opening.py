@@ -120,7 +120,7 @@ def map_memory(size: int, options: MapOptions) -> Region:
 
 
 def map_open_file(fd: int, source: Source, facts: _os.FileFacts) -> Region:
-    """Map a file that is open, and do to its memory what the options say."""
+    """Map a file that is open, and apply the options to its memory."""
     options = source.options
     _, length = bounded(options.offset, options.length, facts.size)
     region = Region.of_file(fd, source, length, options.capacity)
@@ -129,7 +129,7 @@ def map_open_file(fd: int, source: Source, facts: _os.FileFacts) -> Region:
 
 
 def _prepare(region: Region) -> None:
-    """Do to new memory what its options say; if that fails, give it back at once."""
+    """Apply the options to new memory; if that fails, give it back at once."""
     try:
         apply_options(region)
         follow_policy(region)

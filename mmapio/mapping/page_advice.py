@@ -76,7 +76,7 @@ _HUGE_FIELDS: Final = (
 
 
 def apply_options(region: Region) -> None:
-    """Do to new memory what its options say; raise at the first thing that fails."""
+    """Apply the options to new memory; raise at the first that fails."""
     options = region.source.options
     if not options.prepares:
         return
@@ -95,7 +95,7 @@ def apply_options(region: Region) -> None:
 
 
 def extend_options(region: Region, old: int, new: int) -> None:
-    """Do to memory that a resize has added what lasts of the options."""
+    """Apply the options that last to memory that a resize has added."""
     options = region.source.options
     if new > old and options.prepares:
         _advise_lasting(region, options, old)

@@ -161,7 +161,7 @@ class Hold:
 
     @_held
     def recover(self) -> int:
-        """Map the file again over what was lost; return how many bytes of memory that was."""
+        """Remap lost pages from the file; return how many bytes of memory that was."""
         return recover(self.source)
 
 
