@@ -6,7 +6,7 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -29,12 +29,11 @@ if TYPE_CHECKING:  # numpy.typing is slow to import, and atomics import numba
 __all__ = ["MappedBytes"]
 
 
-S = TypeVar("S", bound="MappedBytes")
-P = ParamSpec("P")
+W = TypeVar("W")
 R = TypeVar("R")
 
 
-def _copying(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+def _copying(method: Callable[[MappedBytes, Any, W], R]) -> Callable[[MappedBytes, Any, W], R]:
     """Count a call as one that copies: `close` and `resize` wait for it, and are not refused.
 
     Such a call takes no lock, so that threads can copy at once. An interrupt may come at any time,
@@ -42,15 +41,15 @@ def _copying(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, 
     """
 
     @functools.wraps(method)
-    def counted(self: S, *args: P.args, **kwargs: P.kwargs) -> R:
+    def counted(self: MappedBytes, offset: Any, what: W) -> R:
         busy, me = self._source.busy, get_ident()
         try:
             busy.add(me)
-            return method(self, *args, **kwargs)
+            return method(self, offset, what)
         finally:
             busy.discard(me)
 
-    return cast(Callable[Concatenate[S, P], R], counted)
+    return counted
 
 
 class MappedBytes:
@@ -95,11 +94,12 @@ class MappedBytes:
     @property
     def size(self) -> int:
         """Length of the mapping in bytes."""
-        return self._size()
-
-    @_copying
-    def _size(self) -> int:
-        return (self._state or self._open_state())[1]
+        while True:
+            try:
+                # In one step, for nobody else to see the bytes that the state holds in use.
+                return self._state[1]  # type: ignore[index]
+            except TypeError:
+                self._open_state()
 
     def view(
         self, offset: int = 0, length: int | None = None, dtype: npt.DTypeLike | None = None
