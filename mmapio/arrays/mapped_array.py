@@ -440,10 +440,11 @@ alive; drop them, or close(force=True), after which they read zeros
         close_source(self._mapped_region().source, WhenInUse.KEEP)
 
     def _close(self, when_in_use: WhenInUse) -> None:
-        if not self._is_alone():
+        is_alone = self._is_alone()
+        if not is_alone:
             clear_errors()  # what only they hold, nobody uses
-        own = 1 if self._is_alone() else 0
-        close_source(self._mapped_region().source, when_in_use, own)
+            is_alone = self._is_alone()
+        close_source(self._mapped_region().source, when_in_use, own=1 if is_alone else 0)
 
     def _is_alone(self) -> bool:
         """Return whether this is the only array over the file.

@@ -7,7 +7,7 @@ import enum
 
 from ..errors import FileError, InUseError, clear_errors, file_error
 from .flushing import flush_rest
-from .region import Region, places_of, references_to_bytes
+from .region import Region, newest_place, places_of, references_to_bytes
 from .source import Source
 
 __all__ = ["WhenInUse", "close_source", "uses_of"]
@@ -26,12 +26,9 @@ def close_source(source: Source, when_in_use: WhenInUse, own: int = 0) -> None:
 
     It stays open, and can be closed once more, if anything fails before its memory is given back.
     """
-    source.stop_copying()  # as may be a call that a signal handler has interrupted
-    with source.lock:
-        if source.closed:
-            return
-        places = places_of(source)
-    error = flush_rest(places[-1]) if places else None
+    if source.busy:
+        source.stop_copying()  # as may be a call that a signal handler has interrupted
+    error = flush_rest(newest_place(source)) if source.flushes_itself else None
     with source.lock, source.syncs():
         if not source.closed:
             _close(source, when_in_use, own)

@@ -83,7 +83,7 @@ class MappedBytes:
     @property
     def _region(self) -> Region:
         """The memory that the mapping lies in now."""
-        return self._hold().place()
+        return region_of((self._state or self._open_state())[0])
 
     def _hold(self) -> Hold:
         return Hold(self._source)

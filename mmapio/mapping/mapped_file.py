@@ -1126,7 +1126,9 @@ def is_shared_by_path(mapping: MappedFile) -> bool:
 
 def handle_of(source: Source) -> MappedFile:
     """Return the one `MappedFile` of a mapping; a new one if nobody holds it any more."""
-    handle = Hold(source).handle(MappedFile)
+    handle = source.handle()
+    if handle is None:
+        handle = Hold(source).handle(MappedFile)
     assert isinstance(handle, MappedFile)
     return handle
 

@@ -115,7 +115,8 @@ def map_descriptor(fd: object, options: MapOptions, path: str | None = None) -> 
 def map_memory(size: int, options: MapOptions) -> Region:
     """Map zeroed memory without a file, which forked children share."""
     region = Region.of_nothing(Source(options), size, options.capacity)
-    _prepare(region)
+    if options.prepares:
+        _prepare(region)
     return region
 
 
@@ -124,7 +125,8 @@ def map_open_file(fd: int, source: Source, facts: _os.FileFacts) -> Region:
     options = source.options
     _, length = bounded(options.offset, options.length, facts.size)
     region = Region.of_file(fd, source, length, options.capacity)
-    _prepare(region)
+    if options.prepares or options.flush_policy is not None:
+        _prepare(region)
     return region
 
 

@@ -43,6 +43,7 @@ class _Fields(NamedTuple):
     advise: Advice | None
     hugepages: bool
     lock: bool
+    prepares: bool  # something is to be done with the memory when it is mapped
 
 
 class MapOptions(_Fields):
@@ -79,28 +80,26 @@ class MapOptions(_Fields):
             raise ReadOnlyError(
                 f"advice 'populate_write' is for modes that write, not {kind.value!r}"
             )
+        policy = None if flush_policy is None else _as_policy(flush_policy, kind)
+        # The flags without a call where they are flags: half the time of all this went there.
+        huge = hugepages if hugepages is False else _as_flag(hugepages, "hugepages")
+        locks = lock if lock is False else _as_flag(lock, "lock")
         fields = (
             kind,
             _as_size(size, kind) if kind.creates or size is not None else None,
             as_count(offset, "offset"),
             None if length is None else as_count(length, "length"),
             0 if capacity is None else as_nbytes(capacity, "capacity"),
-            reserve if reserve is True or reserve is False else _as_flag(reserve, "reserve"),
-            None if flush_policy is None else _as_policy(flush_policy, kind),
-            guard if guard is True or guard is False else _as_flag(guard, "guard"),
+            reserve if reserve is True else _as_flag(reserve, "reserve"),
+            policy,
+            guard if guard is True else _as_flag(guard, "guard"),
             touch == "eager",
             advice,
-            hugepages
-            if hugepages is True or hugepages is False
-            else _as_flag(hugepages, "hugepages"),
-            lock if lock is True or lock is False else _as_flag(lock, "lock"),
+            huge,
+            locks,
+            touch == "eager" or advice is not None or huge or locks,
         )
         return tuple.__new__(cls, fields)
-
-    @property
-    def prepares(self) -> bool:
-        """True if something is to be done with the memory once it is mapped."""
-        return self.touch or self.advise is not None or self.hugepages or self.lock
 
 
 def _as_size(size: object, mode: Mode) -> int | None:

@@ -290,7 +290,7 @@ class Region:
         # flush is handed to the thread that flushes, and the memory with it.
         if finalizing() or not hasattr(self, "row"):
             return
-        if not self._is_taken_to_be_flushed():
+        if self.source.ending is None or not self._is_taken_to_be_flushed():
             self.give_back()
 
     def _is_taken_to_be_flushed(self) -> bool:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["Source"]
 
 
+_NOTHING = contextlib.nullcontext()
+
+
 class _Ending(Protocol):
     """End of a mapping that has a flush policy."""
 
@@ -225,7 +228,9 @@ class Source:
     def newest_place(self) -> Any:
         """The region that shows the bytes now; the mapping must be open."""
         place = self._places[-1]()
-        return self.places[-1] if place is None or place.start == place.end else place
+        if place is not None and place.start < place.end:
+            return place
+        return self.places[-1]
 
     def hand_out(self, handle: _Handle) -> None:
         """Note the handle that users hold of the mapping."""
@@ -256,7 +261,7 @@ class Source:
 
     def syncs(self) -> contextlib.AbstractContextManager[object]:
         """Return what keeps syncs from starting, having waited for the one under way."""
-        return contextlib.nullcontext() if self.ledger is None else self.ledger.syncing
+        return _NOTHING if self.ledger is None else self.ledger.syncing
 
     def make_name_durable(self) -> None:
         """Sync the directory of a file that was created here, once."""
@@ -280,5 +285,8 @@ class Source:
         # While the interpreter shuts down the modules that close may be gone; the kernel closes.
         # Ctrl-C can come before `__init__` has set what there is to close. No lock: nobody else
         # has this object any more, and whoever runs the collector may hold any lock there is.
-        if not finalizing() and hasattr(self, "_fd"):
+        has_more = (
+            getattr(self, "_fd", None) is not None or getattr(self, "ending", None) is not None
+        )
+        if has_more and not finalizing():
             self.close()

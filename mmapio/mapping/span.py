@@ -92,11 +92,6 @@ class Hold:
         """Raise if the mapping is closed."""
 
     @_held
-    def place(self) -> Region:
-        """Return the memory that the mapping lies in."""
-        return self.region
-
-    @_held
     def bytes(self) -> Bytes:
         """Return all of the memory as an array, with its room to grow."""
         return self.region.bytes()
