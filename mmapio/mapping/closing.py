@@ -29,14 +29,19 @@ def close_source(source: Source, when_in_use: WhenInUse, own: int = 0) -> None:
     if source.busy:
         source.stop_copying()  # as may be a call that a signal handler has interrupted
     error = flush_rest(newest_place(source)) if source.flushes_itself else None
-    with source.lock, source.syncs():
-        if not source.closed:
+    with source.lock:
+        if source.ledger is None:  # as of most mappings: there is no sync to wait for
             _close(source, when_in_use, own)
+        else:
+            with source.ledger.syncing:
+                _close(source, when_in_use, own)
     if error is not None:
         raise error
 
 
 def _close(source: Source, when_in_use: WhenInUse, own: int) -> None:
+    if source.closed:
+        return
     handle = source.handle()
     if handle is not None:
         handle._hide()  # from here on it gives nobody a view
@@ -50,7 +55,8 @@ def _close(source: Source, when_in_use: WhenInUse, own: int) -> None:
             )
         if is_used and when_in_use is WhenInUse.KEEP:
             uses = {}
-        _cover([region for region, count in uses.items() if count])
+        if is_used or own:
+            _cover([region for region, count in uses.items() if count])
         source.close()
     except OSError as error:
         if isinstance(error, FileError):
@@ -60,8 +66,9 @@ def _close(source: Source, when_in_use: WhenInUse, own: int) -> None:
         if handle is not None:
             handle._look()
         if source.closed:
-            for region in [region for region, count in uses.items() if not count]:
-                region.give_back()
+            for region, count in uses.items():
+                if not count:
+                    region.give_back()
 
 
 def _cover(regions: list[Region]) -> None:

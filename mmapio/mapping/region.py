@@ -172,10 +172,9 @@ class Region:
                 self._bytes = weakref.ref(found)
             return found
 
-    @property
-    def has_bytes(self) -> bool:
-        """True if the array that all views are made from is alive."""
-        return self._bytes is not None and self._bytes() is not None
+    def known_bytes(self) -> Bytes | None:
+        """Return the array that all views are made from, if it is alive."""
+        return None if self._bytes is None else self._bytes()
 
     def move_to(self, successor: Region) -> None:
         """Note where the mapping has moved to, which lives as long as this."""
@@ -264,7 +263,8 @@ class Region:
     def forget(self) -> None:
         """Let the guard forget the memory: it is the file's no longer."""
         row, self.row = self.row, 0
-        guard.forget(row)
+        if row:
+            guard.forget(row)
 
     def _error(self, error: OSError, doing: str) -> FileError:
         return file_error(error, doing, self.source.path)
@@ -307,10 +307,8 @@ def raise_read_only(region: Region) -> NoReturn:
 
 def references_to_bytes(region: Region) -> int:
     """Return how many arrays, and others, refer to the bytes of a region."""
-    if not region.has_bytes:
-        return 0
-    data = region.bytes()
-    return other_references(data)
+    data = region.known_bytes()
+    return 0 if data is None else other_references(data)
 
 
 def region_of(data: Bytes) -> Region:
