@@ -36,7 +36,7 @@ INSTRUCTIONS: dict[str, dict[str, str]] = {
 """The `atomicrmw` operation of LLVM for each operation and `numpy.dtype.kind`."""
 
 VALUE_COUNTS = {"load": 0, "store": 1, "compare_exchange": 2, **dict.fromkeys(INSTRUCTIONS, 1)}
-"""How many values each operation takes."""
+"""Number of values that each operation takes."""
 
 _KINDS = {"b": "bool", "i": "signed", "u": "unsigned", "f": "float"}
 
