@@ -1,4 +1,4 @@
-"""What every test may ask for."""
+"""Fixtures for every test."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def run_python() -> Callable[..., str]:
 
 
 class Result(NamedTuple):
-    """What a command has printed, and its exit status."""
+    """Output of a command, and its exit status."""
 
     status: int
     out: str

@@ -81,7 +81,7 @@ class MapOptions(_Fields):
                 f"advice 'populate_write' is for modes that write, not {kind.value!r}"
             )
         policy = None if flush_policy is None else _as_policy(flush_policy, kind)
-        # The flags without a call where they are flags: half the time of all this went there.
+        # The defaults without a call: this is on the way of every mapping that is opened.
         huge = hugepages if hugepages is False else _as_flag(hugepages, "hugepages")
         locks = lock if lock is False else _as_flag(lock, "lock")
         fields = (

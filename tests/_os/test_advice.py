@@ -1,4 +1,4 @@
-"""What the system is told about memory, and what it tells: each piece of advice has its effect."""
+"""Advice to the system about memory: each piece has its effect, and facts are reported."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def evict(path: Path) -> Callable[[], None]:
 
 
 def is_mapped(address: int) -> list[bool]:
-    """Tell for each page whether this process has it mapped: bit 63 in proc_pid_pagemap(5)."""
+    """Return for each page whether this process has it mapped: bit 63 in proc_pid_pagemap(5)."""
     with open("/proc/self/pagemap", "rb") as pagemap:
         pagemap.seek(address // PAGE * 8)
         entries = np.frombuffer(pagemap.read(PAGES * 8), np.uint64)

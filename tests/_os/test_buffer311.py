@@ -29,7 +29,7 @@ pytestmark = only_311
 
 
 class Holder:
-    """What exports what it holds; nothing, once that is None."""
+    """An exporter of what it holds; of nothing, once that is None."""
 
     __slots__ = ("held",)
 

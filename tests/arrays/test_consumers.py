@@ -1,4 +1,4 @@
-"""What takes arrays takes mapped ones: numpy's own files, pandas, scikit-learn, buffers, numba."""
+"""Consumers of arrays take mapped ones: numpy's own files, pandas, scikit-learn, buffers, numba."""
 
 from __future__ import annotations
 

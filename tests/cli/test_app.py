@@ -43,7 +43,7 @@ def test_help_fits_into_a_terminal(run_command: Callable[..., Any], arguments: l
 
 
 def test_paragraphs_of_help_are_not_broken_anew() -> None:
-    """What is too long for a line of 80 columns leaves a word or two on a line of its own."""
+    """A text too long for a line of 80 columns leaves a word or two on a line of its own."""
     texts = [command.callback.__doc__ for command in app.registered_commands]
     assert all(texts)
     lines = [line for text in texts for line in inspect.cleandoc(text).splitlines()]

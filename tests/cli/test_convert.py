@@ -75,7 +75,7 @@ def test_many_go_into_a_folder(run_command: Run, raw: Path, tmp_path: Path) -> N
 
 
 def test_folders_are_converted_again_and_back(run_command: Run, tmp_path: Path) -> None:
-    """What a first run has made is no raw file of the second one."""
+    """The output of a first run is not a raw file of the second one."""
     (tmp_path / "a.raw").write_bytes(bytes(8))
     for nbytes in (8, 16):
         (tmp_path / "a.raw").write_bytes(bytes(nbytes))

@@ -1,4 +1,4 @@
-"""What `scan` tells, beside what numpy tells of the same file."""
+"""Reports of `scan`, beside those of numpy for the same file."""
 
 from __future__ import annotations
 

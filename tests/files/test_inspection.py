@@ -1,4 +1,4 @@
-"""What `inspect` tells of files, beside what the system and numpy tell."""
+"""Reports of `inspect`, beside those of the system and of numpy."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_memory_that_cannot_be_given_back_is_an_error_of_ours(
 
 
 def test_memory_is_shown_by_arrays_alone(path: Path) -> None:
-    """What numpy can make an array of, but nobody counts, would outlive its memory."""
+    """An array that numpy can make, but nobody counts, would outlive its memory."""
     m = MappedFile.open(path, "r+")
     view = m.view()
     root = view.base.base  # of what all views have for their base

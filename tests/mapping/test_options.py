@@ -84,7 +84,7 @@ def areas_of(region: Region, start: int = 0, stop: int | None = None) -> list[_o
 
 
 def flagged(region: Region, flag: str, stop: int | None = None) -> bool:
-    """Tell whether all of a region has a flag; or all up to a byte, and nothing after it."""
+    """Return whether all of a region has a flag; or all up to a byte, and nothing after it."""
     held = all(flag in area.flags for area in areas_of(region, 0, stop))
     if stop is not None and stop < region.capacity:
         held = held and all(

@@ -75,7 +75,7 @@ def locked_pages(m: MappedFile) -> list[int]:
 
 
 def is_mapped(m: MappedFile) -> list[bool]:
-    """Tell for each page whether this process has it: bit 63 in proc_pid_pagemap(5)."""
+    """Return for each page whether this process has it: bit 63 in proc_pid_pagemap(5)."""
     with open("/proc/self/pagemap", "rb") as pagemap:
         pagemap.seek(m._region.address // PAGE * 8)
         entries = np.frombuffer(pagemap.read(PAGES * 8), np.uint64)

@@ -1,4 +1,4 @@
-"""What the gate decides from samples, good and bad."""
+"""Decisions of the gate from samples, good and bad."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the gate does with commits, good and bad."""
+"""The gate with commits, good and bad."""
 
 from __future__ import annotations
 
