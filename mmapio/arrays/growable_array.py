@@ -125,7 +125,8 @@ class GrowableArray:
         recover : {"rows"}, optional
             Keep the rows that were appended but never committed, as far as they are whole. They
             survive the death of the process that wrote them; after a power loss they may read
-            zeros. If left out, they are dropped.
+            zeros. If left out, they are dropped. Takes other bytes behind the rows for rows, too,
+            such as those of a second array; if left out, a writer refuses such a file.
         guard, touch, advise, hugepages, lock : optional
             As in `MappedFile.open`.
 
@@ -139,7 +140,8 @@ class GrowableArray:
         LockedError
             If another process, or somebody else in this one, writes to the file; `pid` tells who.
         FormatError
-            If the file is no `.npy` file that can grow, or not of this dtype and row shape.
+            If the file is no `.npy` file that can grow, or not of this dtype and row shape; or if
+            something is behind its rows that no growable array wrote.
         MissingFileError, ExistingFileError, DirectoryError, AccessError, FileError
             If the file cannot be opened, created or mapped.
         ArgumentError
@@ -180,7 +182,7 @@ class GrowableArray:
             lock=lock,
         )
         if kind is Mode.READ:
-            found = cls(_mapped(options, functools.partial(_map_path, name, None)))
+            found = cls(_mapped(options, functools.partial(map_path, name, use=MappedFile)))
             check_layout(found._layout, wanted, shape, name)
             return found
 
@@ -199,12 +201,9 @@ class GrowableArray:
     ) -> Self:
         """Return the array of a file that is open to be written; what is wrong is refused."""
         check_layout(file.layout, dtype, row_shape, file.path)
-        count = file.recover(keep_rows)
-        if file.seal():  # another file has taken its place
-            identity = identify(file.fd, file.path).identity
-            mapping = _mapped(options, functools.partial(_map_path, file.path, identity))
-        else:
-            mapping = _mapped(options, functools.partial(_map_file, fd, file.path))
+        count = file.rows_to_keep(keep_rows)
+        mapping = file.prepare(count, fd, functools.partial(_mapped_file, file.path, options))
+        mapping._follow(file.layout.end(count))
         found = cls(mapping, file)
         found._count = count
         return found
@@ -616,14 +615,14 @@ def _mapped(options: MapOptions, map_with: Callable[[MapOptions], MappedFile]) -
             options = options._replace(capacity=options.capacity // 2)
 
 
-def _map_path(path: str, identity: _os.Identity | None, options: MapOptions) -> MappedFile:
-    return map_path(path, options, identity=identity, use=MappedFile)
-
-
-def _map_file(fd: int, path: str, options: MapOptions) -> MappedFile:
+def _mapped_file(path: str, options: MapOptions, fd: int) -> MappedFile:
     """Map a file that may have no name yet."""
     facts = identify(fd, path)
-    return MappedFile(map_open_file(fd, Source(options, path, facts), facts))
+
+    def map_with(options: MapOptions) -> MappedFile:
+        return MappedFile(map_open_file(fd, Source(options, path, facts), facts))
+
+    return _mapped(options, map_with)
 
 
 def _reopen(kind: type[GrowableArray], path: str) -> GrowableArray:

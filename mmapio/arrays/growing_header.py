@@ -23,7 +23,7 @@ from ..files.npy import MAGIC, NpyHeader, encode_header, read_header
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
 
-__all__ = ["GrowingHeader", "is_whole", "whole_header"]
+__all__ = ["GrowingHeader", "is_sealed", "is_whole", "whole_header"]
 
 _ALIGNMENT: Final = 64
 _SECTOR: Final = 512
@@ -79,6 +79,11 @@ def is_whole(header: bytes) -> bool:
     if b"\t" not in header:
         return text.endswith(b"}")
     return header[len(text) :].startswith(_seal(text))
+
+
+def is_sealed(header: bytes) -> bool:
+    """Return True if a header is one that was made to grow, and whole."""
+    return b"\t" in header and is_whole(header)
 
 
 def _seal(text: bytes) -> bytes:

@@ -27,10 +27,10 @@ from ..errors import (
     file_error,
 )
 from ..files.descriptors import open_file, open_or_create, read_at
-from ..files.npy import NpyHeader, read_header
+from ..files.npy import MAGIC, NpyHeader, read_header
 from ..files.publishing import publishing
 from ..modes import Mode
-from .growing_header import GrowingHeader
+from .growing_header import GrowingHeader, is_sealed
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
@@ -182,46 +182,79 @@ class RowFile:
         self.committed = found.shape[0]
         self._header = GrowingHeader(self.layout.dtype, self.layout.shape, self.layout.data_offset)
 
-    def recover(self, keep_rows: bool) -> int:
-        """Drop uncommitted rows, or keep the whole ones; return the number of rows."""
+    def rows_to_keep(self, keep_rows: bool) -> int:
+        """Return how many rows a new writer finds: those committed, or all that are whole.
+
+        Raise if the file is cut off, or if what lies behind the rows may be somebody else's.
+        """
         size = os.fstat(self.fd).st_size
         whole = (size - self.layout.data_offset) // self.layout.nbytes
-        if whole < self.committed and not keep_rows:
+        if keep_rows:
+            return whole
+        if whole < self.committed:
             raise FormatError(
                 f"{self.path!r} is truncated: its header tells of {self.committed} rows, and "
                 f"{max(whole, 0)} are there; recover='rows' keeps those"
             )
-        count = whole if keep_rows else self.committed
+        end = self.layout.end(self.committed)
+        if end < size and not self._is_own_tail(end):
+            raise FormatError(
+                f"{self.path!r} has {size - end} bytes behind its {self.committed} rows that no "
+                "growable array wrote, such as another array: copy them to a file of their own; "
+                "recover='rows' takes them for rows"
+            )
+        return self.committed
+
+    def _is_own_tail(self, end: int) -> bool:
+        """Return whether what lies behind the rows are rows that a writer has not committed.
+
+        Only a writer seals the header, before anything else. numpy appends arrays to any file.
+        """
+        header = read_at(self.fd, 0, self.layout.data_offset)
+        return is_sealed(header) and read_at(self.fd, end, len(MAGIC)) != MAGIC
+
+    def prepare(self, count: int, fd: int, use: Callable[[int], Result]) -> Result:
+        """Make the file one of `count` rows that can grow; return what `use` makes of it.
+
+        `use` is called first, with `fd` or that of the copy that will take the file's place if the
+        header has no room for larger numbers: if it fails, the file is as it was.
+        """
         self.committed = min(count, self.committed)
-        if self.layout.end(count) < size:
+        if not self._header.fits:
+            return self._move_to_roomy(count, use)
+        result = use(fd)
+        try:
+            # No number changes, so that a reader sees the same, whatever it sees of this.
+            self.write_header(self.committed)
+        except OSError as error:
+            raise file_error(error, "write the header", self.path) from error
+        if self.layout.end(count) < os.fstat(self.fd).st_size:
             self.cut(count)
-        return count
+        return result
 
-    def seal(self) -> bool:
-        """Write a header that can change in place; return whether a copy had to be made for it."""
-        moves = not self._header.fits
-        if moves:
-            self._move_to_roomy()
-        # No number changes, so that a reader sees the same, whatever it sees of this.
-        self.write_header(self.committed)
-        return moves
-
-    def _move_to_roomy(self) -> None:
-        """Replace the file by a copy with a larger header."""
+    def _move_to_roomy(self, count: int, use: Callable[[int], Result]) -> Result:
+        """Replace the file by a copy of its first rows with a larger header."""
         header = GrowingHeader(self.layout.dtype, self.layout.shape)
-        old = self.layout.data_offset
+        end, at = self.layout.end(count), self.layout.data_offset
         with publishing(self.path, "rewrite", replace=True, durable=True) as draft:
             draft.write(header.encode(self.committed))
-            end, at = os.fstat(self.fd).st_size, old
             while at < end:
-                piece = read_at(self.fd, at, 1 << 20)
+                piece = read_at(self.fd, at, min(end - at, 1 << 20))
+                if not piece:
+                    raise FormatError(f"{self.path!r} was cut off while it was rewritten")
                 draft.write(piece)
                 at += len(piece)
             _lock(draft.fd, self.path)  # before anybody can find it
+            again = _opened_again(draft.fd)
+            try:
+                result = use(again)
+            finally:
+                os.close(again)
             draft.keep_open = True
         os.close(self.fd)
         self.fd, self._header = draft.fd, header
         self.layout = self.layout._replace(data_offset=header.length)
+        return result
 
     def write(self, data: Any, count: int) -> None:
         """Write rows behind the first `count`: all of them, or none."""

@@ -179,6 +179,10 @@ def _use_file(path: str, mode: Mode, use: Callable[[int, _os.FileFacts, bool], R
     fd, facts = open_file(path, mode)
     try:
         return use(fd, facts, False)
+    except FileError:
+        raise
+    except OSError as error:
+        raise file_error(error, f"open in mode {mode.value!r}", path) from error
     finally:
         os.close(fd)
 
