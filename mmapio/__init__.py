@@ -15,7 +15,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from .arrays.mapped_array import MappedArray
-from .arrays.opening import anonymous, create, memmap, open
+from .arrays.memmap import memmap
+from .arrays.opening import anonymous, create, open
 from .durability.policy import FlushPolicy
 from .errors import (
     AccessError,

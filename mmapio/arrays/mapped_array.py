@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
@@ -16,7 +16,7 @@ from ..mapping.closing import WhenInUse, close_source
 from ..mapping.losses import LossCheck
 from ..mapping.mapped_file import MappedFile, handle_of, is_shared_by_path
 from ..mapping.options import as_advice
-from ..mapping.region import Region, other_references, region_at
+from ..mapping.region import Region, is_all_bytes, other_references, region_at
 from ..mapping.span import Hold, Span
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
@@ -24,9 +24,23 @@ if TYPE_CHECKING:  # numpy.typing is slow to import
 
     from ..pagecache.residency import Residency
 
-__all__ = ["MappedArray", "array_over"]
+__all__ = ["MappedArray", "array_over", "giving_plain_copies"]
+
+A = TypeVar("A", bound="MappedArray")
+
+_GIVE_PLAIN: Final[set[type]] = set()
 
 
+def giving_plain_copies(cls: type[A]) -> type[A]:
+    """Let what copies an array of a class give plain arrays.
+
+    A class that a user derives is not one of those: numpy gives such a one its own type back.
+    """
+    _GIVE_PLAIN.add(cls)
+    return cls
+
+
+@giving_plain_copies
 class MappedArray(np.ndarray[Any, np.dtype[Any]]):
     """An ndarray whose memory is a mapped file; made by `open`, `create`, `anonymous`, `memmap`.
 
@@ -37,6 +51,10 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
     Picking items by a list or a mask copies them, as in numpy, and so do `ravel` and `reshape`
     where they must; such a copy keeps the type, but is not mapped: its `mapping` is None and
     `flush` raises.
+
+    A class derived from it is treated as numpy treats any that is derived from `numpy.ndarray`:
+    copies and results have that class as well, and are not mapped. It is pickled by reference too,
+    as that class, unless it defines ``__reduce__``.
 
     A ``with`` block closes the mapping at its end: `flush` and the like raise `ClosedError` from
     then on. The memory stays as it is until the array and all that was made from it are gone;
@@ -66,8 +84,8 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
     @property
     def ndarray(self) -> npt.NDArray[Any]:
         """The same memory as a plain `numpy.ndarray`."""
-        root = self.base
-        if type(root) is not MappedArray:
+        root = self._root()
+        if root is None:
             return self.view(np.ndarray)
         # Made from the root, not from self, so that `close` can see that it is alive.
         at = _address(self) - _address(root)
@@ -452,16 +470,23 @@ alive; drop them, or close(force=True), after which they read zeros
         Each has the one root for its base (see `array_over`), which then is all that refers to the
         bytes.
         """
+        root = self._root()
+        return root is not None and other_references(root) == 1
+
+    def _root(self) -> MappedArray | None:
+        """Return the array over all the bytes that this one is made from, but no other way."""
         root = self.base
-        return type(root) is MappedArray and other_references(root) == 1
+        return root if type(root) is type(self) and is_all_bytes(root.base) else None
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         if array is self:
             return array
+        if type(self) not in _GIVE_PLAIN:
+            return super().__array_wrap__(array, context)
         if return_scalar:
             return array[()]
         # Of the methods of ndarray only some that make views ask for this, squeeze for one.
-        return array.view(np.ndarray if array.flags.owndata else MappedArray)
+        return array.view(np.ndarray if array.flags.owndata else type(self))
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         # numpy hands the types on unread, apart from asking whether they are its own.
@@ -475,12 +500,15 @@ alive; drop them, or close(force=True), after which they read zeros
         return _plain_if_copy(result)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        mapping = self.mapping
+        kind = type(self)
+        mapping = self.mapping if kind.__reduce__ is np.ndarray.__reduce__ else None
         if mapping is None or not is_shared_by_path(mapping):
-            return self.view(np.ndarray).__reduce_ex__(protocol)
+            if kind in _GIVE_PLAIN:
+                return self.view(np.ndarray).__reduce_ex__(protocol)
+            return super().__reduce_ex__(protocol)
         at = self._mapped_offset()
         writeable = self.flags.writeable
-        return _rebuild, (mapping, at, self.shape, self.dtype, self.strides, writeable)
+        return _rebuild, (mapping, at, self.shape, self.dtype, self.strides, writeable, kind)
 
     @property
     def _region(self) -> Region | None:
@@ -512,17 +540,18 @@ def array_over(
     offset: int = 0,
     strides: tuple[int, ...] | None = None,
     order: Literal["C", "F"] = "C",
-) -> MappedArray:
+    kind: type[A] = MappedArray,  # type: ignore[assignment]
+) -> A:
     """Return the array that lies at a byte of a region, where there is room for it.
 
     numpy gives a view of a view the first array of the same type for its base. So one array over
     all the bytes, which no user ever sees, becomes the base of the array and of all its slices;
     and how many of them are alive is the number of references to it.
     """
-    root = region.bytes().view(MappedArray)
+    root = region.bytes().view(kind)
     if dtype.subdtype is not None and strides is None:  # its dimensions come last, as in numpy
         shape, dtype = shape + dtype.shape, dtype.base
-    return np.ndarray.__new__(MappedArray, shape, dtype, root, offset, strides, order)
+    return np.ndarray.__new__(kind, shape, dtype, root, offset, strides, order)
 
 
 def _rebuild(
@@ -532,9 +561,10 @@ def _rebuild(
     dtype: np.dtype[Any],
     strides: tuple[int, ...],
     writeable: bool,
-) -> MappedArray:
+    kind: type[A],
+) -> A:
     """Return the array that was pickled by reference."""
-    array = array_over(mapping._region, dtype, shape, offset, strides)
+    array = array_over(mapping._region, dtype, shape, offset, strides, kind=kind)
     if not writeable:
         array.flags.writeable = False
     return array
@@ -546,21 +576,23 @@ def _address(array: npt.NDArray[Any]) -> int:
 
 
 def _plain_if_copy(result: Any) -> Any:
-    if type(result) is MappedArray and result._region is None:
+    if type(result) in _GIVE_PLAIN and result._region is None:
         return result.view(np.ndarray)
     return result
 
 
 def _giving_plain(name: str) -> Callable[..., Any]:
-    """Return an ndarray method that copies, so that the copy is a plain ndarray."""
+    """Return an ndarray method that copies, so that the copy of our own classes is plain."""
     method = getattr(np.ndarray, name)
 
     @functools.wraps(method)
     def on_plain(self: MappedArray, *args: Any, **kwargs: Any) -> Any:
         try:
-            return method(self.view(np.ndarray), *args, **kwargs)
+            plain = self.view(np.ndarray) if type(self) in _GIVE_PLAIN else self
+            return method(plain, *args, **kwargs)
         except BaseException:
-            del self, args, kwargs  # an error that is kept keeps no array in use by this frame
+            plain = None  # an error that is kept keeps no array in use by this frame
+            del self, args, kwargs
             raise
 
     return on_plain

@@ -1,10 +1,10 @@
-"""Opening and creating mapped arrays: `open`, `create`, `anonymous`, `memmap`."""
+"""Opening and creating mapped arrays: `open`, `create`, `anonymous`."""
 
 from __future__ import annotations
 
 import functools
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.lib.format import MAGIC_PREFIX
@@ -23,19 +23,19 @@ from ..durability.policy import FlushPolicy
 from ..errors import ArgumentError, FormatError
 from ..files.descriptors import as_path
 from ..guard.lost_memory import raise_if_part_lost
-from ..mapping.mapped_file import MappedFile
-from ..mapping.opening import map_descriptor, map_memory, map_path
+from ..mapping.opening import map_memory, map_path
 from ..mapping.options import MapOptions, Touch
 from ..mapping.region import Region
-from ..modes import Access, Mode
+from ..modes import Mode
 from .mapped_array import MappedArray, array_over
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
 
-__all__ = ["anonymous", "create", "memmap", "open"]
+__all__ = ["Order", "anonymous", "create", "full_shape_for", "is_full", "open", "open_raw"]
 
 Order = Literal["C", "F"]
+A = TypeVar("A", bound=MappedArray)
 
 
 def open(
@@ -114,9 +114,9 @@ def open(
     start = None if offset is None else as_count(offset, "offset")
     _check_order(order)
     size, prefix = None, b""
-    if kind.creates and _is_full(items) and wanted is not None:
+    if kind.creates and is_full(items) and wanted is not None:
         raw = start is not None or not as_path(path).lower().endswith(".npy")
-        size, prefix = _contents(wanted, _full_shape(items, wanted), start, order, raw)
+        size, prefix = _contents(wanted, full_shape_for(items, wanted), start, order, raw)
     elif kind in (Mode.REPLACE, Mode.CREATE):
         raise ArgumentError(f"mode {mode!r} creates a file and needs dtype and a full shape")
     options = MapOptions(
@@ -150,7 +150,7 @@ def _array_in(
         return array
     if wanted is None:
         raise FormatError(f"{region.source.name} {_what_it_is(region)}")
-    return _open_raw(region, wanted, shape, offset or 0, order)
+    return open_raw(region, wanted, shape, offset or 0, order)
 
 
 def create(
@@ -224,7 +224,7 @@ def create(
     """
     kind = as_dtype(dtype)
     _check_order(order)
-    full = _full_shape(shape, kind)
+    full = full_shape_for(shape, kind)
     size, prefix = _contents(kind, full, None, order, raw)
     options = MapOptions(
         Mode.REPLACE if overwrite else Mode.CREATE,
@@ -294,7 +294,7 @@ def anonymous(
     """
     kind = as_dtype(dtype)
     _check_order(order)
-    full = _full_shape(shape, kind)
+    full = full_shape_for(shape, kind)
     options = MapOptions(
         Mode.UPDATE,
         capacity=capacity,
@@ -305,94 +305,6 @@ def anonymous(
     )
     region = map_memory(prod(full) * kind.itemsize, options)
     return array_over(region, kind, full, order=order)
-
-
-def memmap(
-    filename: Any,
-    dtype: npt.DTypeLike = np.uint8,
-    mode: str = "r+",
-    offset: int = 0,
-    shape: Shape | None = None,
-    order: Order = "C",
-    *,
-    reserve: bool = True,
-    guard: bool = True,
-) -> MappedArray:
-    """Map a raw file as `numpy.memmap` does: a drop-in for it.
-
-    Parameters
-    ----------
-    filename : str, bytes, os.PathLike or file object
-        The file; a file object must have a descriptor.
-    dtype : dtype_like, default uint8
-        Type of the items.
-    mode : {"r", "r+", "w+", "c"} or numpy's long names, default "r+"
-        As in `MappedFile.open`. In ``r+`` a file that is too short for `shape` is extended.
-    offset : int, default 0
-        Byte of the file at which the first item lies.
-    shape : int or tuple of int, optional
-        Shape; all items there are, in one dimension, if left out. ``w+`` needs one.
-    order : {"C", "F"}, default "C"
-        Whether the last or the first index varies fastest.
-    reserve, guard : bool, default True
-        As in `open`.
-
-    Returns
-    -------
-    MappedArray
-        The array, with the attributes `filename`, `offset` and `mode`.
-
-    Raises
-    ------
-    MissingFileError, DirectoryError, AccessError, FileError
-        If the file cannot be opened, created or mapped.
-    FormatError
-        If the file's size is no multiple of the item size, or too small for `shape`.
-    ArgumentError
-        If an argument has a value that cannot be used.
-
-    Notes
-    -----
-    It differs where `numpy.memmap` crashes or loses data. ``w+`` puts a new file in place of an old
-    one, which others can go on mapping, instead of cutting it off under them; a slice's `offset` is
-    its own; `flush` returns when the bytes are durable; an empty file is an empty array; `filename`
-    is always a str; one dimension of `shape` may be -1.
-
-    Examples
-    --------
-    >>> import mmapio
-    >>> a = mmapio.memmap("drop_in.bin", dtype="f4", mode="w+", shape=(3, 4))
-    >>> a[1] = 7
-    >>> a[1:].offset
-    16
-    """
-    kind, wanted = Mode.parse(mode), as_dtype(dtype)
-    items = None if shape is None else as_shape(shape)
-    start = as_count(offset, "offset")
-    _check_order(order)
-    needed = None
-    if _is_full(items):
-        needed = start + prod(_full_shape(items, wanted)) * wanted.itemsize
-    elif kind in (Mode.REPLACE, Mode.CREATE):
-        raise ArgumentError(f"mode {mode!r} creates a file and needs a full shape")
-    if hasattr(filename, "fileno"):
-        options = MapOptions(kind.settled, reserve=reserve, guard=guard)
-        mapping = MappedFile(_of_file_object(filename, options))
-    else:
-        size = needed if kind.creates else None
-        options = MapOptions(kind, size=size, reserve=reserve, guard=guard)
-        mapping = map_path(filename, options, use=MappedFile)
-    if needed is not None and needed > mapping.size and kind.access is Access.WRITE:
-        mapping.resize(needed)
-    return _open_raw(mapping._region, wanted, items, start, order)
-
-
-def _of_file_object(file: Any, options: MapOptions) -> Region:
-    if hasattr(file, "flush"):
-        file.flush()  # what it holds back is not in the file yet
-    name = getattr(file, "name", None)
-    path = as_path(name) if isinstance(name, (str, bytes)) else None
-    return map_descriptor(file.fileno(), options, path)
 
 
 def _open_npy(
@@ -436,18 +348,20 @@ def _what_it_is(region: Region) -> str:
     return "is not a .npy file: open it as raw items with dtype=..."
 
 
-def _open_raw(
+def open_raw(
     region: Region,
     dtype: np.dtype[Any],
     shape: tuple[int, ...] | None,
     offset: int,
     order: Order,
-) -> MappedArray:
+    kind: type[A] = MappedArray,  # type: ignore[assignment]
+) -> A:
+    """Return the array of raw items that lies in a mapped file from a byte on."""
     available = region.size - offset
     if available < 0:
         raise FormatError(f"offset {offset} lies past the end of the file, at {region.size} bytes")
     items = fitting_shape(shape, dtype.itemsize, available)
-    return array_over(region, dtype, items, offset, order=order)
+    return array_over(region, dtype, items, offset, order=order, kind=kind)
 
 
 def _contents(
@@ -464,12 +378,12 @@ def _contents(
     return len(header) + data_size, header
 
 
-def _is_full(shape: tuple[int, ...] | None) -> bool:
+def is_full(shape: tuple[int, ...] | None) -> bool:
     """Return whether a shape leaves nothing open."""
     return shape is not None and -1 not in shape
 
 
-def _full_shape(shape: object, dtype: np.dtype[Any]) -> tuple[int, ...]:
+def full_shape_for(shape: object, dtype: np.dtype[Any]) -> tuple[int, ...]:
     """Return a shape with nothing left open, whose dimensions numpy can hold with the dtype's."""
     full = full_shape(shape, dtype.itemsize)
     full_shape(full + dtype.shape, dtype.base.itemsize)

@@ -26,6 +26,7 @@ from .source import Source
 
 __all__ = [
     "Region",
+    "is_all_bytes",
     "newest_place",
     "other_references",
     "places_of",
@@ -316,6 +317,11 @@ def region_of(data: Bytes) -> Region:
     root = data.base
     assert isinstance(root, _Root)
     return root.region
+
+
+def is_all_bytes(data: object) -> bool:
+    """Return whether this is the array of all the bytes of a region."""
+    return type(data) is np.ndarray and isinstance(data.base, _Root)
 
 
 def places_of(source: Source) -> list[Region]:

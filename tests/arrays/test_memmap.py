@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import pickle
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -205,6 +208,162 @@ def test_a_file_without_a_name_can_be_mapped_and_grown() -> None:
         a[:] = 5
         file.seek(0)
         assert np.frombuffer(file.read(), "<i4").tolist() == [5] * 4
+
+
+# As a class -------------------------------------------------------------------------------------
+
+
+class Table(mmapio.memmap):
+    """A subclass, with an attribute, as users of `numpy.memmap` derive them."""
+
+    label = "none"
+
+
+class WithState(mmapio.memmap):
+    """A subclass that pickles what it adds, as numpy's manual shows."""
+
+    unit: str
+
+    def __array_finalize__(self, origin: Any) -> None:
+        self.unit = getattr(origin, "unit", "m")
+
+    def __reduce__(self) -> Any:
+        function, arguments, state = super().__reduce__()
+        return function, arguments, (*state, self.unit)
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state[:-1])
+        self.unit = state[-1]
+
+
+def test_it_is_a_class(path: Path) -> None:
+    a = mmapio.memmap(path, "<i4")
+    for view in (a, a[3:], a[::2], a.view("<i2"), a.reshape(2, -1), a.T, np.squeeze(a)):
+        assert type(view) is mmapio.memmap
+        assert isinstance(view, mmapio.MappedArray)
+        assert view.filename == str(path)
+    for plain in (a + 1, a.copy(), a.astype("f4"), np.add(a, a), np.cumsum(a), a.take([1, 2])):
+        assert type(plain) is np.ndarray
+    assert isinstance(a.sum(), np.int64)
+    assert type(mmapio.open(path, dtype="u1")) is mmapio.MappedArray
+    a += 1
+    assert type(a) is mmapio.memmap
+
+
+def test_a_subclass_keeps_its_class(path: Path) -> None:
+    a = Table(path, "<i4", shape=(5, 4))
+    a.label = "mine"
+    b = a[1:3]
+    assert (type(b), b.label, b.offset, b.mode) == (Table, "none", 16, "r+")
+    for result in (a[[0, 1]], a + 1, a.sum(axis=0), a.copy(), a.astype("f8"), a.take([1])):
+        assert type(result) is Table
+        assert result.mapping is None
+        assert result.filename is None
+    b[:] = 7
+    b.flush()
+    assert path.read_bytes()[16:20] == b"\7\0\0\0"
+    plain = a.ndarray
+    assert type(plain) is np.ndarray
+    assert np.shares_memory(plain, a)
+
+
+@pytest.mark.parametrize("kind", [mmapio.memmap, Table])
+def test_a_class_travels_with_its_reference(path: Path, kind: Any) -> None:
+    a = kind(path, "<i4", shape=(5, 4))
+    again = pickle.loads(pickle.dumps(a[1:3]))
+    assert (type(again), again.filename, again.offset) == (kind, str(path), 16)
+    again[:] = 3
+    assert (a[1:3] == 3).all()
+
+
+def test_a_subclass_pickles_as_it_says(path: Path) -> None:
+    a = WithState(path, "<i4", shape=(5, 4))
+    a.unit = "km"
+    again = pickle.loads(pickle.dumps(a[1:3]))
+    assert (type(again), again.unit, again.mapping) == (WithState, "km", None)
+    assert (again == a[1:3]).all()
+    copy = pickle.loads(pickle.dumps(Table(path, "<i4") + 1))
+    assert type(copy) is Table
+
+
+@pytest.mark.parametrize("kind", [mmapio.memmap, Table])
+def test_closing_is_refused_while_slices_live(path: Path, kind: Any) -> None:
+    a = kind(path)
+    part = a[3:]
+    with pytest.raises(mmapio.InUseError):
+        a.close()
+    del part
+    a.close()
+    assert a.closed
+
+
+def test_a_view_of_another_class_keeps_the_mapping_in_use(path: Path) -> None:
+    a = mmapio.open(path, dtype="u1")
+    view = a[::2].view(mmapio.memmap)
+    part = view[1:]
+    assert part.ndarray.tolist() == list(CONTENT[2::2])
+    with pytest.raises(mmapio.InUseError):
+        part.close()
+    assert a.tolist() == list(CONTENT)
+
+
+def test_the_mapping_has_the_name_that_numpy_gives_it(path: Path) -> None:
+    a = mmapio.memmap(path)
+    assert a[1:]._mmap is a._mmap is a.mapping
+    assert a[[1, 2]]._mmap is None
+
+
+@pytest.mark.parametrize("order", ["C", "c", "F", "f", "A", "K", None, b"F", np.str_("F")])
+def test_orders_are_those_of_numpy(path: Path, order: Any) -> None:
+    for mode in ("r", "w+"):
+        ours = mmapio.memmap(path, "u1", mode, 0, (3, 4), order)
+        theirs = np.memmap(path, "u1", mode, 0, (3, 4), order)
+        assert ours.strides == theirs.strides
+
+
+@pytest.mark.parametrize("order", ["", "X", "CF", "Fortran", 1, True, [], b"X"])
+def test_other_orders_are_refused_first(path: Path, order: Any) -> None:
+    with pytest.raises((mmapio.ArgumentError, mmapio.ArgumentTypeError), match="order"):
+        mmapio.memmap(path, "u1", "w+", 0, (3, 4), order)
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "w+", "c", "readonly", "write"])
+def test_the_mode_of_a_file_object_is_the_one_given(path: Path, mode: Any) -> None:
+    with path.open("r+b") as file:
+        ours = mmapio.memmap(file, "u1", mode, shape=5)
+        assert ours.mode == np.memmap(file, "u1", mode, shape=5).mode
+    assert path.read_bytes() == CONTENT  # in w+ too, as with numpy
+
+
+# numpy's own tests ------------------------------------------------------------------------------
+
+NUMPYS = Path(np._core.__file__).parent / "tests" / "test_memmap.py"
+DIFFERENCES = {
+    "test_filename": "filename is always a str",
+    "test_path": "filename is always a str",
+    "test_view": "the base of a view is an array over the whole file",
+    "test_getitem": "items picked by a list or a mask keep the class",
+    "test_empty_array": "an empty file is an empty array",
+}
+
+
+@pytest.mark.skipif(not NUMPYS.exists(), reason="this numpy was installed without its tests")
+def test_the_tests_of_numpy_pass_but_for_what_is_documented(tmp_path: Path) -> None:
+    text = NUMPYS.read_text() + "\n\nimport mmapio\n\nmemmap = mmapio.memmap\n"
+    (tmp_path / "test_of_numpy.py").write_text(text)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = thread_unsafe\n")
+    report = tmp_path / "report.xml"
+    options = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--junitxml={report}")
+    command = [sys.executable, "-m", "pytest", *options, "test_of_numpy.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    cases = list(ET.parse(report).iter("testcase"))
+    failed = {case.get("name") for case in cases if len(case) and case[0].tag != "skipped"}
+    assert len(cases) >= 15
+    assert failed == set(DIFFERENCES) & {case.get("name") for case in cases}, done.stdout
+    notes = " ".join((mmapio.memmap.__doc__ or "").lower().replace("`", "").split())
+    assert [reason for reason in DIFFERENCES.values() if reason.lower() not in notes] == []
 
 
 # Where it differs, as its documentation says ------------------------------------------------------

@@ -46,7 +46,7 @@ def check_reference(view: Any, protocol: int = pickle.HIGHEST_PROTOCOL) -> Any:
     data = pickle.dumps(view, protocol)
     assert len(data) <= 1024
     again = pickle.loads(data)
-    assert type(again) is MappedArray
+    assert type(again) is type(view)
     assert (again.shape, again.dtype, again.strides) == (view.shape, view.dtype, view.strides)
     assert again.filename == view.filename
     assert again.flags.writeable == view.flags.writeable
