@@ -362,6 +362,8 @@ class GrowableArray:
         try:
             with file.lock:
                 at = start + self._count * row_bytes
+                if os.lseek(file.fd, 0, os.SEEK_END) < at:  # it was cut off
+                    return False
                 if _os.write_at(file.fd, rows, at) != nbytes:  # type: ignore[arg-type]
                     return False
                 self._count += count
@@ -407,6 +409,7 @@ class GrowableArray:
         """
         file = self._writer()
         with file.lock, sync_errors(self._mapping._source, _commit, self._count):
+            file.check(self._count)
             if durable:
                 file.sync()
             if file.committed != self._count:
@@ -414,6 +417,7 @@ class GrowableArray:
                 if durable:
                     file.sync()
             if durable:
+                file.check(self._count)
                 self._durable = self._count
 
     def refresh(self) -> int:
@@ -494,6 +498,7 @@ class GrowableArray:
         with file.lock:
             if left > self._count:
                 raise OutOfBoundsError(f"there are {self._count} rows, fewer than {left}")
+            file.check(self._count)
             self._array = None
             file.cut(self._count)  # of what an interrupted append has left
             mapping, end = self._mapping, self._layout.end(left)
@@ -541,10 +546,13 @@ class GrowableArray:
             if self.closed:
                 return
             self._array = None
-            failure: BaseException | None = None
-            if commit and self._file is not None and self._file.fd >= 0 and self._is_uncommitted():
+            failure: FileError | None = None
+            if commit and self._file is not None and self._file.fd >= 0:
                 try:
-                    self.commit()
+                    if self._is_uncommitted():
+                        self.commit()
+                    else:
+                        self._file.check(self._count)
                 except FileError as error:
                     failure = error
             close_mapping()

@@ -16,19 +16,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from .. import _forking, _os
-from .._validation import as_bytes, full_shape
+from .._validation import LARGEST, as_bytes, full_shape
 from ..errors import (
     ArgumentError,
     ArgumentTypeError,
     FileError,
     FormatError,
     LockedError,
+    MappingLostError,
     ReadOnlyError,
     file_error,
 )
-from ..files.descriptors import open_file, open_or_create, read_at
+from ..files.descriptors import open_file, open_or_create, read_at, replaced_error
+from ..files.holes import holes_of
 from ..files.npy import MAGIC, NpyHeader, read_header
 from ..files.publishing import publishing
+from ..guard.lost_memory import lost_error
 from ..modes import Mode
 from .growing_header import GrowingHeader, is_sealed
 
@@ -120,6 +123,9 @@ class RowFile:
     __slots__ = (
         "__weakref__",
         "_header",
+        "_headers",
+        "_is_full",
+        "_loss",
         "committed",
         "fd",
         "layout",
@@ -132,6 +138,9 @@ class RowFile:
         self.fd = fd
         self.path = path
         self.lock = threading.RLock()
+        self._loss: Callable[[], MappingLostError] | None = None
+        self._is_full = False  # as all files that are written from start to end
+        self._headers: tuple[bytes, ...] = ()  # as this writer wrote them: the last is the file's
         _forking.renew_in_child(self)
 
     @classmethod
@@ -221,7 +230,15 @@ class RowFile:
         """
         self.committed = min(count, self.committed)
         if not self._header.fits:
-            return self._move_to_roomy(count, use)
+            result = self._move_to_roomy(count, use)
+        else:
+            result = self._seal(count, fd, use)
+        facts, end = os.fstat(self.fd), self.layout.end(count)
+        self._is_full = _allocated(facts) >= end or next(holes_of(self.fd, end), None) is None
+        return result
+
+    def _seal(self, count: int, fd: int, use: Callable[[int], Result]) -> Result:
+        """Write a header that can change in place, and cut off what lies behind the rows."""
         result = use(fd)
         try:
             # No number changes, so that a reader sees the same, whatever it sees of this.
@@ -237,11 +254,12 @@ class RowFile:
         header = GrowingHeader(self.layout.dtype, self.layout.shape)
         end, at = self.layout.end(count), self.layout.data_offset
         with publishing(self.path, "rewrite", replace=True, durable=True) as draft:
-            draft.write(header.encode(self.committed))
+            self._headers = (header.encode(self.committed),)
+            draft.write(self._headers[0])
             while at < end:
                 piece = read_at(self.fd, at, min(end - at, 1 << 20))
                 if not piece:
-                    raise FormatError(f"{self.path!r} was cut off while it was rewritten")
+                    raise lost_error(self, at, end, "truncated")
                 draft.write(piece)
                 at += len(piece)
             _lock(draft.fd, self.path)  # before anybody can find it
@@ -259,6 +277,8 @@ class RowFile:
     def write(self, data: Any, count: int) -> None:
         """Write rows behind the first `count`: all of them, or none."""
         at = self.layout.end(count)
+        self.check_own()
+        self.check_end(at)
         try:
             if self.plain:  # as it is, in half the time
                 written = _os.write_at(self.fd, data, at)
@@ -271,26 +291,62 @@ class RowFile:
         except BaseException as error:
             raise self.undone(count, error) from error
 
+    def check_end(self, end: int) -> None:
+        """Raise if the file no longer reaches to the end of the rows that were written to it."""
+        if self._loss is not None:
+            raise self._loss()
+        size = os.lseek(self.fd, 0, os.SEEK_END)  # in a third of the time of fstat
+        if size < end:
+            raise self._lost(size, end)
+
+    def check(self, count: int) -> None:
+        """Raise if the file, or the one at its path, is not the one that holds so many rows.
+
+        A file that is at no path is left alone, as by the check of a mapping: its rows are where
+        they were written to, and nobody new can open it.
+        """
+        self.check_own()
+        end = self.layout.end(count)
+        self.check_end(end)
+        facts = os.fstat(self.fd)
+        if not _may_be_at(facts, self.path):
+            raise replaced_error(self.path, "was replaced by another")
+        if read_at(self.fd, 0, self.layout.data_offset) not in self._headers:
+            raise self._lost(0, end, "and something else wrote it anew")
+        if self._is_full and _allocated(facts) < end:
+            for start, _ in holes_of(self.fd, end):
+                raise self._lost(start, end, "and something else grew it again")
+
+    def _lost(self, start: int, stop: int, more: str = "") -> MappingLostError:
+        """Note that a part of the file was lost, for good: what is there again is not the rows."""
+        self._loss = functools.partial(lost_error, self, start, stop, "truncated", more)
+        return self._loss()
+
     def undone(self, count: int, error: BaseException) -> BaseException:
         """Take back what was written behind the first `count` rows; return the error to raise."""
         if self.fd < 0:
             return self._foreign()
-        os.ftruncate(self.fd, self.layout.end(count))
-        if not isinstance(error, OSError):
+        self.cut(count)
+        if not isinstance(error, OSError) or isinstance(error, FileError):
             return error
         hint = f"nothing was appended; the first {count} rows are as they were"
         return file_error(error, "append", self.path, hint)
 
     def cut(self, count: int) -> None:
-        """Cut the file off behind so many rows."""
+        """Cut the file off behind so many rows, unless it ends before, or was lost."""
+        end = self.layout.end(count)
         try:
-            os.ftruncate(self.fd, self.layout.end(count))
+            if self._loss is None and os.fstat(self.fd).st_size > end:
+                os.ftruncate(self.fd, end)
         except OSError as error:
             raise file_error(error, f"cut off behind {count} rows", self.path) from error
 
     def write_header(self, count: int) -> None:
         """Write a header that tells readers of so many rows."""
-        _os.write_at(self.fd, self._header.encode(count), 0)
+        header = self._header.encode(count)
+        self._headers = (*self._headers[-1:], header)  # Ctrl-C may come before or after the write
+        _os.write_at(self.fd, header, 0)
+        self._headers = (header,)
         self.committed = count
 
     def sync(self) -> None:
@@ -322,6 +378,20 @@ class RowFile:
     def __del__(self) -> None:
         if getattr(self, "fd", -1) >= 0:
             self.close()
+
+
+def _allocated(facts: os.stat_result) -> int:
+    """Return the bytes that a file takes on the drive."""
+    blocks: int = getattr(facts, "st_blocks", LARGEST)
+    return blocks * 512
+
+
+def _may_be_at(facts: os.stat_result, path: str) -> bool:
+    """Return True if a path leads to an open file, or to none that this process can see."""
+    try:
+        return os.path.samestat(facts, os.stat(path))
+    except OSError:
+        return True
 
 
 def _opened_again(fd: int) -> int:

@@ -8,6 +8,7 @@ import threading
 from .. import _forking
 from ..errors import FormatError
 from ..files.descriptors import replaced_error
+from ..guard.lost_memory import lost_error
 from ..mapping.mapped_file import MappedFile
 from .growing_header import whole_header
 from .row_file import layout_of
@@ -52,6 +53,14 @@ class RowReader:
                 )
             self._header, again = b"", True  # it may have been truncated after the header was read
         self.committed = count
+
+    def check(self, count: int) -> None:
+        """Raise if so many rows are no longer in the file, or it is not the one at its path."""
+        mapping, end = self._mapping, self.layout.end(count)
+        mapping.check(0, min(end, mapping.size))
+        facts = mapping._source.facts_now()
+        if facts is not None and facts.size < end:
+            raise lost_error(mapping._source, facts.size, end, "truncated")
 
     def _size_of_file(self) -> int:
         """Return the size of the file now, which must still be the one at the path."""

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import functools
 from collections.abc import Callable
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
@@ -82,8 +82,13 @@ def raise_if_part_lost(memory: GuardedMemory, start: int, stop: int) -> None:
         raise lost_error(source, low, high, cause)
 
 
+class _Named(Protocol):
+    @property
+    def path(self) -> str | None: ...
+
+
 def lost_error(
-    source: GuardedFile, start: int, stop: int, cause: str, more: str = ""
+    source: _Named, start: int, stop: int, cause: str, more: str = ""
 ) -> MappingLostError:
     """Return the error for bytes of a file that were lost."""
     text = f"bytes {start} to {stop} of the file were lost under the mapping, and read zeros: "

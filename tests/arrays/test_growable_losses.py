@@ -1,0 +1,223 @@
+"""`GrowableArray`: the writer's file cut off, written anew, replaced, moved or deleted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mmapio
+from mmapio import GrowableArray, _os
+from mmapio.errors import FileError, FormatError, MappingLostError, ReplacedError
+
+pytestmark = pytest.mark.skipif(
+    not _os.CAN_MAP_PAST_END, reason="this platform cannot grow a file while it is mapped"
+)
+PAGE = _os.PAGE_SIZE
+ROWS = 1000
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "grown.npy"
+
+
+def grown(path: Path, rows: int = ROWS, commit: bool = True) -> GrowableArray:
+    g = GrowableArray.open(path, "x+", dtype="i8")
+    g.extend(np.arange(1, rows + 1))
+    if commit:
+        g.commit()
+    return g
+
+
+def regrow(path: Path, size: int) -> None:
+    """Let another program cut a file off, and grow it to where it ended."""
+    whole = path.stat().st_size
+    os.truncate(path, size)
+    os.truncate(path, whole)
+
+
+def write_in_place(path: Path, content: bytes) -> None:
+    with open(path, "r+b") as file:
+        file.truncate(0)
+        file.write(content)
+
+
+LOST: dict[str, Callable[[Path], object]] = {
+    "cut to nothing": lambda path: os.truncate(path, 0),
+    "cut into the header": lambda path: os.truncate(path, 64),
+    "cut behind the header": lambda path: os.truncate(path, 128),
+    "cut to the middle": lambda path: os.truncate(path, 4000),
+    "cut by a byte": lambda path: os.truncate(path, path.stat().st_size - 1),
+    "regrown from nothing": lambda path: regrow(path, 0),
+    "regrown from the middle": lambda path: regrow(path, 2000),
+    "saved in place": lambda path: np.save(path, np.arange(ROWS)),
+    "saved in place, larger": lambda path: np.save(path, np.ones(10 * ROWS, "c16")),
+    "saved in place, smaller": lambda path: np.save(path, np.ones(3, "f4")),
+    "written in place": lambda path: write_in_place(path, b"no array at all" * 5000),
+}
+REPLACED: dict[str, Callable[[Path], object]] = {
+    "save": lambda path: mmapio.save(path, np.arange(3.0)),
+    "create": lambda path: mmapio.create(path, ROWS, "i8", overwrite=True),
+    "copy": lambda path: mmapio.copy(_other(path), path),
+    "mv": lambda path: os.replace(_other(path), path),
+    "rm and save": lambda path: (path.unlink(), np.save(path, np.arange(ROWS))),
+    "mv away and create": lambda path: (path.rename(f"{path}.1"), path.write_bytes(b"")),
+}
+WRITES: dict[str, Callable[[GrowableArray], object]] = {
+    "append": lambda g: g.append(7),
+    "append an array": lambda g: g.append(np.array(7)),
+    "extend": lambda g: g.extend([7, 8]),
+    "extend by an array": lambda g: g.extend(np.arange(2 * PAGE)),
+    "commit": lambda g: g.commit(),
+    "commit, not durably": lambda g: g.commit(durable=False),
+    "truncate": lambda g: g.truncate(1),
+}
+
+
+def _other(path: Path) -> Path:
+    """Return a file as an equal writer left it."""
+    grown(path.with_name("other.npy")).close()
+    return path.with_name("other.npy")
+
+
+@pytest.mark.parametrize("commit", [True, False], ids=["committed", "uncommitted"])
+@pytest.mark.parametrize("lose", LOST)
+def test_the_writer_notices_what_its_file_has_lost(path: Path, lose: str, commit: bool) -> None:
+    g = grown(path, commit=commit)
+    LOST[lose](path)
+    left = path.read_bytes()
+    for durable in (True, False, True):
+        with pytest.raises(MappingLostError, match="another program has cut the file off") as lost:
+            g.commit(durable)
+    assert 0 <= lost.value.start < lost.value.stop == 128 + 8 * ROWS
+    for write in ("append", "extend", "truncate"):
+        with pytest.raises(MappingLostError):
+            WRITES[write](g)
+    with pytest.raises(MappingLostError):
+        g.close()
+    assert g.closed
+    g.close()
+    assert path.read_bytes() == left
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("size", [0, 100, 4000, 128 + 8 * ROWS - 1])
+def test_rows_are_not_written_behind_a_gap(path: Path, write: str, size: int) -> None:
+    g = grown(path)
+    os.truncate(path, size)
+    with pytest.raises(MappingLostError) as lost:
+        WRITES[write](g)
+    assert (lost.value.start, lost.value.cause) == (size, "truncated")
+    assert path.stat().st_size == size
+    regrow(path, size)  # what comes again is not what was there
+    os.truncate(path, 128 + 8 * ROWS)
+    with pytest.raises(MappingLostError):
+        g.commit()
+    with pytest.raises(MappingLostError):
+        g.close()
+
+
+@pytest.mark.parametrize("replace", REPLACED)
+def test_the_writer_notices_another_file_at_its_path(path: Path, replace: str) -> None:
+    g = grown(path)
+    REPLACED[replace](path)
+    there = path.read_bytes()
+    g.append(7)
+    for durable in (True, False):
+        with pytest.raises(ReplacedError, match="was replaced by another"):
+            g.commit(durable)
+    with pytest.raises(ReplacedError):
+        g.truncate(1)
+    assert (len(g), g.committed) == (ROWS + 1, ROWS)
+    with pytest.raises(ReplacedError):
+        g.close()
+    assert g.closed
+    assert path.read_bytes() == there
+
+
+def test_a_writer_with_nothing_to_commit_notices_at_its_end(path: Path) -> None:
+    g = grown(path)
+    os.truncate(path, 4000)
+    with pytest.raises(MappingLostError):
+        g.close()
+    with pytest.raises(FormatError, match="is truncated"):
+        GrowableArray.open(path, "r+")
+    g = GrowableArray.open(path, "r+", recover="rows")
+    assert g.array.tolist() == list(range(1, 485))
+    np.save(path, np.arange(3.0))
+    with pytest.raises(MappingLostError), g:
+        pass
+    assert g.closed
+    with GrowableArray.open(path, "a+") as g:
+        g.append(3)
+    assert np.load(path).tolist() == [0, 1, 2, 3]
+    g = GrowableArray.open(path, "a+")
+    os.truncate(path, 0)
+    g.close(commit=False)
+    assert g.closed
+
+
+@pytest.mark.parametrize("leave", ["rm", "mv"])
+def test_a_file_without_its_path_is_left_alone(path: Path, leave: str) -> None:
+    g = grown(path)
+    moved = path.with_name("moved.npy")
+    _ = path.unlink() if leave == "rm" else path.rename(moved)
+    g.append(7)
+    g.commit()
+    assert (g.committed, g[-1]) == (ROWS + 1, 7)
+    g.close()
+    assert moved.exists() == (leave == "mv")
+    if leave == "mv":
+        assert len(np.load(moved)) == ROWS + 1
+    grown(path).close()
+
+
+def test_a_failed_append_does_not_grow_a_file_that_was_cut_off(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    g = grown(path)
+
+    def cut_and_fail(fd: int, data: Any, offset: int) -> int:
+        os.truncate(path, 1000)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_os, "write_at", cut_and_fail)
+    with pytest.raises(FileError):
+        g.append(7)
+    assert path.stat().st_size == 1000
+
+
+def test_an_interrupted_commit_is_no_loss(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    g = grown(path)
+    real = _os.write_at
+    for write_first in (True, False):
+
+        def interrupted(fd: int, data: Any, offset: int, first: bool = write_first) -> int:
+            if first:
+                real(fd, data, offset)
+            raise KeyboardInterrupt
+
+        g.append(7)
+        monkeypatch.setattr(_os, "write_at", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            g.commit()
+        monkeypatch.undo()
+        g.append(8)
+        g.commit()
+    g.close()
+    assert np.load(path)[ROWS:].tolist() == [7, 8] * 2
+
+
+def test_a_file_with_holes_is_written_on(path: Path) -> None:
+    data = np.lib.format.open_memmap(path, "w+", "i8", (100 * PAGE,))
+    data[-1] = 1
+    del data
+    with GrowableArray.open(path, "r+") as g:
+        g.append(2)
+        g.commit()
+    assert np.load(path)[-2:].tolist() == [1, 2]
