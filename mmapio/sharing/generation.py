@@ -6,15 +6,14 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from .._polling import deadline_of
 from .._validation import as_integer
 from ..atomics import AtomicCell
-from .polling import deadline_of
-from .shared_file import Lines, SharedFile, SharedObject, no_slots
+from ..guard.lost_memory import any_loss
+from .shared_file import Contents, Extent, SharedFile, SharedObject, no_slots
 from .waiting import LONGEST_SLEEP_S, Word
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ..mapping.mapped_file import MappedFile
 
 __all__ = ["Generation"]
@@ -25,17 +24,11 @@ class _GenerationFile(SharedFile):
 
     __slots__ = ("cell", "offset", "word")
 
-    def __init__(
-        self,
-        mapping: MappedFile,
-        lines: Lines,
-        slots: np.ndarray[Any, Any],
-        offset: int | None = None,
-    ) -> None:
-        super().__init__(mapping, lines, slots)
+    def __init__(self, contents: Contents, offset: int | None = None) -> None:
+        super().__init__(contents)
         self.offset = offset
-        self.cell = AtomicCell(lines, (0, 0))
-        self.word = Word(self.cell, lines)
+        self.cell = AtomicCell(self.lines, (0, 0))
+        self.word = Word(self.cell, self.lines, self.extent.check)
 
 
 class Generation(SharedObject):
@@ -93,7 +86,9 @@ class Generation(SharedObject):
             return
         mapping.atomic(offset, "i8")  # says what is wrong with it
         lines = mapping.view(offset, 8, "i8").reshape(1, 1)
-        self._file = _GenerationFile(mapping, lines, mapping.view(offset, 0), offset)
+        name = f"the generation in {mapping.path or '<anonymous>'!r}"
+        contents = Contents(Extent(mapping, name, offset, 8), lines, mapping.view(offset, 0))
+        self._file = _GenerationFile(contents, offset)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], mode: str = "a+") -> Self:
@@ -182,7 +177,11 @@ class Generation(SharedObject):
     @property
     def value(self) -> int:
         """Current number."""
-        return int(self._file.cell.load())
+        file = self._file
+        number = int(file.cell.load())
+        if any_loss():
+            file.extent.raise_if_lost()
+        return number
 
     def bump(self) -> int:
         """Add one, and wake all that wait.
@@ -196,6 +195,8 @@ class Generation(SharedObject):
         ------
         ReadOnlyError
             If the file was opened in mode ``"r"``.
+        MappingLostError
+            If a part of the file is missing.
         ClosedError
             If the generation is closed.
 
@@ -209,6 +210,8 @@ class Generation(SharedObject):
         number = self._file
         before = int(number.cell.fetch_add(1))
         number.word.wake()
+        if any_loss():
+            number.extent.raise_if_lost()
         return before + 1 if before < 2**63 - 1 else -(2**63)
 
     def wait_for_change(self, seen: int, timeout: float | None = None) -> int:
@@ -230,6 +233,8 @@ class Generation(SharedObject):
         ------
         ArgumentTypeError
             If `seen` is no integer.
+        MappingLostError, ReplacedError, FormatError
+            As for `check`, which is called every 0.1 s.
         ClosedError
             If the generation is closed.
 
@@ -245,9 +250,9 @@ class Generation(SharedObject):
         """
         known, deadline = as_integer(seen, "seen"), deadline_of(timeout)
         word = self._file.word  # which keeps the memory if this is closed meanwhile
-        while (now := word.load()) == known and (left_s := deadline - time.monotonic()) > 0:
+        while (now := word.look(known)) == known and (left_s := deadline - time.monotonic()) > 0:
             word.sleep(known, min(left_s, LONGEST_SLEEP_S))
-        return int(now)
+        return now
 
     async def changed(self, seen: int) -> int:
         """Wait until the number has changed, without blocking the event loop.
@@ -266,6 +271,8 @@ class Generation(SharedObject):
         ------
         ArgumentTypeError
             If `seen` is no integer.
+        MappingLostError, ReplacedError, FormatError
+            As for `check`, which is called every 0.1 s.
         ClosedError
             If the generation is closed.
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from .._polling import poll
 from .._validation import as_count, as_positive
 from ..atomics import AtomicCell
-from ..errors import ArgumentError, ReadOnlyError
-from .polling import poll
-from .shared_file import Lines, SharedFile, SharedObject, slots_for
+from ..errors import ArgumentError, FormatError, ReadOnlyError
+from ..guard.lost_memory import any_loss
+from .shared_file import Contents, SharedFile, SharedObject, slots_for
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
-
-    from ..mapping.mapped_file import MappedFile
 
 __all__ = ["RingBuffer"]
 
@@ -26,10 +26,51 @@ class _RingFile(SharedFile):
 
     __slots__ = ("emptied", "filled")
 
-    def __init__(self, mapping: MappedFile, lines: Lines, slots: np.ndarray[Any, Any]) -> None:
-        super().__init__(mapping, lines, slots)
-        self.filled = AtomicCell(lines, (0, 0))
-        self.emptied = AtomicCell(lines, (1, 0))
+    LINES = 2
+    FEWEST_SLOTS = 1
+
+    def __init__(self, contents: Contents) -> None:
+        super().__init__(contents)
+        self.filled = AtomicCell(self.lines, (0, 0))
+        self.emptied = AtomicCell(self.lines, (1, 0))
+
+    def used(self) -> int:
+        """Return the number of records in it, to its producer or its consumer."""
+        used = int(self.filled.load() - self.emptied.load())
+        if not 0 <= used <= len(self.slots):
+            self.check()
+            raise self._damaged()  # what `check` does not find, as two producers are at work
+        return used
+
+    def seen_used(self) -> int:
+        """Return the number of records in it, to anybody, while both ends move."""
+        emptied, filled, later = self.emptied.load(), self.filled.load(), self.emptied.load()
+        if filled < emptied or filled - later > len(self.slots):
+            self.extent.check()
+            raise self._damaged()
+        return min(int(filled - emptied), len(self.slots))
+
+    def grown(self, count: AtomicCell, before: int) -> int:
+        """Return a count of one's own, which another may have set back while this side waited."""
+        now = int(count.load())
+        if now < before:
+            self.check()
+            raise self._damaged()
+        return now
+
+    def check_numbers(self) -> None:
+        """Raise FormatError if more was taken out than put in, or more put in than there is room.
+
+        Both ends may move meanwhile.
+        """
+        self.seen_used()
+
+    def _damaged(self) -> FormatError:
+        return FormatError(
+            f"{self.extent.name} is damaged, or used by two at once: it says that of "
+            f"{self.filled.load()} records {self.emptied.load()} were taken out, and it has room "
+            f"for {len(self.slots)}"
+        )
 
 
 class RingBuffer(SharedObject):
@@ -105,7 +146,8 @@ class RingBuffer(SharedObject):
         Raises
         ------
         FormatError
-            If the file holds no ring buffer, or one of another dtype or capacity.
+            If the file holds no ring buffer, one of another dtype or capacity, or counts that
+            cannot be.
         MissingFileError
             If there is no file, and no `dtype` and `capacity` to create one with.
         ArgumentError, ArgumentTypeError
@@ -164,8 +206,10 @@ class RingBuffer(SharedObject):
     def __len__(self) -> int:
         """Return the number of records in it."""
         ring = self._file
-        emptied = ring.emptied.load()  # first: the other end only gets further away
-        return min(int(ring.filled.load() - emptied), len(ring.slots))
+        used = ring.seen_used()
+        if any_loss():
+            ring.extent.raise_if_lost()
+        return used
 
     def push(self, record: Any, timeout: float | None = 0) -> bool:
         """Put a record in.
@@ -186,6 +230,12 @@ class RingBuffer(SharedObject):
         ------
         ReadOnlyError
             If the file was opened in mode ``"r"``.
+        MappingLostError
+            If a part of the file is missing.
+        FormatError
+            If its counts are damaged.
+        ReplacedError
+            If there is another file at the path by now; found while it waits.
         ClosedError
             If the ring buffer is closed.
         TypeError, ValueError, OverflowError
@@ -200,13 +250,17 @@ class RingBuffer(SharedObject):
         """
         ring = self._writable()
         filled, slots = ring.filled.load(), ring.slots
-        if not self._wait(lambda: filled - self._file.emptied.load() < len(slots), timeout):
-            return False
+        if not 0 <= filled - ring.emptied.load() < len(slots):
+            if not self._comes(self._has_room, timeout):
+                return False
+            filled = ring.grown(ring.filled, filled)
         try:
             slots[filled % len(slots)] = record
         except BaseException:
             del record  # numpy's error, if it is kept, keeps no array in use
             raise
+        if any_loss():
+            ring.extent.raise_if_lost()  # and what nobody would find is not sent
         ring.filled.store(filled + 1)
         return True
 
@@ -227,6 +281,12 @@ class RingBuffer(SharedObject):
         ------
         ReadOnlyError
             If the file was opened in mode ``"r"``.
+        MappingLostError
+            If a part of the file is missing.
+        FormatError
+            If its counts are damaged.
+        ReplacedError
+            If there is another file at the path by now; found while it waits.
         ClosedError
             If the ring buffer is closed.
 
@@ -240,9 +300,13 @@ class RingBuffer(SharedObject):
         """
         ring = self._writable()
         emptied, slots = ring.emptied.load(), ring.slots
-        if not self._wait(lambda: self._file.filled.load() != emptied, timeout):
-            return None
+        if not 0 < ring.filled.load() - emptied <= len(slots):
+            if not self._comes(self._has_records, timeout):
+                return None
+            emptied = ring.grown(ring.emptied, emptied)
         record = slots[emptied % len(slots)].copy()
+        if any_loss():
+            ring.extent.raise_if_lost()
         ring.emptied.store(emptied + 1)
         return record
 
@@ -265,7 +329,7 @@ class RingBuffer(SharedObject):
         ------
         ArgumentError
             If the records have another shape than those of the ring buffer.
-        ReadOnlyError, ClosedError
+        ReadOnlyError, MappingLostError, FormatError, ReplacedError, ClosedError
             As for `push`.
         TypeError, ValueError, OverflowError
             If numpy cannot convert them; none is sent then.
@@ -287,14 +351,17 @@ class RingBuffer(SharedObject):
             raise ArgumentError(
                 f"records must have shape {('n', *slots.shape[1:])}, got {data.shape}"
             )
-        sent = 0
+        filled, sent = int(self._file.filled.load()), 0
 
         def send() -> bool:
-            nonlocal sent
-            sent += _push_block(self._file, data[sent:])
+            nonlocal filled, sent
+            ring = self._file
+            filled = ring.grown(ring.filled, filled)
+            count = _push_block(ring, data[sent:])
+            filled, sent = filled + count, sent + count
             return sent == len(data)
 
-        self._wait(send, timeout)
+        self._comes(send, timeout)
         return sent
 
     def pop_many(self, limit: int | None = None, timeout: float | None = 0) -> npt.NDArray[Any]:
@@ -316,7 +383,7 @@ class RingBuffer(SharedObject):
         ------
         ArgumentError
             If `limit` is negative.
-        ReadOnlyError, ClosedError
+        ReadOnlyError, MappingLostError, FormatError, ReplacedError, ClosedError
             As for `pop`.
 
         Examples
@@ -330,20 +397,37 @@ class RingBuffer(SharedObject):
         ring = self._writable()
         emptied, slots = ring.emptied.load(), ring.slots
         most = len(slots) if limit is None else as_count(limit, "limit")
-        if most:
-            self._wait(lambda: self._file.filled.load() != emptied, timeout)
-        count = min(int(ring.filled.load() - emptied), most)
+        if most and self._comes(self._has_records, timeout):
+            emptied = ring.grown(ring.emptied, emptied)
+        count = min(ring.used(), most)
         start = emptied % len(slots)
         first = slots[start : start + count]
         records = np.empty((count, *slots.shape[1:]), slots.dtype)
         records[: len(first)] = first
         records[len(first) :] = slots[: count - len(first)]
+        if any_loss():
+            ring.extent.raise_if_lost()
         ring.emptied.store(emptied + count)
         return records
 
-    def _wait(self, happened: Any, timeout: float | None) -> bool:
-        """Return True if something happens in time; it is looked at once before any waiting."""
-        return bool(happened() or (timeout != 0 and poll(happened, timeout)))
+    def _comes(self, happened: Callable[[], bool], timeout: float | None) -> bool:
+        """Return True if something happens in time; it is looked at once before any waiting.
+
+        Raise if it cannot happen any more, since the file is not the one of the other side.
+        """
+        ring = self._file
+        if happened() or (timeout != 0 and poll(happened, timeout, ring.check)):
+            return True
+        if any_loss():
+            ring.extent.raise_if_lost()
+        return False
+
+    def _has_records(self) -> bool:
+        return self._file.used() > 0
+
+    def _has_room(self) -> bool:
+        ring = self._file
+        return ring.used() < len(ring.slots)
 
     def _writable(self) -> _RingFile:
         """Return the file, to write to it."""
@@ -359,10 +443,12 @@ class RingBuffer(SharedObject):
 def _push_block(ring: _RingFile, data: npt.NDArray[Any]) -> int:
     """Put in the records that there is room for, and return their number."""
     filled, slots = ring.filled.load(), ring.slots
-    count = min(len(slots) - int(filled - ring.emptied.load()), len(data))
+    count = min(len(slots) - ring.used(), len(data))
     start = filled % len(slots)
     first = slots[start : start + count]
     first[:] = data[: len(first)]
     slots[: count - len(first)] = data[len(first) : count]
+    if any_loss():
+        ring.extent.raise_if_lost()
     ring.filled.store(filled + count)
     return count

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .._validation import as_count
 from ..atomics import AtomicCell, fence
-from ..errors import ArgumentError
-from .shared_file import Lines, SharedFile, SharedObject, slots_for
+from ..errors import ArgumentError, FormatError
+from ..guard.lost_memory import any_loss
+from .shared_file import Contents, SharedFile, SharedObject, slots_for
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
-    import numpy as np
     import numpy.typing as npt
-
-    from ..mapping.mapped_file import MappedFile
 
 __all__ = ["SeqLock"]
 
@@ -24,9 +22,17 @@ class _SeqLockFile(SharedFile):
 
     __slots__ = ("number",)
 
-    def __init__(self, mapping: MappedFile, lines: Lines, slots: np.ndarray[Any, Any]) -> None:
-        super().__init__(mapping, lines, slots)
-        self.number = AtomicCell(lines, (0, 0))
+    FEWEST_SLOTS = 2
+
+    def __init__(self, contents: Contents) -> None:
+        super().__init__(contents)
+        self.number = AtomicCell(self.lines, (0, 0))
+
+    def check_numbers(self) -> None:
+        """Raise FormatError if there are fewer records than none."""
+        if (number := self.number.load()) < 0:
+            name = self.extent.name
+            raise FormatError(f"{name} is damaged: it says that {number} records were written")
 
 
 class SeqLock(SharedObject):
@@ -173,6 +179,8 @@ class SeqLock(SharedObject):
         ------
         ReadOnlyError
             If the file was opened in mode ``"r"``.
+        MappingLostError
+            If a part of the file is missing; the record is the one before then.
         ClosedError
             If the seqlock is closed.
         TypeError, ValueError, OverflowError
@@ -196,6 +204,8 @@ class SeqLock(SharedObject):
         except BaseException:
             del record  # numpy's error, if it is kept, keeps no array in use
             raise
+        if any_loss():
+            file.extent.raise_if_lost()
         number.store(latest + 1)
         return int(latest + 1)
 
@@ -209,6 +219,8 @@ class SeqLock(SharedObject):
 
         Raises
         ------
+        MappingLostError
+            If a part of the file is missing.
         ClosedError
             If the seqlock is closed.
 
@@ -228,12 +240,19 @@ class SeqLock(SharedObject):
             record = slots[number % count].copy()
             fence("acquire")
             if load() - number < count - 1:
-                return record
+                break
+        if any_loss():
+            file.extent.raise_if_lost()
+        return record
 
     @property
     def count(self) -> int:
         """Number of records written so far."""
-        return int(self._file.number.load())
+        file = self._file
+        number = int(file.number.load())
+        if any_loss():
+            file.extent.raise_if_lost()
+        return number
 
     def _summary(self) -> str:
         return f"of {self.slots.dtype} {self.slots.shape[1:] or ''}".rstrip()

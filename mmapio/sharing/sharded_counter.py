@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 from .._validation import as_positive
 from ..atomics import AtomicArray, AtomicCell
-from .shared_file import Lines, SharedFile, SharedObject, no_slots
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from ..mapping.mapped_file import MappedFile
+from ..guard.lost_memory import any_loss
+from .shared_file import Contents, SharedFile, SharedObject, no_slots
 
 __all__ = ["ShardedCounter"]
 
@@ -24,8 +20,11 @@ class _CounterFile(SharedFile):
 
     __slots__ = ("add", "load")
 
-    def __init__(self, mapping: MappedFile, lines: Lines, slots: np.ndarray[Any, Any]) -> None:
-        super().__init__(mapping, lines, slots)
+    LINES = None
+
+    def __init__(self, contents: Contents) -> None:
+        super().__init__(contents)
+        lines = self.lines
         own = os.getpid() % len(lines)
         self.add: Any = AtomicCell(lines, (own, 0)).fetch_add
         self.load: Any = AtomicArray(lines[:, 0]).load
@@ -182,9 +181,14 @@ class ShardedCounter(SharedObject):
 
     @property
     def value(self) -> int:
-        """Sum of all cells: all that was added before, and some of what is being added now."""
+        """Sum of all cells: all that was added before, and some of what is being added now.
+
+        It raises MappingLostError if a part of the file is missing; `add` never does.
+        """
         file = self._file
         total: int = sum(map(file.load, range(len(file.lines))))
+        if any_loss():
+            file.extent.raise_if_lost()
         return (total + 2**63) % 2**64 - 2**63
 
     def _summary(self) -> str:

@@ -20,20 +20,22 @@ import functools
 import struct
 from math import prod
 from types import TracebackType
-from typing import Any, ClassVar, Final, NoReturn, Self
+from typing import Any, ClassVar, Final, NamedTuple, NoReturn, Self
 
 import numpy as np
 
 from .._validation import LARGEST, as_dtype, full_shape, round_up
-from ..errors import ArgumentError, ClosedError, FormatError
+from ..errors import ArgumentError, ClosedError, FormatError, MmapioError
 from ..files.npy import encode_header, read_header
+from ..guard.lost_memory import lost_error
+from ..mapping.losses import LossCheck
 from ..mapping.mapped_file import MappedFile
 from ..mapping.opening import map_path
 from ..mapping.options import MapOptions
 from ..mapping.region import Region
 from ..modes import Mode
 
-__all__ = ["Lines", "SharedFile", "SharedObject", "Slots", "no_slots", "slots_for"]
+__all__ = ["Contents", "Extent", "SharedFile", "SharedObject", "Slots", "no_slots", "slots_for"]
 
 _MAGIC: Final = b"mmapio\0\1"
 _HEADER: Final = struct.Struct("=8s16sQ32x")
@@ -44,15 +46,88 @@ Holds = tuple[int, np.dtype[Any], tuple[int, ...]]  # lines, and dtype and shape
 Slots = tuple[np.dtype[Any], tuple[int, ...]]  # dtype and shape
 
 
-class SharedFile:
-    """Lines of one shared int64 each, and slots after them, in a mapping that it keeps open."""
+class Extent:
+    """Range of a mapping that an object lies in, from its header on, and which must stay its own.
 
-    __slots__ = ("lines", "mapping", "slots")
+    It holds none of the object's arrays, so that whoever waits for the object can have it.
 
-    def __init__(self, mapping: MappedFile, lines: Lines, slots: np.ndarray[Any, Any]) -> None:
+    Parameters
+    ----------
+    mapping : MappedFile
+        The mapping.
+    name : str
+        What lies there, and in which file, for messages.
+    offset, length : int
+        The range.
+    header : bytes
+        The first bytes of it, which never change.
+    """
+
+    __slots__ = ("_header", "_length", "_offset", "mapping", "name")
+
+    def __init__(
+        self, mapping: MappedFile, name: str, offset: int, length: int, header: bytes = b""
+    ) -> None:
         self.mapping = mapping
-        self.lines = lines
-        self.slots = slots
+        self.name = name
+        self._offset = offset
+        self._length = length
+        self._header = header
+
+    def check(self) -> None:
+        """Raise if the range was lost, or if something else lies there or at the path."""
+        self.mapping._span(self._offset, self._length).check()
+        header = self._header
+        if header and (found := self.mapping.read(self._offset, len(header))) != header:
+            if any(found):
+                raise FormatError(f"{self.name} was overwritten: its header is another")
+            source = self.mapping._source
+            start = source.offset + self._offset
+            more = "and something else grew it again"
+            raise lost_error(source, start, start + self._length, "truncated", more)
+
+    def raise_if_lost(self) -> None:
+        """Raise if the guard has met a loss in the range."""
+        self.mapping._span(self._offset, self._length).check_lost()
+
+
+class Contents(NamedTuple):
+    """Lines of one shared int64 each, slots after them, and where in a mapping they lie."""
+
+    extent: Extent
+    lines: Lines
+    slots: np.ndarray[Any, Any]
+
+
+class SharedFile:
+    """Lines and slots of an object, in a mapping that it keeps open."""
+
+    __slots__ = ("extent", "lines", "slots")
+
+    LINES: ClassVar[int | None] = 1  # how many there are; None: any number of them
+    FEWEST_SLOTS: ClassVar[int] = 0
+
+    def __init__(self, contents: Contents) -> None:
+        self.extent, self.lines, self.slots = contents
+        fewest = self.FEWEST_SLOTS
+        if self.LINES not in (None, len(self.lines)) or fewest > len(self.slots):
+            raise FormatError(
+                f"{self.extent.name} is damaged: it has {len(self.lines)} lines and "
+                f"{len(self.slots)} slots, not {self.LINES} and at least {fewest}"
+            )
+
+    @property
+    def mapping(self) -> MappedFile:
+        """The mapping."""
+        return self.extent.mapping
+
+    def check(self) -> None:
+        """Raise if the file was lost, replaced or damaged."""
+        self.extent.check()
+        self.check_numbers()
+
+    def check_numbers(self) -> None:
+        """Raise FormatError if the lines hold numbers that nobody has put there."""
 
 
 class SharedObject:
@@ -70,7 +145,8 @@ class SharedObject:
     _file: SharedFile
 
     def __init__(self, mapping: MappedFile) -> None:
-        self._file = self._FILE(mapping, *_read(mapping, self.KIND))
+        self._file = self._FILE(_read(mapping, self.KIND))
+        self._file.check_numbers()
 
     @classmethod
     def _open(
@@ -127,6 +203,92 @@ class SharedObject:
         """Absolute path of the file; None where there is none."""
         return self._file.mapping.path
 
+    @property
+    def mapping(self) -> MappedFile:
+        """The mapping that it lies in."""
+        return self._file.mapping
+
+    def check(self) -> None:
+        """Raise if the file was cut off, replaced or damaged since it was opened.
+
+        Raises
+        ------
+        MappingLostError
+            If the file became shorter, if its disk was full when something was stored, or if the
+            drive failed.
+        ReplacedError
+            If there is another file at the path now, which whoever opens it from now on shares.
+        FormatError
+            If something else was written over it.
+        ClosedError
+            If it is closed.
+
+        Notes
+        -----
+        Methods that find bytes missing raise MappingLostError themselves, and those that wait do
+        all of this every 0.1 s. It is left to this method to notice what no access shows: another
+        file at the path, and zeros in the page that holds the new end of a file.
+
+        Examples
+        --------
+        >>> import os, mmapio
+        >>> counter = mmapio.ShardedCounter.open("checked.counter")
+        >>> counter.check()
+        >>> os.truncate("checked.counter", 0)
+        >>> counter.check()
+        Traceback (most recent call last):
+        mmapio.errors.MappingLostError: [Errno ...] bytes 0 to 8448 of the file were lost under \
+the mapping, and read zeros: another program has cut the file off: '...checked.counter'
+        """
+        self._file.check()
+
+    def guard(self) -> LossCheck:
+        """Return a context manager that checks at its end, for code that uses the object.
+
+        Returns
+        -------
+        LossCheck
+            For a ``with`` block; see `MappedFile.guard`.
+
+        Raises
+        ------
+        ClosedError
+            If it is closed.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> counter = mmapio.ShardedCounter.open("guarded.counter")
+        >>> with counter.guard():
+        ...     for _ in range(1000):
+        ...         counter.add(1)
+        """
+        return LossCheck(self._file.mapping._source, self.check)
+
+    def recover(self) -> int:
+        """Remap lost pages from the file, as far as it reaches now.
+
+        Returns
+        -------
+        int
+            Bytes of memory that show the file again; see `MappedFile.recover`. What is still lost,
+            `check` tells.
+
+        Raises
+        ------
+        ReplacedError
+            If the path no longer leads to the file that was opened.
+        ClosedError
+            If it is closed.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> mmapio.ShardedCounter.open("whole.counter").recover()
+        0
+        """
+        return self._file.mapping.recover()
+
     def close(self) -> None:
         """Let go of the memory; arrays made from it keep it until they go.
 
@@ -143,6 +305,7 @@ class SharedObject:
         self._file = _Closed(self.KIND)  # type: ignore[assignment]
 
     def __enter__(self) -> Self:
+        _ = self._file.extent  # a closed object has none
         return self
 
     def __exit__(
@@ -161,6 +324,8 @@ class SharedObject:
             return f"<{type(self).__name__} {self.path or '<anonymous>'} {self._summary()}>"
         except ClosedError:
             return f"<{type(self).__name__} closed>"
+        except MmapioError:
+            return f"<{type(self).__name__} {self.path} lost or damaged>"
 
     def _summary(self) -> str:
         """Return the content in a few words, for `repr`."""
@@ -202,7 +367,7 @@ def _size(header: int, lines: int, slots: Slots) -> int:
     return round_up(header, _LINE_BYTES) + lines * _LINE_BYTES + prod(shape) * dtype.itemsize
 
 
-def _read(mapping: MappedFile, kind: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _read(mapping: MappedFile, kind: str) -> Contents:
     """Return lines and slots of the object of that kind that a mapping holds."""
     name, size = mapping.path or "<anonymous>", mapping.size
     if size < _HEADER.size:
@@ -224,10 +389,16 @@ def _read(mapping: MappedFile, kind: str) -> tuple[np.ndarray[Any, Any], np.ndar
             f"{name} is cut off or damaged: a {kind} of {_in_words(lines, *slots)} takes {needed} "
             f"bytes, and {size} are there"
         )
+    if not header.shape or header.fortran_order:
+        raise FormatError(f"{name} is damaged: slots {header.shape} are not those of a {kind}")
     start = round_up(at + header.data_offset, _LINE_BYTES)
     shared = mapping.view(start, lines * _LINE_BYTES, np.int64)
     data = mapping.view(start + lines * _LINE_BYTES, needed - start - lines * _LINE_BYTES)
-    return shared.reshape(lines, -1), data.view(header.dtype).reshape(header.shape)
+    first = mapping.read(0, at + header.data_offset)
+    extent = Extent(mapping, f"the {kind} in {name!r}", 0, needed, first)
+    return Contents(
+        extent, shared.reshape(lines, -1), data.view(header.dtype).reshape(header.shape)
+    )
 
 
 def _in_words(lines: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:

@@ -17,11 +17,11 @@ import pytest
 
 import mmapio
 from mmapio import _os
+from mmapio._polling import poll
 from mmapio.cli import advise
 from mmapio.cli.advise import ADVICE, advise_file
 from mmapio.errors import ArgumentError
 from mmapio.pagecache.residency import residency_of
-from mmapio.sharing.polling import poll
 
 pytestmark = pytest.mark.page_cache
 SIZE = 3_000_000

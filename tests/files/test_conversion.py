@@ -16,6 +16,7 @@ import pytest
 
 import mmapio
 from mmapio import _os
+from mmapio._polling import poll
 from mmapio.errors import (
     ArgumentError,
     DirectoryError,
@@ -26,7 +27,6 @@ from mmapio.errors import (
 )
 from mmapio.files import conversion
 from mmapio.files.conversion import to_npy, to_raw
-from mmapio.sharing.polling import poll
 
 RECORD = np.dtype([("at", ">f8", 3), ("name", "S5"), ("n", "<i2")], align=True)
 ARRAYS = {

@@ -20,6 +20,7 @@ import watchfiles
 
 import mmapio
 from mmapio import Change, Generation, MappedFile, _os, aio
+from mmapio._polling import poll
 from mmapio.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -30,7 +31,6 @@ from mmapio.errors import (
     UnsupportedError,
 )
 from mmapio.files import watch
-from mmapio.sharing.polling import poll
 
 LONG_S = 60  # as much as a machine that is busy may need
 THREAD = "mmapio-file-watch"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
 import sys
 import threading
 import time
+from typing import Any
 
 import numba
 import pytest
@@ -200,6 +202,22 @@ def test_closing_leaves_who_waits_alone(tmp_path):
     Generation.open(tmp_path / "g").bump()
     waiter.join(20)
     assert seen == [1]
+
+
+@each_way
+@pytest.mark.skipif(os.name == "nt", reason="Windows truncates no file that is mapped")
+def test_coroutines_are_told_that_the_file_was_lost(waiting, tmp_path):
+    async def main() -> list[Any]:
+        waiters = [asyncio.create_task(generation.changed(0)) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        os.truncate(tmp_path / "g", 0)
+        return await asyncio.gather(*waiters, return_exceptions=True)
+
+    generation = Generation.open(tmp_path / "g")
+    found = asyncio.run(asyncio.wait_for(main(), 60))
+    assert [type(error) for error in found] == [mmapio.MappingLostError] * 3
+    with pytest.raises(mmapio.MappingLostError):
+        asyncio.run(generation.changed(0))
 
 
 @pytest.mark.skipif(not _os.HAS_FUTEX, reason="this system has no futex between processes")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import gc
+import os
 import pickle
 import struct
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 
 import mmapio
-from mmapio import Generation, MappedFile, RingBuffer, SeqLock, ShardedCounter
+from mmapio import Generation, MappedFile, RingBuffer, SeqLock, ShardedCounter, guard
 
 RECORD = np.dtype([("id", "<u4"), ("name", "S5"), ("at", ">f8", (2,))])
 
@@ -51,6 +53,11 @@ IN_MEMORY: dict[type, Callable[[], Any]] = {
     Generation: Generation.anonymous,
 }
 KINDS = list(OPENED)
+
+truncated = pytest.mark.skipif(os.name == "nt", reason="Windows truncates no file that is mapped")
+guarded = pytest.mark.skipif(guard.why_not() is not None, reason=str(guard.why_not()))
+CUT = "import os, sys; os.truncate(sys.argv[1], int(sys.argv[2]))"
+REPLACE = "import os, sys; os.replace(sys.argv[1] + '.new', sys.argv[1])"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -127,8 +134,8 @@ def test_arrays_of_a_closed_part_keep_the_memory(kind, tmp_path):
     part = OPENED[kind](tmp_path / "part")
     lines = part.lines
     part.close()
-    lines[0, 0] = 7
-    assert kind.open(tmp_path / "part").lines[0, 0] == 7
+    lines[0, 0] = 3
+    assert kind.open(tmp_path / "part").lines[0, 0] == 3
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -252,3 +259,206 @@ def test_an_open_part_can_be_looked_at_and_a_closed_one_says_what_it_is():
     assert "add" in dir(counter)
     with pytest.raises(mmapio.ClosedError):
         _ = counter.value
+
+
+@truncated
+@guarded
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("mode", ["a+", "r"])
+def test_methods_that_find_no_bytes_say_so(kind, mode, tmp_path, run_python):
+    OPENED[kind](tmp_path / "part")
+    part = kind.open(tmp_path / "part", mode)
+    part.check()
+    run_python(CUT, str(tmp_path / "part"), "0")
+    uses = [content, kind.check, lambda part: part.guard().__enter__()]
+    if mode != "r":
+        uses.append(change)
+    for use in uses * 2:
+        if (use, kind) == (change, ShardedCounter):
+            continue  # which is as fast as it can be, and leaves it to `value`
+        with pytest.raises(mmapio.MappingLostError, match=r"bytes 0 to \d+ of the file were lost"):
+            use(part)
+    assert kind is SeqLock or repr(part) == f"<{kind.__name__} {part.path} lost or damaged>"
+
+
+@truncated
+@guarded
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_block_ends_with_the_loss_that_it_has_met(kind, tmp_path, run_python):
+    part = OPENED[kind](tmp_path / "part")
+    change(part)
+    before = content(part)
+    saved = (tmp_path / "part").read_bytes()
+
+    def work() -> None:
+        with part.guard():
+            run_python(CUT, str(tmp_path / "part"), "0")
+            part.lines[0, 0] += 1
+
+    with pytest.raises(mmapio.MappingLostError) as caught:
+        work()
+    assert caught.value.cause == "truncated"
+    with open(tmp_path / "part", "r+b") as file:
+        file.write(saved)
+    assert part.recover() == len(saved) + -len(saved) % 4096
+    part.check()
+    assert content(part) == before
+    with part.guard():
+        change(part)
+
+
+@truncated
+@pytest.mark.parametrize("kind", KINDS)
+def test_zeros_behind_a_new_end_are_found_by_check(kind, tmp_path, run_python):
+    """The page that holds the end is zeroed without a signal, and so is what grows again."""
+    part = OPENED[kind](tmp_path / "part")
+    size = (tmp_path / "part").stat().st_size
+    run_python(CUT, str(tmp_path / "part"), str(size - 1))
+    with pytest.raises(mmapio.MappingLostError, match="cut the file off"):
+        part.check()
+    for length in (0, size):
+        os.truncate(tmp_path / "part", length)
+    part.recover()
+    with pytest.raises(mmapio.MappingLostError, match="something else grew it again"):
+        part.check()
+    (tmp_path / "other").write_bytes(b"x" * size)
+    with open(tmp_path / "part", "r+b") as file:
+        file.write(b"x" * size)
+    with pytest.raises(mmapio.FormatError, match=f"the {kind.KIND} in .* was overwritten"):
+        part.check()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_file_at_the_path_is_found_by_check(kind, tmp_path, run_python):
+    part = OPENED[kind](tmp_path / "part")
+    if os.name != "nt":  # which deletes no file that is mapped
+        os.unlink(tmp_path / "part")
+        part.check()  # nobody can open another one
+    OPENED[kind](tmp_path / "part.new")
+    run_python(REPLACE, str(tmp_path / "part"))
+    change(part)
+    with pytest.raises(mmapio.ReplacedError), part.guard():
+        pass
+    with pytest.raises(mmapio.ReplacedError):
+        part.check()
+
+
+WAITS: dict[str, tuple[type, Callable[[Any], object]]] = {
+    "pop": (RingBuffer, lambda ring: ring.pop(timeout=None)),
+    "pop_many": (RingBuffer, lambda ring: ring.pop_many(timeout=None)),
+    "push": (RingBuffer, lambda ring: ring.push(np.zeros((), RECORD), timeout=None)),
+    "push_many": (RingBuffer, lambda ring: ring.push_many(np.zeros(3, RECORD), timeout=None)),
+    "wait_for_change": (Generation, lambda generation: generation.wait_for_change(0)),
+}
+
+
+@truncated
+@pytest.mark.parametrize("what", ["truncated", "replaced"])
+@pytest.mark.parametrize("name", WAITS)
+def test_who_waits_is_told_that_nothing_will_come(name, what, tmp_path, run_python):
+    kind, wait = WAITS[name]
+    part = OPENED[kind](tmp_path / "part")
+    if name.startswith("push"):
+        assert part.push_many(np.zeros(9, RECORD)) == 5
+    OPENED[kind](tmp_path / "part.new")
+    raised: list[BaseException] = []
+
+    def waits() -> None:
+        try:
+            wait(part)
+        except BaseException as error:
+            raised.append(error)
+
+    waiter = threading.Thread(target=waits, daemon=True)
+    waiter.start()
+    if what == "truncated":
+        run_python(CUT, str(tmp_path / "part"), "100")
+    else:
+        run_python(REPLACE, str(tmp_path / "part"))
+    waiter.join(30)
+    expected = mmapio.MappingLostError if what == "truncated" else mmapio.ReplacedError
+    assert [type(error) for error in raised] == [expected]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_memory_without_a_file_is_always_there(kind):
+    part = IN_MEMORY[kind]()
+    with part.guard():
+        change(part)
+    part.check()
+    assert part.recover() == 0
+    assert part.mapping.path is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_closed_part_checks_nothing(kind, tmp_path):
+    part = OPENED[kind](tmp_path / "part")
+    assert part.mapping.path == part.path
+    part.close()
+    for use in (kind.check, kind.guard, kind.recover, kind.__enter__, pickle.dumps):
+        with pytest.raises(mmapio.ClosedError, match=f"the {kind.KIND} is closed"):
+            use(part)
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers", "message"),
+    [
+        (RingBuffer, [3, 4], "of 3 records 4 were taken out"),
+        (RingBuffer, [90, 1], "of 90 records 1 were taken out, and it has room for 5"),
+        (SeqLock, [-1], "-1 records were written"),
+    ],
+)
+def test_damaged_numbers_are_one_clear_error(kind, numbers, message, tmp_path):
+    part = OPENED[kind](tmp_path / "part")
+    part.lines[:, 0] = numbers
+    for use in (
+        lambda: kind.open(tmp_path / "part"),
+        lambda: OPENED[kind](tmp_path / "part", "r"),
+        part.check,
+    ):
+        with pytest.raises(mmapio.FormatError, match=message):
+            use()
+    if kind is RingBuffer:
+        for use in (
+            lambda: len(part),
+            part.pop,
+            part.pop_many,
+            lambda: part.push(np.zeros((), RECORD)),
+            lambda: part.push_many(np.zeros(2, RECORD), timeout=30),
+        ):
+            with pytest.raises(mmapio.FormatError, match=message):
+                use()
+        assert repr(part).endswith("lost or damaged>")
+        assert part.lines[:, 0].tolist() == numbers
+
+
+def with_header(kind: type, lines: int, shape: tuple[int, ...], fortran: bool = False) -> bytes:
+    """Return a file of a kind whose header tells of so many lines and of such slots."""
+    header = struct.pack("=8s16sQ32x", b"mmapio\0\1", kind.KIND.encode(), lines)  # type: ignore[attr-defined]
+    text = str({"descr": "<f8", "fortran_order": fortran, "shape": shape}).encode()
+    npy = b"\x93NUMPY\1\0" + struct.pack("<H", 117) + text.ljust(116) + b"\n"
+    return header + npy + bytes(-len(header + npy) % 128 + 4096)
+
+
+@pytest.mark.parametrize(
+    ("kind", "lines", "shape", "fortran"),
+    [
+        (RingBuffer, 1, (4,), False),
+        (RingBuffer, 3, (4,), False),
+        (RingBuffer, 2, (0,), False),
+        (RingBuffer, 2, (), False),
+        (RingBuffer, 2, (4, 2), True),
+        (SeqLock, 2, (4,), False),
+        (SeqLock, 1, (1,), False),
+        (SeqLock, 1, (0,), False),
+        (Generation, 2, (0,), False),
+        (ShardedCounter, 0, (0,), False),
+    ],
+)
+def test_a_header_of_what_cannot_work_is_refused(kind, lines, shape, fortran, tmp_path):
+    (tmp_path / "part").write_bytes(with_header(kind, lines, shape, fortran))
+    with pytest.raises(mmapio.FormatError, match="damaged"):
+        kind.open(tmp_path / "part")
+    right = {RingBuffer: 2, ShardedCounter: 3}.get(kind, 1)
+    (tmp_path / "part").write_bytes(with_header(kind, right, (5,)))
+    kind(MappedFile.open(tmp_path / "part")).check()
