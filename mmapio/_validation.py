@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 import os
 from collections.abc import Callable, Iterator
@@ -129,17 +130,37 @@ def bounded(offset: object, length: object, size: int) -> tuple[int, int]:
 
 
 def as_shape(shape: object) -> tuple[int, ...]:
-    """Return `shape`, an integer or a sequence of integers, as a tuple."""
-    items: tuple[int, ...]
+    """Return `shape`, an integer or integers in an order, as a tuple; iterators are used up."""
+    if type(shape) is int:
+        return (shape,)
     try:
-        items = (operator.index(shape),)  # type: ignore[arg-type]
+        items = _items_of_shape(shape)
+        if bool not in map(type, items):
+            return tuple(map(operator.index, items))
     except TypeError:
-        try:
-            items = tuple(operator.index(item) for item in shape)  # type: ignore[attr-defined]
-        except TypeError:
-            raise ArgumentTypeError(
-                f"shape must be an integer or a sequence of integers, got {shape!r}"
-            ) from None
+        pass
+    raise ArgumentTypeError(f"shape must be an integer or a sequence of integers, got {shape!r}")
+
+
+def _items_of_shape(shape: Any) -> tuple[Any, ...]:
+    if type(shape) is tuple:
+        return shape
+    if isinstance(shape, _NO_SHAPES):
+        raise TypeError
+    if hasattr(shape, "__iter__") and getattr(shape, "ndim", None) != 0:
+        return _first(iter(shape))
+    return (shape,)
+
+
+# They could be taken for one, but are none: truths, texts, and what has no order.
+_NO_SHAPES: Final = (bool, str, bytes, bytearray, memoryview, set, frozenset, dict)
+
+
+def _first(given: Iterator[Any]) -> tuple[Any, ...]:
+    """Return the items of an iterator, which may have no end."""
+    items = tuple(itertools.islice(given, MOST_DIMENSIONS + 1))
+    if len(items) > MOST_DIMENSIONS:
+        raise ArgumentError(f"shape has more than {MOST_DIMENSIONS} dimensions")
     return items
 
 

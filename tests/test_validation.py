@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -224,3 +225,54 @@ def test_what_is_no_number_of_bytes_is_refused(value: str) -> None:
 def test_a_number_of_bytes_is_an_integer_or_text(value: object) -> None:
     with pytest.raises(ArgumentTypeError, match="capacity must be an integer"):
         as_nbytes(value, "capacity")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: (2, 3),
+        lambda: [2, 3],
+        lambda: range(2, 4),
+        lambda: iter([2, 3]),
+        lambda: (n for n in (2, 3)),
+        lambda: map(int, ["2", "3"]),
+        lambda: np.array([2, 3], "u2"),
+        lambda: (np.int8(2), np.array(3)),
+        lambda: {2: "a", 3: "b"}.keys(),
+    ],
+)
+def test_a_shape_may_be_anything_with_an_order(make: Any) -> None:
+    assert as_shape(make()) == (2, 3)
+
+
+@pytest.mark.parametrize("shape", [5, np.int16(5), np.array(5), np.array([5]), [5]])
+def test_a_shape_may_be_one_integer(shape: Any) -> None:
+    assert as_shape(shape) == (5,)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *[None, True, np.True_, np.array(True), (True, 2), (2, np.True_), np.array([True])],
+        *["25", b"25", bytearray(b"25"), memoryview(b"25"), ("2", "5"), np.array(["2"])],
+        *[2.0, (2.0,), np.array([2.0]), np.array(2.0), {2, 5}, {2: 5}, frozenset({2})],
+        *[[[2]], np.array([[2]]), (None,), object()],
+    ],
+)
+def test_a_shape_of_what_is_no_integer_is_refused(shape: Any) -> None:
+    with pytest.raises(ArgumentTypeError, match="shape must be an integer or a sequence"):
+        as_shape(shape)
+
+
+def test_a_shape_without_an_end_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="more than 64 dimensions"):
+        as_shape(itertools.count())
+
+
+def test_what_a_users_iterator_raises_is_the_users() -> None:
+    def fail() -> Any:
+        yield 2
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        as_shape(fail())

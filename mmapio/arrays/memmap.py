@@ -11,7 +11,7 @@ import numpy as np
 
 from .._validation import Shape, as_count, as_dtype, as_shape
 from ..errors import ArgumentError, ArgumentTypeError
-from ..files.descriptors import as_path
+from ..files.file_objects import descriptor_of, path_of
 from ..mapping.closing import WhenInUse, close_source
 from ..mapping.mapped_file import MappedFile
 from ..mapping.opening import map_descriptor, map_path
@@ -41,7 +41,8 @@ class memmap(MappedArray):  # noqa: N801
     Parameters
     ----------
     filename : str, bytes, os.PathLike or file object
-        The file; a file object must have a descriptor.
+        The file. A file object must have a descriptor, and show the bytes of that: one that
+        unpacks is refused. Its name is kept if it leads to the file.
     dtype : dtype_like, default uint8
         Type of the items.
     mode : {"r", "r+", "w+", "c"} or numpy's long names, default "r+"
@@ -167,11 +168,8 @@ def _array_in(
 
 def _of_file_object(file: Any, options: MapOptions, use: Callable[[Region], A]) -> A:
     """Return what `use` makes of a mapped file object."""
-    if hasattr(file, "flush"):
-        file.flush()  # what it holds back is not in the file yet
-    name = getattr(file, "name", None)
-    path = as_path(name) if isinstance(name, (str, bytes)) else None
-    region = map_descriptor(file.fileno(), options, path)
+    fd = descriptor_of(file)
+    region = map_descriptor(fd, options, path_of(fd, getattr(file, "name", None)))
     try:
         return use(region)
     except BaseException:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from .. import _os
 from ..errors import (
+    AccessError,
     ArgumentError,
     ArgumentTypeError,
     DirectoryError,
@@ -25,6 +26,7 @@ from .publishing import publishing
 __all__ = [
     "as_path",
     "check_mappable",
+    "check_readable",
     "identify",
     "open_file",
     "open_or_create",
@@ -42,18 +44,75 @@ _COMMON |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 
 def as_path(path: object) -> str:
-    """Return `path` as an absolute str, which stays right when the working directory changes."""
+    """Return `path` as an absolute str, which stays right when the working directory changes.
+
+    It is what `os.path.abspath` makes of it, unless that would be the path of another file.
+    """
     try:
         name = os.fsdecode(path)  # type: ignore[arg-type]
     except TypeError:
         raise ArgumentTypeError(
             f"path must be a str, bytes or os.PathLike, got {type(path).__name__!r}"
         ) from None
-    if "\0" in name:
+    if name.isascii():
+        if "\0" in name:
+            raise ArgumentError(f"path {name!r} has a null character")
+    else:
+        _check_encodable(name)
+    if not os.path.isabs(name):
+        name = os.path.join(_working_directory(name), name)
+    if os.sep == "/" and "/." not in name and "//" not in name and name[-1] != "/":
+        return name  # as most are, in a fraction of the time
+    _check_names_file(name)
+    return _normalized(name)
+
+
+def _check_encodable(name: str) -> None:
+    try:
+        encoded = os.fsencode(name)
+    except UnicodeEncodeError as error:
+        raise ArgumentError(f"path {name!r} cannot be encoded: {error.reason}") from None
+    if b"\0" in encoded:
         raise ArgumentError(f"path {name!r} has a null character")
-    if os.path.isabs(name) or not name:
+
+
+def _working_directory(name: str) -> str:
+    if not name:
+        raise MissingFileError(errno.ENOENT, "the path is empty; name a file", name)
+    try:
+        return os.getcwd()
+    except OSError as error:
+        hint = "the working directory is gone; give an absolute path, or change to another"
+        raise file_error(error, "find the file", name, hint) from error
+
+
+def _check_names_file(name: str) -> None:
+    """Refuse a path that can only be that of a directory, as its end shows."""
+    end = name[-1]
+    if end in (os.sep, os.altsep):
+        reason = f"the path ends in {end!r}, as that of a directory; name a file"
+    elif os.path.basename(name) in (os.curdir, os.pardir):
+        reason = "the path is that of a directory; name a file in it"
+    else:
+        return
+    raise DirectoryError(errno.EISDIR, reason, name)
+
+
+def _normalized(name: str) -> str:
+    """Return a path in its plain form; where '..' follows a link, only the system knows which."""
+    plain = os.path.abspath(name)
+    if os.sep == "/" and os.pardir in name.split("/"):
+        folder = os.path.dirname(name)
+        try:
+            there = os.stat(folder)
+            with contextlib.suppress(OSError):
+                if os.path.samestat(there, os.stat(os.path.dirname(plain))):
+                    return plain
+        except OSError as error:  # as of the system, which goes the way that the path says
+            hint = f"is there a directory {folder!r}?"
+            raise file_error(error, "find the file", name, hint) from error
         return name
-    return os.path.join(os.getcwd(), name)
+    return plain
 
 
 def open_file(path: str, mode: Mode) -> tuple[int, _os.FileFacts]:
@@ -101,6 +160,16 @@ def check_mappable(fd: int, path: str | None) -> _os.FileFacts:
         reason = "cannot map: a pseudo-file, which tells no size; read it with open() instead"
         raise FileError(errno.ENODEV, reason, path)
     return facts
+
+
+def check_readable(fd: int, path: str | None) -> None:
+    """Raise if an open file was opened for writing only: the system maps none of those."""
+    try:
+        os.read(fd, 0)
+    except OSError as error:
+        if error.errno == errno.EBADF:
+            reason = "cannot map: the descriptor is for writing only; open the file in 'r+b'"
+            raise AccessError(errno.EACCES, reason, path) from error
 
 
 def read_at(fd: int, offset: int, length: int) -> bytes:

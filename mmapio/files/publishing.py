@@ -55,6 +55,8 @@ def publishing(path: str, doing: str, *, replace: bool, durable: bool) -> Iterat
             hint = "open it in mode 'r+' or 'a+', or replace it with overwrite=True or mode 'w+'"
         elif isinstance(error, FileNotFoundError):
             hint = f"is there a directory {directory!r}?"
+        elif error.errno == errno.EACCES:
+            hint = f"the directory {directory!r} must be writable: a file is made in it"
         raise file_error(error, doing, path, hint) from error
 
 

@@ -15,7 +15,13 @@ from typing import TypeVar
 from .. import _os
 from .._validation import as_count, bounded
 from ..errors import ArgumentError, file_error
-from ..files.descriptors import as_path, check_mappable, open_or_create, replaced_error
+from ..files.descriptors import (
+    as_path,
+    check_mappable,
+    check_readable,
+    open_or_create,
+    replaced_error,
+)
 from ..modes import Mode
 from .closing import WhenInUse, close_source
 from .flushing import follow_policy
@@ -100,7 +106,8 @@ def map_descriptor(fd: object, options: MapOptions, path: str | None = None) -> 
     except OSError as error:
         raise file_error(error, f"map descriptor {number}", None) from error
     try:
-        facts = check_mappable(own, None)
+        check_readable(own, path)
+        facts = check_mappable(own, path)
     except BaseException:
         os.close(own)
         raise

@@ -7,6 +7,7 @@ import os
 import signal
 import stat
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,13 @@ from typing import Any
 import pytest
 
 from mmapio import _os
-from mmapio.errors import DirectoryError, ExistingFileError, FileError, MissingFileError
+from mmapio.errors import (
+    AccessError,
+    DirectoryError,
+    ExistingFileError,
+    FileError,
+    MissingFileError,
+)
 from mmapio.files.publishing import publishing
 
 on_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such thing")
@@ -385,3 +392,26 @@ def test_a_long_name_is_no_trouble(folder: Path) -> None:
     publish(folder / ("n" * 255))
     publish(folder / ("n" * 255), b"again")
     assert list(contents(folder).values()) == [b"again"]
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="this system has other permissions")
+@pytest.mark.parametrize("replaces", [False, True])
+def test_a_folder_that_is_not_writable_is_named(tmp_path: Path, replaces: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # which others may look into
+        path = os.path.join(folder, "x.npy")
+        if replaces:
+            Path(path).write_bytes(b"old")
+            os.chmod(path, 0o666)
+        os.chmod(folder, 0o555)
+        is_root = os.geteuid() == 0
+        try:
+            if is_root:
+                os.seteuid(65534)
+            with pytest.raises(AccessError, match="must be writable") as caught:
+                publish(Path(path))
+        finally:
+            if is_root:
+                os.seteuid(0)
+            os.chmod(folder, 0o755)
+        assert repr(folder) in str(caught.value)
+        assert os.listdir(folder) == ["x.npy"] * replaces
