@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
@@ -22,13 +21,12 @@ from ..errors import (
     ReadOnlyError,
     UnsupportedError,
 )
-from ..files.descriptors import as_path, identify
+from ..files.descriptors import as_path
 from ..mapping.flushing import sync_errors
 from ..mapping.mapped_file import MappedFile
-from ..mapping.opening import map_open_file, map_path
 from ..mapping.options import MapOptions, Touch
-from ..mapping.source import Source
 from ..modes import Mode
+from .room_to_grow import CAPACITY, map_file_with_room, map_path_with_room
 from .row_file import RowFile, as_items, check_layout, new_row_type
 from .row_reader import RowReader
 
@@ -37,7 +35,6 @@ if TYPE_CHECKING:  # numpy.typing is slow to import
 
 __all__ = ["GrowableArray"]
 
-_CAPACITY: Final = "64 GiB"
 _PIECE_BYTES: Final = 8 << 20
 
 
@@ -55,8 +52,8 @@ class GrowableArray:
     ----------
     mapping : MappedFile
         The mapped file; use `open` instead.
-    file : RowFile, optional
-        The same file, locked, to write to.
+    file : RowFile or RowReader, optional
+        The same file, locked, to write to; or what follows its writer.
 
     Examples
     --------
@@ -81,12 +78,12 @@ class GrowableArray:
         "_side",
     )
 
-    def __init__(self, mapping: MappedFile, file: RowFile | None = None) -> None:
-        self._mapping = mapping
-        self._file = file
+    def __init__(self, mapping: MappedFile, file: RowFile | RowReader | None = None) -> None:
+        self._side = side = RowReader(mapping) if file is None else file
+        self._mapping = mapping if isinstance(side, RowFile) else side.mapping
+        self._file = file if isinstance(file, RowFile) else None
         self._array: npt.NDArray[Any] | None = None
         self._durable = -1  # how many rows are known to be durable
-        self._side = RowReader(mapping) if file is None else file
         self._layout = self._side.layout
         self._count = self._side.committed
 
@@ -98,7 +95,7 @@ class GrowableArray:
         *,
         dtype: npt.DTypeLike | None = None,
         row_shape: int | tuple[int, ...] | None = None,
-        capacity: int | str = _CAPACITY,
+        capacity: int | str = CAPACITY,
         recover: Literal["rows"] | None = None,
         guard: bool = True,
         touch: Touch = "never",
@@ -182,9 +179,8 @@ class GrowableArray:
             lock=lock,
         )
         if kind is Mode.READ:
-            found = cls(_mapped(options, functools.partial(map_path, name, use=MappedFile)))
-            check_layout(found._layout, wanted, shape, name)
-            return found
+            mapped = map_path_with_room(name, options)
+            return cls(mapped, RowReader(mapped, wanted, shape))
 
         use = functools.partial(cls._of_file, wanted, shape, recover == "rows", options)
         return RowFile.open(name, kind, new_row_type(kind, wanted, shape), use)
@@ -202,7 +198,7 @@ class GrowableArray:
         """Return the array of a file that is open to be written; what is wrong is refused."""
         check_layout(file.layout, dtype, row_shape, file.path)
         count = file.rows_to_keep(keep_rows)
-        mapping = file.prepare(count, fd, functools.partial(_mapped_file, file.path, options))
+        mapping = file.prepare(count, fd, functools.partial(map_file_with_room, file.path, options))
         mapping._follow(file.layout.end(count))
         found = cls(mapping, file)
         found._count = count
@@ -452,12 +448,13 @@ class GrowableArray:
         """
         side = self._side
         if not isinstance(side, RowReader):
+            self._mapping._hold().check_open()
             return self._count
         with side.lock:
             side.refresh()
-            if side.committed != self._count:
-                self._count, self._array = side.committed, None
-            self._layout = side.layout
+            if side.committed != self._count or side.layout is not self._layout:
+                self._array = None
+            self._mapping, self._layout, self._count = side.mapping, side.layout, side.committed
             return self._count
 
     def truncate(self, count: int, force: bool = False) -> None:
@@ -610,27 +607,6 @@ class GrowableArray:
 
 def _commit(count: int) -> str:
     return f"commit {count} rows"
-
-
-def _mapped(options: MapOptions, map_with: Callable[[MapOptions], MappedFile]) -> MappedFile:
-    """Map a file with room to grow: as much as there is address space for, if not all of it."""
-    while True:
-        try:
-            return map_with(options)
-        except FileError as error:
-            if error.errno != errno.ENOMEM or options.capacity == 0:
-                raise
-            options = options._replace(capacity=options.capacity // 2)
-
-
-def _mapped_file(path: str, options: MapOptions, fd: int) -> MappedFile:
-    """Map a file that may have no name yet."""
-    facts = identify(fd, path)
-
-    def map_with(options: MapOptions) -> MappedFile:
-        return MappedFile(map_open_file(fd, Source(options, path, facts), facts))
-
-    return _mapped(options, map_with)
 
 
 def _reopen(kind: type[GrowableArray], path: str) -> GrowableArray:

@@ -1,35 +1,26 @@
 """Headers of `.npy` files that grow: the number of rows changes in place, by one write.
 
 What may change lies within one sector of a drive, which a power loss leaves old or new. And it is
-sealed, so that a reader that looks while it is being written can tell: a checksum of the text in
-front of it stands in the padding, where `.npy` wants white space: a tab, then a blank or a tab
-for each bit.
+sealed, so that a reader that looks while it is being written can tell.
 """
 
 from __future__ import annotations
 
-import functools
 import struct
-import time
-import zlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from .._validation import LARGEST, round_up
 from ..errors import FormatError
-from ..files.npy import MAGIC, NpyHeader, encode_header, read_header
+from ..files.header_seal import SEAL_BITS, seal
+from ..files.npy import encode_header
 
-if TYPE_CHECKING:  # numpy.typing is slow to import
-    import numpy.typing as npt
-
-__all__ = ["GrowingHeader", "is_sealed", "is_whole", "whole_header"]
+__all__ = ["GrowingHeader"]
 
 _ALIGNMENT: Final = 64
 _SECTOR: Final = 512
-_SEAL_BITS: Final = 12
 _MOST_DIGITS: Final = len(str(LARGEST))
-_PATIENCE_S: Final = 1.0  # with a header that is being written, which takes a microsecond
 _SHAPE: Final = b"'shape': ("
 _FIELDS: Final = {1: struct.Struct("<H"), 2: struct.Struct("<I"), 3: struct.Struct("<I")}
 
@@ -50,7 +41,7 @@ class GrowingHeader:
         field = _FIELDS[raw[6]]
         before, _, after = raw.rstrip().rpartition(b"(0")
         before += b"("
-        changing = _MOST_DIGITS + len(after) + 1 + _SEAL_BITS
+        changing = _MOST_DIGITS + len(after) + 1 + SEAL_BITS
         if len(before) % _SECTOR + changing > _SECTOR:  # move it to the next sector
             before = before.removesuffix(_SHAPE)
             before += b" " * (-(len(before) + len(_SHAPE)) % _SECTOR) + _SHAPE
@@ -68,52 +59,4 @@ class GrowingHeader:
     def encode(self, rows: int) -> bytes:
         """Return the header of an array of so many rows."""
         text = b"%b%d%b" % (self._before, rows, self._after)
-        return (text + _seal(text)).ljust(self.length - 1) + b"\n"
-
-
-def is_whole(header: bytes) -> bool:
-    """Return True if a header was read whole, by its seal; headers of numpy have none."""
-    text = header.rstrip()
-    if not header.startswith(MAGIC):
-        return True
-    if b"\t" not in header:
-        return text.endswith(b"}")
-    return header[len(text) :].startswith(_seal(text))
-
-
-def is_sealed(header: bytes) -> bool:
-    """Return True if a header is one that was made to grow, and whole."""
-    return b"\t" in header and is_whole(header)
-
-
-def _seal(text: bytes) -> bytes:
-    bits = f"1{zlib.crc32(text) % (1 << _SEAL_BITS):0{_SEAL_BITS}b}"
-    return bits.encode().translate(_WHITE)
-
-
-_WHITE: Final = bytes.maketrans(b"01", b" \t")
-
-
-def whole_header(data: npt.NDArray[np.uint8]) -> tuple[NpyHeader, bytes]:
-    """Return a header that another process may be writing: the old one or the new one, whole."""
-    deadline_s = 0.0
-    while True:
-        raw = data[: _length_of_header(data)].tobytes()
-        now_s = time.monotonic()
-        deadline_s = deadline_s or now_s + _PATIENCE_S
-        if is_whole(raw) or now_s > deadline_s:
-            return read_header(functools.partial(_part, raw), len(raw)), raw
-
-
-def _length_of_header(data: npt.NDArray[np.uint8]) -> int:
-    start = data[:12].tobytes()
-    if len(start) < 12 or not start.startswith(MAGIC):
-        return len(start)
-    length = 10 + int.from_bytes(start[8:10], "little")
-    if start[6] > 1:
-        length = 12 + int.from_bytes(start[8:12], "little")
-    return min(length, len(data))
-
-
-def _part(raw: bytes, offset: int, length: int) -> bytes:
-    return raw[offset : offset + length]
+        return (text + seal(text)).ljust(self.length - 1) + b"\n"

@@ -28,12 +28,13 @@ from ..errors import (
     file_error,
 )
 from ..files.descriptors import open_file, open_or_create, read_at, replaced_error
+from ..files.header_seal import is_sealed
 from ..files.holes import holes_of
 from ..files.npy import MAGIC, NpyHeader, read_header
 from ..files.publishing import publishing
 from ..guard.lost_memory import lost_error
 from ..modes import Mode
-from .growing_header import GrowingHeader, is_sealed
+from .growing_header import GrowingHeader
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-import os
 import threading
+from typing import Any, NoReturn
 
-from .. import _forking
-from ..errors import FormatError
+import numpy as np
+
+from .. import _forking, _os
+from ..errors import FormatError, file_error
 from ..files.descriptors import replaced_error
-from ..guard.lost_memory import lost_error
+from ..files.header_seal import whole_header
+from ..files.npy import NpyHeader
+from ..guard.lost_memory import any_loss, lost_error
 from ..mapping.mapped_file import MappedFile
-from .growing_header import whole_header
-from .row_file import layout_of
+from .room_to_grow import map_path_with_room
+from .row_file import RowLayout, check_layout, layout_of
 
 __all__ = ["RowReader"]
 
 
 class RowReader:
-    """Header of a mapped file that another process appends to: its layout, and `committed` rows."""
+    """Header of a mapped file that another process appends to: its layout, and `committed` rows.
 
-    __slots__ = ("__weakref__", "_header", "_mapping", "committed", "layout", "lock")
+    `mapping` is another one once the file was copied up, as overlayfs does for its first writer.
+    """
 
-    def __init__(self, mapping: MappedFile) -> None:
-        self._mapping = mapping
+    __slots__ = ("__weakref__", "_header", "_wanted", "committed", "layout", "lock", "mapping")
+
+    layout: RowLayout
+
+    def __init__(
+        self,
+        mapping: MappedFile,
+        dtype: np.dtype[Any] | None = None,
+        row_shape: tuple[int, ...] | None = None,
+    ) -> None:
+        self.mapping = mapping
+        self._wanted = dtype, row_shape
         self._header = b""
         self.committed = -1
         self.renew()
@@ -34,41 +49,96 @@ class RowReader:
         self.lock = threading.RLock()
 
     def refresh(self) -> None:
-        """Read the header again, which the writer may have changed."""
-        mapping, again = self._mapping, False
+        """Read the header again, which the writer may have changed; on failure all is as it was.
+
+        What was lost, and is there again, is mapped anew.
+        """
+        mapping, header = self.mapping, self._header
+        hold = mapping._hold()
+        data = hold.bytes()
+        if header and data[: len(header)].tobytes() == header and not hold.region.has_loss:
+            facts, end = self._facts_now(), self.layout.end(self.committed)
+            if facts.identity == mapping._source.identity and facts.size >= end:
+                return
+        del data
+        self._look_anew()
+
+    def _look_anew(self) -> None:
+        again = False
         while True:
-            data = mapping._hold().bytes()
-            if self._header and data[: len(self._header)].tobytes() == self._header:
-                count = self.committed
-            else:
-                header, self._header = whole_header(data[: mapping.size])
-                self.layout = layout_of(header, mapping._source.name)
-                count = header.shape[0]
-            if self._size_of_file() >= self.layout.end(count):
+            facts = self._facts_now()
+            mapping = self._mapping_of(facts)
+            if any_loss():
+                mapping.recover()
+            header, raw = self._header_in(mapping, facts.size)
+            layout = layout_of(header, mapping._source.name)
+            if mapping is not self.mapping and self.committed >= 0 and layout != self.layout:
+                raise replaced_error(str(mapping.path), "was replaced by another")
+            check_layout(layout, *self._wanted, str(mapping.path))
+            count = header.shape[0]
+            size, end = self._facts_now().size, layout.end(count)
+            if size >= end:
                 break
             if again:
-                self._header = b""  # so that the next look reads it again
-                raise FormatError(
-                    f"{mapping.path!r} is truncated: its header tells of {count} rows"
-                )
-            self._header, again = b"", True  # it may have been truncated after the header was read
-        self.committed = count
+                self._raise_missing(mapping, size, end, count)
+            again = True  # it may have been truncated after the header was read
+        mapping._span(0, min(end, mapping.size)).check_lost()
+        self.mapping, self._header, self.layout, self.committed = mapping, raw, layout, count
+
+    def _facts_now(self) -> _os.FileFacts:
+        """Return the facts of the file that is at the path now."""
+        path = str(self.mapping.path)
+        try:
+            return _os.identify_path(path)
+        except FileNotFoundError as error:
+            raise replaced_error(path, "is gone") from error
+        except OSError as error:
+            raise file_error(error, "look at the file", path) from error
+
+    def _mapping_of(self, facts: _os.FileFacts) -> MappedFile:
+        """Return the mapping of the file at the path, which must be the one that was opened.
+
+        overlayfs shows a file of a lower layer until somebody opens it to write, and its copy from
+        then on. The device and the inode stay those of the original, which nobody can be given
+        anew while that is mapped; the copy has its own time of birth.
+        """
+        mapping, path = self.mapping, str(self.mapping.path)
+        known = mapping._source.identity
+        if known is None or facts.identity == known:
+            return mapping
+        if facts.identity[:3] == known[:3] or self.committed < 0:
+            return map_path_with_room(path, mapping._source.options, facts.identity)
+        raise replaced_error(path, "was replaced by another")
+
+    def _header_in(self, mapping: MappedFile, size: int) -> tuple[NpyHeader, bytes]:
+        """Return the header in a mapping of a file of that size."""
+        if size < len(self._header):
+            self._raise_missing(mapping, size, self.layout.end(self.committed), self.committed)
+        data = mapping._hold().bytes()
+
+        def read(offset: int, length: int) -> bytes:
+            return data[offset : offset + length].tobytes()
+
+        try:
+            return whole_header(read, min(size, len(data)))
+        except FormatError as error:
+            # Cut off to nothing, and grown again by something else
+            if self._header and not data[: len(self._header)].any():
+                end = self.layout.end(self.committed)
+                more = "and something else grew it again"
+                raise lost_error(mapping._source, 0, end, "truncated", more) from error
+            raise
+
+    def _raise_missing(self, mapping: MappedFile, size: int, end: int, count: int) -> NoReturn:
+        """Raise the error for a file that ends before the rows that its header tells of."""
+        if self.committed >= 0:
+            raise lost_error(mapping._source, size, end, "truncated")
+        raise FormatError(f"{mapping.path!r} is truncated: its header tells of {count} rows")
 
     def check(self, count: int) -> None:
         """Raise if so many rows are no longer in the file, or it is not the one at its path."""
-        mapping, end = self._mapping, self.layout.end(count)
+        mapping, end = self.mapping, self.layout.end(count)
         mapping.check(0, min(end, mapping.size))
         facts = mapping._source.facts_now()
         if facts is not None and facts.size < end:
             raise lost_error(mapping._source, facts.size, end, "truncated")
-
-    def _size_of_file(self) -> int:
-        """Return the size of the file now, which must still be the one at the path."""
-        path, source = str(self._mapping.path), self._mapping._source
-        try:
-            found = os.stat(path)
-        except FileNotFoundError as error:
-            raise replaced_error(path, "is gone") from error
-        if source.facts is None or found.st_ino != source.facts.inode:
-            raise replaced_error(path, "was replaced by another")
-        return found.st_size

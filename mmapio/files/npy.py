@@ -20,7 +20,15 @@ from numpy.lib import format as numpy_format
 from .._validation import LARGEST, MOST_DIMENSIONS
 from ..errors import FormatError
 
-__all__ = ["MAGIC", "NpyHeader", "Read", "begins_as_npy", "encode_header", "read_header"]
+__all__ = [
+    "LARGEST_HEADER",
+    "MAGIC",
+    "NpyHeader",
+    "Read",
+    "begins_as_npy",
+    "encode_header",
+    "read_header",
+]
 
 Read = Callable[[int, int], bytes]  # returns up to so many bytes of a file from an offset on
 
@@ -28,7 +36,7 @@ MAGIC: Final = numpy_format.MAGIC_PREFIX
 
 _ALIGNMENT: Final = 64  # data begin at a multiple of this
 _GROWTH_DIGITS: Final = 21  # numpy leaves room for the first dimension to grow to this
-_LARGEST_HEADER: Final = 1 << 20
+LARGEST_HEADER: Final = 1 << 20
 _DEEPEST: Final = 32
 _FIRST_READ: Final = 256  # holds nearly every header whole
 
@@ -113,7 +121,7 @@ def encode_header(
         used = 8 + field.size + len(raw) + 1
         # A header that is aligned as it stands gets a whole block more: numpy does so too.
         padded = len(raw) + 1 + _ALIGNMENT - used % _ALIGNMENT
-        if padded > _LARGEST_HEADER:
+        if padded > LARGEST_HEADER:
             break
         try:
             prefix = MAGIC + bytes(version) + field.pack(padded)
@@ -172,8 +180,8 @@ def read_header(read: Read, size: int) -> NpyHeader:
     if size < at:
         raise FormatError(f".npy header is truncated: the file ends at byte {size}")
     end = at + int(field.unpack_from(start, 8)[0])
-    if end - at > _LARGEST_HEADER:
-        raise FormatError(f".npy header of {end - at} bytes is refused; at most {_LARGEST_HEADER}")
+    if end - at > LARGEST_HEADER:
+        raise FormatError(f".npy header of {end - at} bytes is refused; at most {LARGEST_HEADER}")
     if size < end:
         raise FormatError(f".npy header is truncated: it ends at byte {end}, the file at {size}")
     raw = start[at:end] if end <= len(start) else read(at, end - at)

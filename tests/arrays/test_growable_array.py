@@ -18,7 +18,7 @@ import pytest
 
 import mmapio
 from mmapio import GrowableArray, _os
-from mmapio.arrays.growing_header import GrowingHeader, is_whole
+from mmapio.arrays.growing_header import GrowingHeader
 from mmapio.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -34,6 +34,7 @@ from mmapio.errors import (
     ReadOnlyError,
     ReplacedError,
 )
+from mmapio.files.header_seal import is_whole
 
 pytestmark = pytest.mark.skipif(
     not _os.CAN_MAP_PAST_END, reason="this platform cannot grow a file while it is mapped"

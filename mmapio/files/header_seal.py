@@ -1,0 +1,70 @@
+"""Seals of `.npy` headers that change in place, so that a reader can tell one that it saw half.
+
+A checksum of the text in front of it stands in the padding, where `.npy` wants white space: a tab,
+then a blank or a tab for each bit.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+import zlib
+from typing import Final
+
+from .npy import LARGEST_HEADER, MAGIC, NpyHeader, Read, read_header
+
+__all__ = ["SEAL_BITS", "is_sealed", "is_whole", "seal", "whole_header"]
+
+SEAL_BITS: Final = 12
+_PATIENCE_S: Final = 1.0  # with a header that is being written, which takes a microsecond
+_FIRST_READ: Final = 256  # holds nearly every header whole
+_WHITE: Final = bytes.maketrans(b"01", b" \t")
+
+
+def seal(text: bytes) -> bytes:
+    """Return the seal of a header's text, which ends with its last brace."""
+    bits = f"1{zlib.crc32(text) % (1 << SEAL_BITS):0{SEAL_BITS}b}"
+    return bits.encode().translate(_WHITE)
+
+
+def is_whole(header: bytes) -> bool:
+    """Return True if a header was read whole, by its seal; headers of numpy have none."""
+    if b"\t" not in header or not header.startswith(MAGIC):
+        return True
+    text = header.rstrip()
+    return header.startswith(seal(text), len(text))
+
+
+def is_sealed(header: bytes) -> bool:
+    """Return True if a header is one that was made to grow, and whole."""
+    return b"\t" in header and is_whole(header)
+
+
+def whole_header(read: Read, size: int) -> tuple[NpyHeader, bytes]:
+    """Return a header that another process may be writing: the old one or the new one, whole."""
+    deadline_s = 0.0
+    while True:
+        raw = read(0, min(size, _FIRST_READ))
+        length = min(_length(raw), size)
+        raw = raw[:length] if length <= len(raw) else read(0, length)
+        if is_whole(raw):
+            break
+        now_s = time.monotonic()
+        deadline_s = deadline_s or now_s + _PATIENCE_S
+        if now_s > deadline_s:
+            break
+        time.sleep(0)  # the writer may need this processor
+    return read_header(functools.partial(_part, raw), len(raw)), raw
+
+
+def _length(start: bytes) -> int:
+    """Return how long a header is by its first bytes, or how much of it shows what is wrong."""
+    if len(start) < 12 or not start.startswith(MAGIC):
+        return len(start)
+    if start[6] > 1:
+        return 12 + min(int.from_bytes(start[8:12], "little"), LARGEST_HEADER + 1)
+    return 10 + int.from_bytes(start[8:10], "little")
+
+
+def _part(raw: bytes, offset: int, length: int) -> bytes:
+    return raw[offset : offset + length]
