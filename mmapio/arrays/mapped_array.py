@@ -18,6 +18,7 @@ from ..mapping.mapped_file import MappedFile, handle_of, is_shared_by_path
 from ..mapping.options import as_advice
 from ..mapping.region import Region, is_all_bytes, other_references, region_at
 from ..mapping.span import Hold, Span
+from .numpy_writers import WRITERS, check_dump, write_arrays, write_by_numpy
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
@@ -55,6 +56,10 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
     A class derived from it is treated as numpy treats any that is derived from `numpy.ndarray`:
     copies and results have that class as well, and are not mapped. It is pickled by reference too,
     as that class, unless it defines ``__reduce__``.
+
+    `numpy.save`, ``savez`` and ``savetxt``, and the method `tofile`, put a new file in place of the
+    one that the array is mapped from, if they are given its path; an open file that would be
+    written over while it is read is refused.
 
     A ``with`` block closes the mapping at its end: `flush` and the like raise `ClosedError` from
     then on. The memory stays as it is until the array and all that was made from it are gone;
@@ -491,8 +496,14 @@ alive; drop them, or close(force=True), after which they read zeros
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         # numpy hands the types on unread, apart from asking whether they are its own.
         try:
-            result = super().__array_function__(func, types, args, kwargs)
+            special = _SPECIAL.get(func.__name__)
+            if special is None or not func.__module__.startswith("numpy"):
+                result = super().__array_function__(func, types, args, kwargs)
+            else:
+                call = functools.partial(super().__array_function__, func, types)
+                result = special(call, func.__name__, args, kwargs)
         except BaseException:
+            call = None
             del self, args, kwargs  # an error that is kept keeps no array in use by this frame
             raise
         if type(result) in (tuple, list):
@@ -509,6 +520,22 @@ alive; drop them, or close(force=True), after which they read zeros
         at = self._mapped_offset()
         writeable = self.flags.writeable
         return _rebuild, (mapping, at, self.shape, self.dtype, self.strides, writeable, kind)
+
+    def dump(self, file: Any) -> None:
+        """Pickle the array to a file, as `numpy.ndarray.dump`; the pickle refers to its own file.
+
+        Parameters
+        ----------
+        file : str, os.PathLike or file object
+            Where the pickle goes: to any file but the one that the array is mapped from.
+
+        Raises
+        ------
+        ArgumentError
+            If it is that one.
+        """
+        check_dump(self, file)
+        super().dump(file)
 
     @property
     def _region(self) -> Region | None:
@@ -581,6 +608,36 @@ def _plain_if_copy(result: Any) -> Any:
     return result
 
 
+def _on_plain(
+    call: Callable[[Any, Any], Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Call a function, which numpy has a short cut in for its own classes, with a plain array."""
+    if not args:
+        first = "arr" if name == "structured_to_unstructured" else "a"
+        array, kwargs = kwargs[first], {**kwargs}
+        kwargs[first] = plain = _plain(array)
+    else:
+        array, plain = args[0], _plain(args[0])
+        args = (plain, *args[1:])
+    result = call(args, kwargs)
+    # Of these only structured_to_unstructured gives views, by strides.
+    if plain is not array and type(result) is np.ndarray and region_at(result) is not None:
+        return result.view(type(array))
+    return result
+
+
+def _plain(thing: Any) -> Any:
+    return thing.ndarray if type(thing) in _GIVE_PLAIN else thing
+
+
+# Functions of numpy that are not to have the array as it is, by name: importing those of
+# numpy.lib.recfunctions would take long.
+_SPECIAL: Final[dict[str, Callable[[Any, str, Any, Any], Any]]] = {
+    **dict.fromkeys(("nanmin", "nanmax", "structured_to_unstructured"), _on_plain),
+    **dict.fromkeys(WRITERS, write_by_numpy),
+}
+
+
 def _giving_plain(name: str) -> Callable[..., Any]:
     """Return an ndarray method that copies, so that the copy of our own classes is plain."""
     method = getattr(np.ndarray, name)
@@ -597,6 +654,22 @@ def _giving_plain(name: str) -> Callable[..., Any]:
 
     return on_plain
 
+
+@functools.wraps(np.ndarray.tofile)
+def _tofile(self: MappedArray, *args: Any, **kwargs: Any) -> None:
+    write: Any = functools.partial(np.ndarray.tofile, self)
+    try:
+        if args or "file" in kwargs:
+            target = args[0] if args else kwargs.pop("file")
+            write_arrays([self], target, lambda file: write(file, *args[1:], **kwargs))
+        else:
+            write(**kwargs)  # which says what is missing
+    except BaseException:
+        del self, args, kwargs, write  # an error that is kept keeps no array in use by this frame
+        raise
+
+
+MappedArray.tofile = _tofile  # type: ignore[method-assign, assignment]
 
 for _name in (
     "__copy__",

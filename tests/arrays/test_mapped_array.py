@@ -6,6 +6,7 @@ import copy
 import gc
 import os
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.lib.recfunctions import structured_to_unstructured
 
 import mmapio
 from mmapio import MappedArray
@@ -810,3 +812,47 @@ def test_touch_pages_of_a_slice_and_of_what_has_none(tmp_path: Path) -> None:
         pass
     with pytest.raises(mmapio.ClosedError):
         a.touch_pages()
+
+
+# Where numpy looks at the exact type --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [mmapio.MappedArray, mmapio.memmap])
+@pytest.mark.parametrize("function", [np.nanmin, np.nanmax])
+def test_extremes_without_nan_are_those_of_numpy(
+    tmp_path: Path, kind: Any, function: Callable[..., Any]
+) -> None:
+    dates = np.array(["NaT", "2020-01-01", "2021-01-01"], "M8[D]")
+    mmapio.save(tmp_path / "t.npy", dates)
+    a = mmapio.open(tmp_path / "t.npy").view(kind)
+    assert function(a) == function(a=a) == function(dates)
+    large = mmapio.create(tmp_path / "u.npy", 500_000).view(kind)
+    large[7] = np.nan
+    tracemalloc.start()
+    assert function(large) == 0
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < large.nbytes / 4  # no copy, and no mask
+    out = mmapio.anonymous(())
+    assert function(large, out=out) is out
+    with pytest.warns(RuntimeWarning, match="All-NaN"):
+        assert np.isnan(function(large[7:8]))
+
+
+@pytest.mark.parametrize("kind", [mmapio.MappedArray, mmapio.memmap])
+@pytest.mark.parametrize("fields", [["a", "c"], ["c", "a"], ["b"], ["a", "b", "c"]])
+def test_fields_as_columns_are_a_view(tmp_path: Path, kind: Any, fields: list[str]) -> None:
+    dtype = [("a", "f4"), ("b", "f4"), ("c", "f4")]
+    a = mmapio.create(tmp_path / "v.npy", 3, dtype).view(kind)
+    for columns in (
+        structured_to_unstructured(a[fields]),
+        structured_to_unstructured(arr=a[fields]),
+    ):
+        assert type(columns) is kind
+        assert columns.filename == str(tmp_path / "v.npy")
+        columns[:] += 7
+    for name in "abc":
+        assert (a[name] == (14 if name in fields else 0)).all()
+    copy = structured_to_unstructured(a[fields], copy=True)
+    assert type(copy) is np.ndarray
+    assert type(structured_to_unstructured(a[fields], dtype="f8")) is np.ndarray
