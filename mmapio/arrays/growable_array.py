@@ -12,6 +12,7 @@ import numpy as np
 from numpy import ndarray
 
 from .. import _os
+from .._polling import poll
 from .._validation import as_count, as_dtype, full_shape
 from ..errors import (
     ArgumentError,
@@ -23,6 +24,7 @@ from ..errors import (
 )
 from ..files.descriptors import as_path
 from ..mapping.flushing import sync_errors
+from ..mapping.losses import LossCheck
 from ..mapping.mapped_file import MappedFile
 from ..mapping.options import MapOptions, Touch
 from ..modes import Mode
@@ -246,6 +248,11 @@ class GrowableArray:
         return str(self._mapping.path)
 
     @property
+    def mapping(self) -> MappedFile:
+        """The mapping of the file, to watch it or to advise on its pages; `truncate` resizes it."""
+        return self._mapping
+
+    @property
     def closed(self) -> bool:
         """True if it was closed."""
         return self._mapping.closed
@@ -457,6 +464,142 @@ class GrowableArray:
             self._mapping, self._layout, self._count = side.mapping, side.layout, side.committed
             return self._count
 
+    def wait(self, seen: int | None = None, timeout: float | None = None) -> int:
+        """Wait until there are more rows, and show them, as `refresh` does.
+
+        Parameters
+        ----------
+        seen : int, optional
+            Wait for more rows than so many; than `array` shows, if left out.
+        timeout : float, optional
+            How long to wait at most, in seconds; as long as it takes if left out.
+
+        Returns
+        -------
+        int
+            How many rows there are now: more than `seen`, unless the time ran out, or the writer
+            truncated the file to fewer rows than `array` showed.
+
+        Raises
+        ------
+        ReplacedError, MappingLostError, FormatError
+            If the file is no longer the one that was opened, as for `refresh`.
+        ArgumentError, ArgumentTypeError
+            If `seen` or `timeout` cannot be used.
+        ClosedError
+            If it is closed, perhaps by another thread meanwhile.
+
+        Notes
+        -----
+        It is looked for new rows again and again, with pauses that grow to 1 ms. A writer sees what
+        it appends itself, so there it waits for other threads.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> g = mmapio.GrowableArray.open("awaited.npy", "w+", dtype="i8")
+        >>> reader = mmapio.GrowableArray.open("awaited.npy")
+        >>> reader.wait(timeout=0.01)
+        0
+        >>> g.extend([1, 2])
+        >>> g.commit()
+        >>> reader.wait()
+        2
+        >>> reader.array
+        array([1, 2])
+        """
+        shown = self._count
+        wanted = shown if seen is None else as_count(seen, "seen")
+        poll(lambda: not shown <= self.refresh() <= wanted, timeout)
+        return self._count
+
+    def check(self) -> None:
+        """Raise if rows were lost, or the file was replaced.
+
+        Raises
+        ------
+        MappingLostError
+            If the file is too short for the rows, was written anew by something else, or its disk
+            was full or failed when something was stored through an array.
+        ReplacedError
+            If there is another file at the path now.
+        ClosedError
+            If it is closed.
+
+        Notes
+        -----
+        A reader checks the rows that `array` shows: `refresh` first, if the writer may have
+        truncated the file. A writer checks all that it appended, as `commit` does.
+
+        Examples
+        --------
+        >>> import os, mmapio
+        >>> g = mmapio.GrowableArray.open("looked_at.npy", "w+", dtype="i8")
+        >>> g.extend(range(1000))
+        >>> g.check()
+        >>> os.truncate("looked_at.npy", 200)
+        >>> g.check()
+        Traceback (most recent call last):
+        mmapio.errors.MappingLostError: [Errno ...] bytes 200 to 8128 of the file were lost under \
+the mapping, and read zeros: another program has cut the file off: '...looked_at.npy'
+        """
+        side = self._side
+        with side.lock:
+            mapping = self._mapping
+            mapping._hold().check_open()
+            side.check(self._count)
+            end = min(self._layout.end(self._count), mapping.size)
+            mapping._span(0, end).check_lost()
+
+    def guard(self) -> LossCheck:
+        """Return a context manager that checks at its end, for code that works on the rows.
+
+        Returns
+        -------
+        LossCheck
+            For a ``with`` block; see `MappedFile.guard`.
+
+        Raises
+        ------
+        ClosedError
+            If it is closed.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> g = mmapio.GrowableArray.open("summed_up.npy", "w+", dtype="i8")
+        >>> g.extend(range(1000))
+        >>> with g.guard():
+        ...     total = g.array.sum()
+        """
+        self._mapping._hold().check_open()
+        return LossCheck(self._mapping._source, self.check)
+
+    def recover(self) -> int:
+        """Remap lost pages from the file, as far as it reaches now.
+
+        Returns
+        -------
+        int
+            Bytes of memory that show the file again; see `MappedFile.recover`. What is still lost,
+            `check` tells: a writer whose rows were cut off has to be opened anew.
+
+        Raises
+        ------
+        ReplacedError
+            If the path no longer leads to the file that was opened.
+        ClosedError
+            If it is closed.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> mmapio.GrowableArray.open("all_there.npy", "w+", dtype="i8").recover()
+        0
+        """
+        with self._side.lock:
+            return self._mapping.recover()
+
     def truncate(self, count: int, force: bool = False) -> None:
         """Drop all rows but the first, durably if they were committed.
 
@@ -591,6 +734,7 @@ class GrowableArray:
         return f"<GrowableArray {self._mapping._source.name} {shape} of {kind} {state}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
+        self._mapping._hold().check_open()
         return _reopen, (type(self), self.path)
 
     def _writer(self) -> RowFile:

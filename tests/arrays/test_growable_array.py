@@ -6,10 +6,11 @@ import errno
 import gc
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from mmapio.errors import (
     FormatError,
     InUseError,
     LockedError,
+    MappingLostError,
     MissingFileError,
     OutOfBoundsError,
     ReadOnlyError,
@@ -708,3 +710,159 @@ def test_readers_never_see_half_an_append(path: Path, scale: float) -> None:
         for reader in readers:
             reader.kill()
             reader.wait()
+
+
+# Waiting, and what comes between ----------------------------------------------------------------
+
+WAIT = """
+import sys, mmapio
+reader = mmapio.GrowableArray.open(sys.argv[1])
+print(len(reader), flush=True)
+while len(reader) < 7:
+    rows = reader.wait(timeout=60)
+    print(rows, len(reader.array), reader.array.sum(), flush=True)
+print(reader.wait(99, timeout=60), flush=True)
+try:
+    reader.wait()
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.fixture
+def waiter(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Return a process that waits for rows, and prints what it sees."""
+    environment = os.environ | {"PYTHONPATH": str(Path(mmapio.__file__).parents[1])}
+    new(path, "i8").close()
+    command = [sys.executable, "-c", WAIT, str(path)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no Ctrl-C to one process")
+def test_another_process_waits_for_rows(path: Path, waiter: subprocess.Popen[str]) -> None:
+    assert waiter.stdout is not None
+    assert waiter.stdout.readline() == "0\n"
+    with GrowableArray.open(path, "r+") as g:
+        for count in range(1, 8):
+            g.append(1)
+            g.commit(durable=False)
+            assert waiter.stdout.readline() == f"{count} {count} {count}\n"
+        g.truncate(3)
+        assert waiter.stdout.readline() == "3\n"
+        waiter.send_signal(signal.SIGINT)
+        assert waiter.stdout.readline() in ("interrupted\n", "")  # before the last wait
+    waiter.wait(60)
+
+
+def test_waiting_returns_what_there_is_when_the_time_is_out(path: Path) -> None:
+    g = new(path, "i8")
+    reader = GrowableArray.open(path)
+    assert (reader.wait(timeout=0), reader.wait(5, timeout=0.01), g.wait(timeout=0)) == (0, 0, 0)
+    g.extend(range(5))
+    g.commit()
+    assert reader.wait(7, timeout=0.01) == len(reader.array) == 5
+    assert (reader.wait(4), reader.wait(0)) == (5, 5)
+    g.truncate(2)
+    assert reader.wait() == len(reader.array) == 2
+    for wrong, error in ((-1, ArgumentError), ("1", ArgumentTypeError)):
+        with pytest.raises(error):
+            reader.wait(wrong)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentTypeError, match="timeout must be a number of seconds"):
+        reader.wait(timeout="1")  # type: ignore[arg-type]
+    timer = threading.Timer(0.02, g.append, [7])
+    timer.start()
+    assert g.wait() == 3
+    timer.join()
+
+
+def close(g: GrowableArray, path: Path) -> None:
+    g.close(force=True)
+
+
+def replace(g: GrowableArray, path: Path) -> None:
+    np.save(path.with_name("other.npy"), np.arange(3))
+    path.with_name("other.npy").replace(path)
+
+
+def cut_off(g: GrowableArray, path: Path) -> None:
+    os.truncate(path, 100)
+
+
+ENDS: list[tuple[Callable[[GrowableArray, Path], None], type[Exception]]] = [
+    (close, ClosedError),
+    (replace, ReplacedError),
+    (cut_off, MappingLostError),
+]
+
+
+@pytest.mark.parametrize(("end", "error"), ENDS)
+def test_who_waits_is_told_that_no_rows_will_come(
+    path: Path, end: Callable[[GrowableArray, Path], None], error: type[Exception]
+) -> None:
+    with new(path, "i8") as g:
+        g.extend(range(1000))
+    reader, raised = GrowableArray.open(path), []
+
+    def wait() -> None:
+        try:
+            reader.wait()
+        except Exception as problem:
+            raised.append(problem)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    end(reader, path)
+    thread.join(30)
+    assert len(raised) == 1
+    assert isinstance(raised[0], (error, FormatError) if end is cut_off else error)
+
+
+@pytest.mark.parametrize(("end", "error"), ENDS)
+@pytest.mark.parametrize("mode", ["r", "r+"])
+def test_a_check_and_the_end_of_a_block_find_what_happened(
+    path: Path, mode: str, end: Callable[[GrowableArray, Path], None], error: type[Exception]
+) -> None:
+    with new(path, "i8") as g:
+        g.extend(range(10_000))
+    g = GrowableArray.open(path, mode)
+    g.check()
+    assert g.recover() == 0
+    guard = g.guard()
+    guard.__enter__()
+    end(g, path)
+    for use in (g.check, lambda: guard.__exit__(None, None, None)):
+        with pytest.raises(error):
+            use()
+    with pytest.raises(error) as caught:
+        guard.__exit__(IndexError, IndexError(), None)
+    assert error is not MappingLostError or caught.value.__cause__ is not None
+    g.close(commit=False, force=True) if error is ClosedError else None
+
+
+def test_rows_that_come_again_are_recovered(path: Path) -> None:
+    with new(path, "i8") as g:
+        g.extend(range(10_000))
+    saved = path.read_bytes()
+    reader = GrowableArray.open(path)
+    rows = reader.array
+    os.truncate(path, 0)
+    if reader.mapping.guarded:
+        assert rows.sum() == 0
+        with pytest.raises(MappingLostError):
+            reader.check()
+    with open(path, "r+b") as file:
+        file.write(saved)
+    assert reader.recover() == (len(saved) + -len(saved) % PAGE) * reader.mapping.guarded
+    reader.check()
+    assert rows.sum() == sum(range(10_000))
+
+
+def test_a_closed_one_does_nothing_any_more(path: Path) -> None:
+    g = new(path, "i8")
+    assert g.mapping.path == str(path)
+    g.close()
+    for use in (g.check, g.guard, g.recover, g.wait, g.__enter__, lambda: pickle.dumps(g)):
+        with pytest.raises(ClosedError, match="is closed"):
+            use()
