@@ -1,7 +1,8 @@
 """System calls of Linux, where it has better ones than POSIX.
 
 Sources: statx(2), sync_file_range(2), open(2) on O_TMPFILE, ioctl_ficlone(2), lseek(2),
-proc_pid_maps(5), proc_locks(5), sysfs-class-bdi, futex(2), syscall(2).
+proc_pid_maps(5), proc_pid_pagemap(5), proc_locks(5), preadv2(2), sysfs-class-bdi,
+futex(2), syscall(2).
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import Final
 
 assert sys.platform == "linux"  # so that mypy passes over this file elsewhere
 
+from ..modes import Access  # noqa: E402
 from ._facts import FileFacts, facts_of_stat  # noqa: E402
 from ._memory import Backing  # noqa: E402
-from ._posix import _libc, _raise_errno  # noqa: E402
+from ._posix import PAGE_SIZE, _libc, _raise_errno, map_file, unmap  # noqa: E402
 from ._posix import copy_range as _copy_by_hand  # noqa: E402
 
 _AT_FDCWD: Final = -100
@@ -70,6 +72,10 @@ _syscall.argtypes = (
     ctypes.c_void_p,
     ctypes.c_uint,
 )
+
+_pread: Final = _libc.pread
+_pread.restype = ctypes.c_ssize_t
+_pread.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_longlong)
 
 _sync_file_range: Final = _libc.sync_file_range
 _sync_file_range.argtypes = (
@@ -162,6 +168,40 @@ def futex_wake(address: int) -> None:
     """Wake all that sleep on an address, in any process."""
     if _syscall(_SYS_FUTEX, address, _FUTEX_WAKE, _ALL_SLEEPERS, None, None, 0) < 0:
         _raise_errno()
+
+
+def map_copied(fd: int, offset: int) -> int:
+    """Map a page of a file of which this process has a copy, which it loses if the file is cut."""
+    page = map_file(fd, offset, PAGE_SIZE, Access.COPY)
+    # The copy is made by storing to it; what the kernel stores can fail, and raises no signal.
+    if _pread(fd, page, 1, offset) != 1:
+        code = ctypes.get_errno() or errno.ENODATA
+        unmap(page, PAGE_SIZE)
+        raise OSError(code, os.strerror(code))
+    return page
+
+
+def is_copied(page: int) -> bool:
+    """Return whether this process still has its copy of a page that `map_copied` has mapped."""
+    fd = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        (entry,) = struct.unpack("=Q", os.pread(fd, 8, page // PAGE_SIZE * 8))
+    finally:
+        os.close(fd)
+    in_memory, in_swap, is_of_file = entry >> 63 & 1, entry >> 62 & 1, entry >> 61 & 1
+    return bool((in_memory or in_swap) and not is_of_file)
+
+
+def peek(fd: int, offset: int, length: int, wait: bool) -> bytes:
+    """Return some bytes of a file; unless this waits, only what the drive need not be asked for."""
+    if wait:
+        return os.pread(fd, length, offset)
+    block = bytearray(length)
+    try:
+        os.preadv(fd, [block], offset, os.RWF_NOWAIT)
+        return bytes(block)
+    except (AttributeError, OSError):  # they are on the drive, or the file system cannot tell
+        return b""
 
 
 def open_nameless(directory: str) -> int | None:

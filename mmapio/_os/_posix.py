@@ -150,6 +150,16 @@ def unmap(address: int, length: int) -> None:
         _raise_errno()
 
 
+def map_copied(fd: int, offset: int) -> int:
+    """Map a page of a file of which this process has a copy, which it loses if the file is cut."""
+    raise OSError(errno.ENOTSUP, "this system does not tell which pages are copies")
+
+
+def is_copied(page: int) -> bool:
+    """Return whether this process still has its copy of a page that `map_copied` has mapped."""
+    raise OSError(errno.ENOTSUP, "this system does not tell which pages are copies")
+
+
 def sync(address: int, length: int) -> None:
     """Write the dirty pages of a mapped range to the drive and wait."""
     if _msync(address, length, _MS_SYNC):
@@ -335,6 +345,11 @@ def identify(fd: int) -> FileFacts:
 def identify_path(path: str) -> FileFacts:
     """Return the facts about the file at a path."""
     return facts_of_stat(path)
+
+
+def peek(fd: int, offset: int, length: int, wait: bool) -> bytes:
+    """Return some bytes of a file; unless this waits, only what the drive need not be asked for."""
+    return os.pread(fd, length, offset) if wait else b""
 
 
 def allocate(fd: int, offset: int, length: int) -> None:

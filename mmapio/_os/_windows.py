@@ -195,6 +195,16 @@ def unmap(address: int, length: int) -> None:
         _checked(_virtual_free(address, 0, _MEM_RELEASE))
 
 
+def map_copied(fd: int, offset: int) -> int:
+    """Map a page of a file of which this process has a copy, which it loses if the file is cut."""
+    raise OSError(errno.ENOTSUP, "Windows lets nobody cut off a file that is mapped")
+
+
+def is_copied(page: int) -> bool:
+    """Return whether this process still has its copy of a page that `map_copied` has mapped."""
+    raise OSError(errno.ENOTSUP, "Windows lets nobody cut off a file that is mapped")
+
+
 def sync(address: int, length: int) -> None:
     """Hand the dirty pages of a mapped range to the drive; `sync_file` waits for it."""
     _checked(_flush_view(address, length))
@@ -385,6 +395,11 @@ def _blocks(fd: int) -> int:
     handle = msvcrt.get_osfhandle(fd)
     found = _get_information(handle, _FILE_STANDARD_INFO, known, ctypes.sizeof(known))
     return known[0] // 512 if found else 0
+
+
+def peek(fd: int, offset: int, length: int, wait: bool) -> bytes:
+    """Return some bytes of a file; unless this waits, only what the drive need not be asked for."""
+    return b""  # nobody can cut off a file that is mapped
 
 
 def allocate(fd: int, offset: int, length: int) -> None:

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 __all__ = ["has_hole", "holes_of"]
 
 
-def holes_of(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield offset and length of each hole, as far as the file system tells."""
+def holes_of(fd: int, size: int, start: int = 0) -> Iterator[tuple[int, int]]:
+    """Yield offset and length of each hole from `start` on, as far as the file system tells."""
     if sys.platform == "win32":
         return
-    at = 0
+    at = start
     while at < size:
         try:
             start = os.lseek(fd, at, os.SEEK_HOLE)

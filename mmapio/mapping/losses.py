@@ -10,9 +10,10 @@ from collections.abc import Callable
 from types import TracebackType
 
 from .. import _os, guard
+from .._validation import round_down
 from ..errors import FileError, MappingLostError, file_error
 from ..files.descriptors import replaced_error
-from ..files.holes import has_hole
+from ..files.holes import has_hole, holes_of
 from ..guard.lost_memory import lost_error, raise_if_part_lost
 from .region import Region, places_of
 from .source import Source
@@ -62,8 +63,7 @@ class LossCheck:
 def check_file(region: Region, start: int, stop: int) -> None:
     """Raise if a range of the mapping is no longer what is in the file at its path.
 
-    That a file became shorter shows in its size, and that it did and grew again, in a hole where
-    all was full. A file that is not at any path is left alone: nobody can reach it.
+    A file that is not at any path is left alone: nobody can reach it.
     """
     source = region.source
     facts, known = source.facts_now(), source.facts
@@ -74,10 +74,37 @@ def check_file(region: Region, start: int, stop: int) -> None:
     start, stop = source.offset + start, source.offset + stop
     if facts.size < stop:
         raise lost_error(source, max(start, facts.size), stop, "truncated")
-    if known.allocated >= known.size and facts.allocated < min(
-        known.size, source.full_to, facts.size
-    ):
-        raise lost_error(source, start, stop, "truncated", "and something else grew it again")
+    watch = source.cut_watch or source.watch_cuts(facts.blocks)
+    if watch.is_set:
+        was_cut = facts.blocks != watch.blocks and watch.saw_cut(facts.blocks)
+    else:
+        was_cut = source.ends_in_data and facts.allocated < known.size and _has_lost_end(region)
+        if not was_cut:
+            last = round_down(region.address + region.size - 1, _os.PAGE_SIZE)
+            watch.set(last, source.offset + last - region.address, facts.blocks, source.opened)
+    if was_cut:
+        _check_holes(region, start, stop, facts.size)
+
+
+def _has_lost_end(region: Region) -> bool:
+    """Return whether a file that ended in data, and has fewer blocks now, ends in zeros."""
+    with contextlib.suppress(OSError), region.source.opened() as fd:
+        return not region.source.has_data_at(fd, region.size, True)
+    return False
+
+
+def _check_holes(region: Region, start: int, stop: int, size: int) -> None:
+    """Raise if a range of a file that was cut off, and grew again, has not been written again."""
+    source, first = region.source, start
+    with contextlib.suppress(OSError), source.opened() as fd:
+        if next(holes_of(fd, size, source.offset), None) is None:
+            source.forget_end()  # somebody has written it all
+            return
+        first = next(holes_of(fd, size, start), (size, 0))[0]
+    first -= _os.PAGE_SIZE - 1  # in the page before, it may have been cut off anywhere
+    if first < stop:
+        more = "and something else grew it again; recover() takes it as it is now"
+        raise lost_error(source, max(start, first), stop, "truncated", more)
 
 
 def fault_error(region: Region, start: int, stop: int, writing: bool) -> FileError:
@@ -98,7 +125,7 @@ def fault_error(region: Region, start: int, stop: int, writing: bool) -> FileErr
 
 def recover(source: Source) -> int:
     """Remap lost pages from the file; return how many bytes that was."""
-    source.expect_holes_from(0)
+    source.forget_end()
     lost = [region for region in places_of(source) if region.has_loss]
     if not lost:
         return 0

@@ -132,6 +132,7 @@ def map_open_file(fd: int, source: Source, facts: _os.FileFacts) -> Region:
     options = source.options
     _, length = bounded(options.offset, options.length, facts.size)
     region = Region.of_file(fd, source, length, options.capacity)
+    source.note_end(fd, length)
     if options.prepares or options.flush_policy is not None:
         _prepare(region)
     return region

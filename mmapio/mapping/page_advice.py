@@ -278,7 +278,7 @@ def punch_pages(region: Region, start: int, length: int) -> None:
                     "not; store zeros"
                 ) from error
             raise file_error(error, f"punch {length} bytes at {start}", source.path) from error
-        source.expect_holes_from(0)
+        source.forget_end()
     note_write(region, start, length)
 
 

@@ -142,7 +142,7 @@ def _grow(source: Source, region: Region, fd: int, old: int, new: int) -> None:
 
 
 def _settle(source: Source, size: int) -> None:
-    source.expect_holes_from(source.offset + size)
+    source.forget_end()
     for place in places_of(source):
         place.settle(size)
     handle = source.handle()

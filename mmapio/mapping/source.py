@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import _os
-from .._validation import LARGEST
 from ..durability.policy import FlushPolicy
 from ..durability.write_ledger import Ledger
 from ..errors import MissingFileError, UnsupportedError
 from ..files.descriptors import identify, open_file, replaced_error
 from ..files.holes import has_hole
+from .cut_watch import CutWatch
 from .options import MapOptions
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ __all__ = ["Source"]
 
 
 _NOTHING = contextlib.nullcontext()
+_BLOCK_BYTES = 512  # of statx(2), whatever the blocks of the file system are
+_END_BYTES = 64
 
 
 class _Ending(Protocol):
@@ -71,9 +73,10 @@ class Source:
         "_places",
         "busy",
         "closed",
+        "cut_watch",
         "ending",
+        "ends_in_data",
         "facts",
-        "full_to",
         "ledger",
         "lock",
         "mode",
@@ -97,8 +100,8 @@ class Source:
         self.facts = facts
         self.renew()
         self.closed = False
-        # Up to there, what had blocks when the file was opened must still have them.
-        self.full_to = LARGEST
+        self.ends_in_data = False
+        self.cut_watch: CutWatch | None = None
         # Made when something is first written, for most mappings are only read.
         self.ledger: Ledger | None = None
         self.ending: _Ending | None = None
@@ -207,9 +210,35 @@ class Source:
         with self.opened() as fd:
             return has_hole(fd, start, stop)
 
-    def expect_holes_from(self, end: int) -> None:
-        """Note that from a byte of the file on, holes are of this process's own making."""
-        self.full_to = min(self.full_to, end)
+    def note_end(self, fd: int, length: int) -> None:
+        """Note whether so many bytes of a file that was opened end in data: a cut would show.
+
+        They do not if holes are there already. If it cannot be known at once, it is not.
+        """
+        facts = self.facts
+        if facts is None or self._name_is_new:
+            return
+        if length and facts.blocks * _BLOCK_BYTES >= facts.size:
+            self.ends_in_data = self.has_data_at(fd, length, False)
+
+    def has_data_at(self, fd: int, end: int, wait: bool) -> bool:
+        """Return whether bytes other than zero precede one of the mapping; without waiting, maybe.
+
+        Without waiting for the drive, it is False if that is not known.
+        """
+        length = min(end, _END_BYTES)
+        return bool(_os.peek(fd, self.offset + end - length, length, wait).strip(b"\0"))
+
+    def watch_cuts(self, blocks: int) -> CutWatch:
+        """Return the watch over the end of the file, which has so many blocks."""
+        if self.cut_watch is None:
+            self.cut_watch = CutWatch(blocks)
+        return self.cut_watch
+
+    def forget_end(self) -> None:
+        """Forget how the file ended: this process has changed it, or takes it as it is."""
+        self.ends_in_data = False
+        self.cut_watch = None
 
     # The memory ----------------------------------------------------------------------------------
 
@@ -275,6 +304,7 @@ class Source:
     def close(self) -> None:
         """Close the mapping for good: nobody is given a view any more. The caller has the lock."""
         self.closed = True
+        self.cut_watch = None
         if self.ending is not None:
             self.ending.cancel()
         fd, self._fd = self._fd, None

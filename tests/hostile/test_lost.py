@@ -252,6 +252,140 @@ def test_a_file_that_was_cut_and_grew_again_is_noticed(path: Path, left: int) ->
     m.check()
 
 
+def look(m: MappedFile) -> None:
+    m.check()
+
+
+def look_in_a_block(m: MappedFile) -> None:
+    with m.guard():
+        pass
+
+
+LOOKS: dict[str, Callable[[MappedFile], Any]] = {
+    "check": look,
+    "flush": lambda m: m.flush(),
+    "guard": look_in_a_block,
+}
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2])
+@pytest.mark.parametrize("operation", LOOKS.values(), ids=LOOKS)
+def test_a_file_that_was_made_anew_is_noticed_until_somebody_accepts_it(
+    path: Path, operation: Callable[[MappedFile], Any], looks: int
+) -> None:
+    m = MappedFile.open(path, "r+")
+    for _ in range(looks):
+        operation(m)
+    np.memmap(path, "u1", "w+", shape=len(CONTENT))[-5:] = 0  # the last page has its block
+    for _ in range(2):
+        with pytest.raises(
+            MappingLostError, match=r"grew it again; recover\(\) takes it"
+        ) as caught:
+            operation(m)
+    assert (caught.value.start, caught.value.cause) == (0, "truncated")
+    assert m.recover() == 0
+    operation(m)
+
+
+def dig(path: Path, start: int, stop: int) -> None:
+    """Give back the blocks of zeros, as `fallocate --dig-holes` does."""
+    with open(path, "r+b") as file:
+        file.seek(start)
+        assert not file.read(stop - start).strip(b"\0")
+        _os.punch_hole(file.fileno(), start, stop - start)
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+@pytest.mark.parametrize(
+    ("start", "stop"), [(5, 9), (0, 9), (5, PAGES), (PAGES - 1, PAGES), (0, PAGES)]
+)
+@pytest.mark.parametrize("operation", LOOKS.values(), ids=LOOKS)
+@pytest.mark.parametrize("looks", [0, 1])
+def test_blocks_alone_are_no_loss(
+    path: Path,
+    operation: Callable[[MappedFile], Any],
+    start: int,
+    stop: int,
+    mode: str,
+    looks: int,
+) -> None:
+    content = np.frombuffer(CONTENT, "u1").copy()
+    content[start * PAGE : stop * PAGE] = 0
+    path.write_bytes(content.tobytes())
+    m = MappedFile.open(path, mode)
+    for _ in range(looks):
+        operation(m)
+    dig(path, start * PAGE, stop * PAGE)
+    for _ in range(3):
+        operation(m)
+    assert m.read() == content.tobytes()
+    with open(path, "r+b") as file:
+        file.write(CONTENT)
+    m.check()
+    cut(path, 0)
+    cut(path, len(CONTENT))
+    with pytest.raises(MappingLostError, match="grew it again"):
+        m.check()
+
+
+def test_zeros_that_were_stored_may_be_dug_out_again_and_again(path: Path) -> None:
+    m = MappedFile.open(path, "r+")
+    data = m.view()
+    m.flush()
+    for low in range(PAGES):
+        data[low * PAGE :] = 0
+        dig(path, low * PAGE, len(CONTENT))
+        m.flush()
+        m.check()
+        data[low * PAGE :] = np.arange(len(CONTENT) - low * PAGE)
+        with m.guard():
+            data[-1] = 7
+    del data
+
+
+def test_a_file_with_holes_is_watched_from_the_first_look_on(path: Path) -> None:
+    with open(path, "r+b") as file:
+        _os.punch_hole(file.fileno(), 5 * PAGE, 5 * PAGE)
+    m = MappedFile.open(path, "r+")
+    m.check()
+    cut(path, 12 * PAGE)
+    cut(path, len(CONTENT))
+    with pytest.raises(MappingLostError, match="grew it again"):
+        m.check()
+    with pytest.raises(MappingLostError, match="grew it again") as caught:
+        m.check(12 * PAGE, 1)
+    assert caught.value.start == 12 * PAGE
+
+
+def test_what_is_before_the_cut_is_whole(path: Path) -> None:
+    m = MappedFile.open(path, "r+")
+    m.check()
+    cut(path)
+    cut(path, len(CONTENT))
+    m.check(0, 5 * PAGE)
+    for offset in (LEFT, 6 * PAGE, len(CONTENT) - 1):
+        with pytest.raises(MappingLostError) as caught:
+            m.check(offset, 1)
+        assert caught.value.start == offset
+    with pytest.raises(MappingLostError) as caught:
+        m.check()
+    assert LEFT - PAGE < caught.value.start <= LEFT
+
+
+def test_a_file_that_was_written_again_holds_what_was_written(path: Path) -> None:
+    m = MappedFile.open(path, "r+")
+    for byte in b"abc":
+        m.check()
+        path.write_bytes(bytes([byte]) * len(CONTENT))
+        m.check()
+        assert m.read(0, 1) == bytes([byte])
+    m.check()
+    cut(path, PAGE)
+    cut(path, len(CONTENT))
+    with pytest.raises(MappingLostError, match="grew it again"):
+        m.check()
+
+
 def test_another_file_at_the_path_is_noticed(path: Path) -> None:
     m = MappedFile.open(path, "r+")
     mmapio.copy(path, path)
