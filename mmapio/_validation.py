@@ -36,6 +36,7 @@ __all__ = [
     "as_positive",
     "as_shape",
     "bounded",
+    "check_plain",
     "fitting_shape",
     "full_shape",
     "round_down",
@@ -244,8 +245,13 @@ def as_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
         raise ArgumentTypeError(f"dtype {dtype!r} is not understood: {error}") from None
     except (ValueError, SyntaxError) as error:  # of strings numpy parses as Python does
         raise ArgumentError(f"dtype {dtype!r} is not understood: {error}") from None
-    if found.hasobject:
-        raise ArgumentError(f"dtype {found} holds Python objects, which cannot be mapped")
+    check_plain(found)
     if found.itemsize == 0:
         raise ArgumentError(f"dtype {found} has items of no size; give it one, such as 'S8'")
     return found
+
+
+def check_plain(dtype: np.dtype[Any]) -> None:
+    """Raise if items of a dtype are more than their bytes."""
+    if dtype.hasobject:
+        raise ArgumentError(f"dtype {dtype} holds Python objects, which cannot be mapped")

@@ -66,7 +66,8 @@ def open(
         As in `MappedFile.open`. The modes that create need `dtype` and `shape`; they make a `.npy`
         file if the path ends so, and a raw one if not, or if `offset` is given.
     dtype : dtype_like, optional
-        Type of the items; any but Python objects. Of a `.npy` file: what it must be.
+        Type of the items; any but Python objects. Of a `.npy` file: what it must be, unless that
+        holds plain bytes, ``"V<n>"``, which are taken for any type of as many bytes.
     shape : int or tuple of int, optional
         Shape of the array; one dimension may be -1, for as many as fit. All items there are, in
         one dimension, if left out. Of a `.npy` file: what it must be.
@@ -321,14 +322,22 @@ def _open_npy(
             f"{name} is truncated: shape {header.shape} of dtype {header.dtype} needs "
             f"{header.file_size} bytes, the file has {size}"
         )
-    if wanted is not None and wanted.base != header.dtype:
-        raise FormatError(f"{name} has dtype {header.dtype}, not {wanted}")
+    dtype = header.dtype
+    if wanted is not None and wanted.base != dtype:
+        if not (_is_bytes_alone(dtype) and dtype.itemsize == wanted.base.itemsize):
+            raise FormatError(f"{name} has dtype {dtype}, not {wanted}")
+        dtype = wanted.base
     if shape is not None:
         items = shape + (wanted.shape if wanted is not None else ())
         same = [ours in (-1, theirs) for ours, theirs in zip(items, header.shape, strict=False)]
         if len(items) != len(header.shape) or not all(same):
             raise FormatError(f"{name} has shape {header.shape}, not {items}")
-    return array_over(region, header.dtype, header.shape, header.data_offset, order=header.order)
+    return array_over(region, dtype, header.shape, header.data_offset, order=header.order)
+
+
+def _is_bytes_alone(dtype: np.dtype[Any]) -> bool:
+    """Return whether items are bytes of a type that a `.npy` file cannot name."""
+    return dtype.type is np.void and dtype.names is None and dtype.subdtype is None
 
 
 def _is_npy(data: Bytes, size: int) -> bool:

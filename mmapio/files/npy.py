@@ -97,7 +97,7 @@ def encode_header(
     Raises
     ------
     FormatError
-        If no version can hold the description of the dtype.
+        If no version can hold the description of the dtype, or another dtype would be read back.
 
     Examples
     --------
@@ -106,6 +106,12 @@ def encode_header(
     >>> encode_header(np.dtype("<f8"), (3, 4))[:8]
     b'\x93NUMPY\x01\x00'
     """
+    header = _encoded(dtype, shape, fortran_order)
+    _check_reads_back(header, dtype, shape, fortran_order)
+    return header
+
+
+def _encoded(dtype: np.dtype[Any], shape: tuple[int, ...], fortran_order: bool) -> bytes:
     try:
         descr = numpy_format.dtype_to_descr(dtype)
     except ValueError as error:
@@ -129,6 +135,28 @@ def encode_header(
             continue
         return prefix + raw.ljust(padded - 1) + b"\n"
     raise FormatError(f"dtype {dtype} is too large to be described in a .npy header")
+
+
+def _check_reads_back(
+    header: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], fortran_order: bool
+) -> None:
+    """Raise if a header would not be read as what it was made from.
+
+    numpy describes any dtype; one that it does not know itself, such as bfloat16, by its size only.
+    """
+    try:
+        found = read_header(lambda at, length: header[at : at + length], len(header))
+    except FormatError as error:
+        reason = f"numpy's description of it cannot be read back: {error}"
+    else:
+        if found.dtype == dtype:
+            assert found[1:] == (shape, fortran_order, len(header))
+            return
+        reason = f"it would be read back as {found.dtype}"
+    raise FormatError(
+        f"a .npy file cannot hold dtype {dtype}: {reason}; write the bytes alone, as dtype "
+        f"'V{dtype.itemsize}', which open(dtype=...) reads as any of that size, or a raw file"
+    )
 
 
 def begins_as_npy(read: Read) -> bool:

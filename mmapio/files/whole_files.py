@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _os
-from .._validation import Bytes, Path, as_bytes, as_dtype
+from .._validation import Bytes, Path, as_bytes, check_plain
 from ..errors import file_error
 from ..guard.lost_memory import raise_if_array_lost
 from .descriptors import as_path, reading, set_size
@@ -58,7 +58,7 @@ def save(path: Path, array: npt.ArrayLike) -> None:
     array([0, 1, 2])
     """
     data = np.asarray(array)
-    as_dtype(data.dtype)
+    check_plain(data.dtype)
     fortran = data.flags.f_contiguous and not data.flags.c_contiguous
     header = encode_header(data.dtype, data.shape, fortran)
     name = as_path(path)
