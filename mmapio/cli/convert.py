@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,19 @@ from .terminal import BYTES, LABEL, TITLE, progress_bar, report_tree, show
 
 __all__ = ["Converted", "convert"]
 
+
+def _parse_target(text: str) -> Path:
+    path = parse_path(text)
+    if os.path.basename(text) in ("", os.curdir, os.pardir) and not path.is_dir():
+        raise typer.BadParameter(f"there is no folder {text!r}; make it first")
+    return path
+
+
 To = Annotated[
     Path | None,
     typer.Option(
         "--to",
-        parser=parse_path,
+        parser=_parse_target,
         metavar="PATH",
         help="A file, or a folder that is there; by default, beside each file.",
     ),
@@ -98,8 +107,10 @@ def convert(
     """
     if dtype is None and (shape is not None or offset is not None or order is not Order.C):
         raise typer.BadParameter("--shape, --order and --offset are for raw items: give --dtype")
-    if to is not None and len(files) > 1 and not to.is_dir():
-        raise typer.BadParameter(f"several files go into a folder, and {str(to)!r} is none")
+    is_one = len(files) == 1 and not files[0].is_dir()  # not however many there are in a folder
+    if to is not None and not is_one and not to.is_dir():
+        what = "several files go" if len(files) > 1 else f"the files of {str(files[0])!r} go"
+        raise typer.BadParameter(f"{what} into a folder, and {str(to)!r} is none; make it first")
     suffix, made = ".bin" if dtype is None else ".npy", dict[Path, Path]()
 
     def is_other_kind(path: Path) -> bool:

@@ -74,6 +74,39 @@ def test_many_go_into_a_folder(run_command: Run, raw: Path, tmp_path: Path) -> N
     assert made == {"one.npy": 1, "two.npy": 1, "raw.npy": 6}
 
 
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_folder_goes_into_a_folder_however_much_is_in_it(
+    run_command: Run, raw: Path, tmp_path: Path, count: int
+) -> None:
+    (tmp_path / "in").mkdir()
+    for n in range(count):
+        (tmp_path / "in" / f"{n}.bin").write_bytes(raw.read_bytes())
+    for target in ("new", "raw.bin", "new/", "new/."):
+        path = os.path.join(tmp_path, target)
+        found = run_command("convert", tmp_path / "in", "--to", path, "--dtype", "f4")
+        assert (found.status, found.out) == (2, "")
+        assert "folder" in found.err
+        assert sorted(os.listdir(tmp_path)) == ["in", "raw.bin"]
+    (tmp_path / "out").mkdir()
+    for target in ("out", "out/"):
+        path = os.path.join(tmp_path, target)
+        found = run_command(
+            "convert", tmp_path / "in", "--to", path, "--dtype", "f4", "--overwrite"
+        )
+        assert found.status == 0
+        assert len(os.listdir(tmp_path / "out")) == count
+
+
+def test_one_file_goes_into_no_folder_that_is_not_there(run_command: Run, raw: Path) -> None:
+    before = sorted(os.listdir(raw.parent))
+    for target in ("new/", "new/.", "raw.bin/"):
+        path = os.path.join(raw.parent, target)
+        found = run_command("convert", raw, "--to", path, "--dtype", "f4", "--overwrite")
+        assert found.status == 2
+        assert "there is no folder" in found.err
+        assert sorted(os.listdir(raw.parent)) == before
+
+
 def test_folders_are_converted_again_and_back(run_command: Run, tmp_path: Path) -> None:
     """The output of a first run is not a raw file of the second one."""
     (tmp_path / "a.raw").write_bytes(bytes(8))
