@@ -26,6 +26,7 @@ __all__ = [
     "FlushError",
     "FormatError",
     "InUseError",
+    "InsufficientMemoryError",
     "KernelError",
     "LockedError",
     "MappingLostError",
@@ -192,6 +193,25 @@ class UnsupportedError(MmapioError, NotImplementedError):
     Traceback (most recent call last):
     mmapio.errors.UnsupportedError: <anonymous> has no file behind it
     """
+
+
+class InsufficientMemoryError(MmapioError, MemoryError):
+    """Raised when a range is to be brought into more memory than there is to be had.
+
+    Nothing has been brought in then. ``force=True`` tries it all the same.
+
+    Examples
+    --------
+    >>> from mmapio.errors import InsufficientMemoryError
+    >>> issubclass(InsufficientMemoryError, MemoryError)
+    True
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Note that there is one more, as for all; what MemoryError has for this is for itself."""
+        error = Exception.__new__(cls, *args, **kwargs)
+        _living[id(error)] = weakref.ref(error)
+        return error
 
 
 class MissingExtraError(MmapioError, ImportError):

@@ -23,6 +23,7 @@ BUILTINS = {
     "FlushError": OSError,
     "FormatError": ValueError,
     "InUseError": BufferError,
+    "InsufficientMemoryError": MemoryError,
     "KernelError": TypeError,
     "LockedError": BlockingIOError,
     "MappingLostError": OSError,

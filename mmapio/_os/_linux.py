@@ -19,6 +19,7 @@ from typing import Final
 
 assert sys.platform == "linux"  # so that mypy passes over this file elsewhere
 
+from .._pacing import PIECE_BYTES  # noqa: E402
 from ..modes import Access  # noqa: E402
 from ._facts import FileFacts, facts_of_stat  # noqa: E402
 from ._memory import Backing  # noqa: E402
@@ -29,6 +30,7 @@ _AT_FDCWD: Final = -100
 _AT_EMPTY_PATH: Final = 0x1000
 _STATX_BASIC_AND_BIRTH: Final = 0xFFF
 _SYNC_FILE_RANGE_WRITE: Final = 2
+_SYNC_FILE_RANGE_WRITE_AND_WAIT: Final = 7
 _FICLONE: Final = 0x40049409
 
 # The number of the system call, by processor: those of 64 bits, whose timespec is two of them.
@@ -155,6 +157,12 @@ def start_writeback(fd: int, offset: int, length: int) -> None:
         _raise_errno()
 
 
+def write_back(fd: int, offset: int, length: int) -> None:
+    """Write the dirty pages of a range of a file and wait; that does not make them durable."""
+    if _sync_file_range(fd, offset, length, _SYNC_FILE_RANGE_WRITE_AND_WAIT):
+        _raise_errno()
+
+
 def futex_wait(address: int, expected: int, timeout_s: float) -> None:
     """Sleep while 32 bits of shared memory are as expected; until woken, or for no reason."""
     seconds = int(timeout_s)
@@ -258,7 +266,8 @@ def _copy_in_kernel(source: int, start: int, target: int, at: int, length: int) 
     done = 0
     try:
         while done < length:
-            copied = os.copy_file_range(source, target, length - done, start + done, at + done)
+            piece = min(length - done, PIECE_BYTES)  # between two of which Ctrl-C can come
+            copied = os.copy_file_range(source, target, piece, start + done, at + done)
             if copied == 0:
                 return
             done += copied

@@ -62,13 +62,14 @@ class Area(NamedTuple):
 
 
 class LockLimit(NamedTuple):
-    """Bytes that this process may lock in memory, and how to raise that limit.
+    """Bytes that this process may lock in memory, how to raise that limit, and those it has locked.
 
     No number: as many as there are, or it is not known.
     """
 
     nbytes: int | None
     how_to_raise: str
+    locked: int = 0
 
 
 class MemoryUse(NamedTuple):

@@ -252,6 +252,11 @@ def lock_limit() -> LockLimit:
     return LockLimit(None if soft == resource.RLIM_INFINITY else soft, _HOW_TO_LOCK_MORE)
 
 
+def available_memory() -> int | None:
+    """Return how many bytes of memory can be had; POSIX does not report it."""
+    return None
+
+
 def smaps(address: int, length: int) -> list[Area]:
     """Return the areas that a range lies in; none, for POSIX does not report them."""
     return []
@@ -335,6 +340,11 @@ def futex_wake(address: int) -> None:
 def start_writeback(fd: int, offset: int, length: int) -> None:
     """Start to write the dirty pages of a range of a file, without waiting."""
     # POSIX has no such call: pages go out when the system thinks fit.
+
+
+def write_back(fd: int, offset: int, length: int) -> None:
+    """Write the dirty pages of a range of a file and wait; that does not make them durable."""
+    # POSIX has no such call: they are written by the one that makes them durable.
 
 
 def identify(fd: int) -> FileFacts:

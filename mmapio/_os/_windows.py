@@ -97,6 +97,7 @@ _query_working_set: Final = _function("K32QueryWorkingSetEx", BOOL, HANDLE, LPVO
 _virtual_lock: Final = _function("VirtualLock", BOOL, LPVOID, _SIZE)
 _virtual_unlock: Final = _function("VirtualUnlock", BOOL, LPVOID, _SIZE)
 _working_set_size: Final = _function("GetProcessWorkingSetSize", BOOL, HANDLE, LPVOID, LPVOID)
+_memory_status: Final = _function("GlobalMemoryStatusEx", BOOL, LPVOID)
 _close_handle: Final = _function("CloseHandle", BOOL, HANDLE)
 
 
@@ -261,6 +262,14 @@ def lock_limit() -> LockLimit:
     return LockLimit(least.value, "SetProcessWorkingSetSize raises it")
 
 
+def available_memory() -> int | None:
+    """Return how many bytes of memory can be had: what is free, and what is cached."""
+    # MEMORYSTATUSEX: its size, the load, then 7 sizes of which the second is the available memory.
+    known = (ctypes.c_uint64 * 8)(64)
+    _checked(_memory_status(known))
+    return known[2]
+
+
 def smaps(address: int, length: int) -> list[Area]:
     """Return the areas that a range lies in; none, for Windows does not report them."""
     return []
@@ -359,6 +368,11 @@ def futex_wake(address: int) -> None:
 
 def start_writeback(fd: int, offset: int, length: int) -> None:
     """Start to write the dirty pages of a range of a file, without waiting."""
+    # Windows has no such call for a file, only for a view of it: `sync`.
+
+
+def write_back(fd: int, offset: int, length: int) -> None:
+    """Write the dirty pages of a range of a file and wait; that does not make them durable."""
     # Windows has no such call for a file, only for a view of it: `sync`.
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from .._validation import as_positive
+from .._validation import Progress, as_positive
 from ..errors import ArgumentError, ClosedError, UnsupportedError, clear_errors
 from ..mapping.closing import WhenInUse, close_source
 from ..mapping.losses import LossCheck
@@ -149,13 +149,15 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         """
         self._span().flush(wait)
 
-    def advise(self, advice: str) -> None:
+    def advise(self, advice: str, *, force: bool = False) -> None:
         """Advise the system on the use of the array's memory; no advice costs data.
 
         Parameters
         ----------
         advice : str
             As for `MappedFile.advise`: ``"random"``, ``"sequential"``, ``"willneed"`` and others.
+        force : bool, default False
+            Populate even what does not fit into the memory that is available.
 
         Raises
         ------
@@ -163,6 +165,8 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
             As for `MappedFile.advise`.
         UnsupportedError
             If this system does not take the advice, or the array is a copy, which has no file.
+        InsufficientMemoryError
+            As for `MappedFile.advise`.
 
         Examples
         --------
@@ -171,7 +175,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         >>> a[100:200].advise("willneed")
         """
         kind = as_advice(advice)
-        self._span().advise(kind)
+        self._span().advise(kind, force)
 
     def prefetch(self) -> None:
         """Start to read the array into memory, and return at once.
@@ -217,12 +221,17 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         """
         self._span().release(evict)
 
-    def lock(self) -> None:
+    def lock(self, *, force: bool = False, progress: Progress | None = None) -> None:
         """Read the array in, and keep it in memory until `unlock`, or the end of the mapping.
+
+        Parameters
+        ----------
+        force, progress
+            As for `MappedFile.lock`.
 
         Raises
         ------
-        FileError, MappingLostError, ClosedError
+        FileError, InsufficientMemoryError, MappingLostError, ClosedError
             As for `MappedFile.lock`.
         UnsupportedError
             If the array is a copy, which has no file.
@@ -234,7 +243,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         >>> a[:100].lock()
         >>> a.unlock()
         """
-        self._span().lock()
+        self._span().lock(force, progress)
 
     def unlock(self) -> None:
         """Let the system take the array's pages out of memory again, should it have to.
@@ -253,12 +262,14 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         """
         self._span().unlock()
 
-    def touch_pages(self, *, write: bool = False, threads: int | None = None) -> int:
+    def touch_pages(
+        self, *, write: bool = False, threads: int | None = None, force: bool = False
+    ) -> int:
         """Map every page that the array spans, reading in what is missing.
 
         Parameters
         ----------
-        write, threads
+        write, threads, force
             As for `kernels.touch_pages`.
 
         Returns
@@ -270,6 +281,8 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         ------
         ReadOnlyError
             If `write` is asked of a read-only array.
+        InsufficientMemoryError
+            If what is missing does not fit into memory, and `force` is False.
         ClosedError
             If the mapping was closed.
         UnsupportedError
@@ -285,7 +298,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
         from ..kernels import touch_pages
 
         self._span().check_open()
-        return touch_pages(self.ndarray, write=write, threads=threads)
+        return touch_pages(self.ndarray, write=write, threads=threads, force=force)
 
     def residency(self, *, buckets: int | None = 128) -> Residency:
         """Report how much of the array is in memory; of a slice, the slice's own bytes.

@@ -32,6 +32,7 @@ from ..files.header_seal import is_sealed
 from ..files.holes import holes_of
 from ..files.npy import MAGIC, NpyHeader, read_header
 from ..files.publishing import publishing
+from ..files.writeback import write_back
 from ..guard.lost_memory import lost_error
 from ..modes import Mode
 from .growing_header import GrowingHeader
@@ -352,6 +353,7 @@ class RowFile:
 
     def sync(self) -> None:
         """Sync the file: all rows that were written survive a power loss."""
+        write_back(self.fd, self.layout.end(self.committed), os.fstat(self.fd).st_size)
         _os.sync_data(self.fd)
 
     def check_own(self) -> None:

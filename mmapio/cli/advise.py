@@ -19,14 +19,16 @@ from ..errors import ArgumentError
 from ..files.holes import holes_of
 from ..mapping.mapped_file import MappedFile
 from ..pagecache.memory_hints import runs
+from ..pagecache.memory_room import check_room
 from .evict import evict_file
-from .options import Json, Paths, Quiet
-from .page_cache import NOT_TOLD, CacheChange, data_pieces, residency_if_told
+from .options import Force, Json, Paths, Quiet
+from .page_cache import NOT_TOLD, CacheChange, data_pieces, naming_force, residency_if_told
 from .terminal import BYTES, progress_bar, report_tree, show_titled
 
 __all__ = ["ADVICE", "Advised", "advise", "advise_file", "check_advice"]
 
 ADVICE: Final = ("willneed", "dontneed", "cold", "pageout", "populate_read")
+_INSTEAD: Final = "advise on a part of it, or on all with force=True"
 _READING: Final = ("willneed", "populate_read")
 _PASSING: Final = {
     "normal": "how far to read ahead is a matter of each open file",
@@ -58,7 +60,13 @@ Advice = Annotated[
 ]
 
 
-def advise(advice: Advice, files: Paths, as_json: Json = False, quiet: Quiet = False) -> None:
+def advise(
+    advice: Advice,
+    files: Paths,
+    force: Force = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """Advise the system how files in its page cache will be used.
 
     That cache is shared, so the advice outlasts this command: willneed begins to
@@ -73,8 +81,8 @@ def advise(advice: Advice, files: Paths, as_json: Json = False, quiet: Quiet = F
         raise typer.BadParameter(str(error)) from None
 
     def advise_one(path: Path) -> Advised:
-        with progress_bar(path.name, quiet, **BYTES) as progress:
-            return advise_file(path, advice, progress)
+        with naming_force(), progress_bar(path.name, quiet, **BYTES) as progress:
+            return advise_file(path, advice, progress, force=force)
 
     report_tree(files, advise_one, _show_advised, as_json, quiet, sum_up=_change)
 
@@ -104,7 +112,11 @@ def check_advice(advice: str) -> None:
 
 
 def advise_file(
-    path: str | os.PathLike[str], advice: str, progress: Progress | None = None
+    path: str | os.PathLike[str],
+    advice: str,
+    progress: Progress | None = None,
+    *,
+    force: bool = False,
 ) -> Advised:
     """Advise the system how the cached pages of a file will be used; holes are not read in.
 
@@ -116,6 +128,8 @@ def advise_file(
         One of `ADVICE`.
     progress : callable, optional
         Called with the bytes done and the bytes to do, at the beginning and after each piece.
+    force : bool, default False
+        Populate even what does not fit into the memory that is available.
 
     Returns
     -------
@@ -130,6 +144,8 @@ def advise_file(
         If the system knows no such advice.
     FileError
         If the file cannot be opened or mapped.
+    InsufficientMemoryError
+        If what is missing of it does not fit into memory, is to be populated, and `force` is False.
 
     Examples
     --------
@@ -148,7 +164,11 @@ def advise_file(
         size = mapping.size
         # Holes are not to be read in; where they were, they may go.
         holes = holes_of(mapping.fileno(), size) if advice in _READING else ()
-        for start, length in data_pieces(holes, size):
+        pieces = list(data_pieces(holes, size))
+        if advice == "populate_read" and not force:
+            there, total = (before.resident if before else 0), sum(n for _, n in pieces)
+            check_room(total, "bring in", lambda: _INSTEAD, lambda: max(0, total - there))
+        for start, length in pieces:
             if progress is not None:
                 progress(start, size)
             _advise_piece(mapping, advice, start, length)
@@ -166,7 +186,7 @@ def _advise_piece(mapping: MappedFile, advice: str, start: int, length: int) -> 
                 _os.prefetch(mapping.fileno(), low, high - low)
         return
     if advice in _READING:
-        mapping.advise(advice, start, length)
+        mapping.advise(advice, start, length, force=True)  # it was looked at as a whole
         return
     # These act on what this process has mapped: so that is first, but only what is in memory.
     for low, high in _cached(mapping, start, length):

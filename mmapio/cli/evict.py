@@ -14,6 +14,8 @@ from .. import _os
 from .._formatting import size
 from ..errors import UnsupportedError, file_error
 from ..files.descriptors import as_path, reading
+from ..files.writeback import write_back
+from ..pagecache.memory_hints import drop_cached
 from ..pagecache.residency import Residency
 from .options import Json, Paths, Quiet
 from .page_cache import NOT_TOLD, CacheChange, residency_if_told
@@ -79,8 +81,9 @@ def evict_file(path: str | os.PathLike[str]) -> Evicted:
     with reading(name) as (fd, facts):
         try:
             if facts.size:
+                write_back(fd, 0, facts.size)
                 _os.sync_data(fd)
-                _os.drop_cached(fd, 0, facts.size)
+                drop_cached(fd, 0, facts.size)
             after = residency_if_told(path)
             reasons = tuple(_reasons(fd, after)) if after is not None and after.resident else ()
         except OSError as error:

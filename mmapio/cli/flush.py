@@ -14,6 +14,7 @@ from .. import _os
 from .._formatting import duration, size
 from ..errors import file_error
 from ..files.descriptors import as_path, open_file
+from ..files.writeback import write_back
 from ..modes import Mode
 from .options import Json, Paths, Quiet
 from .page_cache import residency_if_told
@@ -99,6 +100,7 @@ def flush_file(path: str | os.PathLike[str]) -> Flushed:
     # Windows flushes what was opened for writing alone.
     fd, facts = open_file(name, Mode.UPDATE if sys.platform == "win32" else Mode.READ)
     try:
+        write_back(fd, 0, facts.size)
         _os.sync_file(fd)
     except OSError as error:
         raise file_error(error, "flush", name) from error

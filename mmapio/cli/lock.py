@@ -14,9 +14,11 @@ from rich.console import Console
 
 from .._formatting import size
 from ..errors import ArgumentError
+from ..files.holes import holes_of
 from ..mapping.mapped_file import MappedFile
-from .options import Paths, Quiet
-from .terminal import console, report_tree, show, show_titled
+from .options import Force, Paths, Quiet
+from .page_cache import naming_force
+from .terminal import BYTES, console, progress_bar, report_tree, show, show_titled
 
 __all__ = ["lock"]
 
@@ -25,25 +27,29 @@ __all__ = ["lock"]
 class _Locked:
     path: Path
     nbytes: int
+    holes: int
 
     def to_json(self) -> dict[str, Any]:
-        return {"path": str(self.path), "locked": self.nbytes}
+        return {"path": str(self.path), "locked": self.nbytes, "holes": self.holes}
 
 
-def lock(files: Paths, quiet: Quiet = False) -> None:
+def lock(files: Paths, force: Force = False, quiet: Quiet = False) -> None:
     """Keep files in memory until Ctrl-C, whoever else may need it.
 
-    They are read in first. Files that cannot be locked are reported; the rest
-    stay locked. `ulimit -l` shows the limit.
+    They are read in first; holes become pages of zeros. Files that cannot be
+    locked are reported, and so are those that do not fit into the memory that is
+    available; the rest stay locked. `ulimit -l` shows how much may be locked.
     """
     held = ExitStack()
 
     def lock_one(path: Path) -> _Locked:
         with ExitStack() as stack:
             mapping = stack.enter_context(MappedFile.open(path))
-            mapping.lock()
+            holes = sum(length for _, length in holes_of(mapping.fileno(), mapping.size))
+            with naming_force(), progress_bar(path.name, quiet, **BYTES) as progress:
+                mapping.lock(force=force, progress=progress)
             held.enter_context(stack.pop_all())
-        return _Locked(path, mapping.size)
+        return _Locked(path, mapping.size, holes)
 
     def hold(reports: list[_Locked]) -> None:
         if not reports:
@@ -74,4 +80,5 @@ def _printing_at_end(text: str) -> Iterator[None]:
 
 
 def _show_locked(screen: Console, report: _Locked) -> None:
-    show_titled(screen, str(report.path), f"{size(report.nbytes)} locked in memory")
+    holes = f", {size(report.holes)} of them holes" if report.holes else ""
+    show_titled(screen, str(report.path), f"{size(report.nbytes)} locked in memory{holes}")

@@ -13,6 +13,7 @@ import typer
 __all__ = [
     "Dtype",
     "Files",
+    "Force",
     "Json",
     "Offset",
     "Order",
@@ -78,3 +79,6 @@ Paths = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="By default, one for every CPU.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Go on even if there is not enough memory for it.")
+]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from .._validation import steps
-from ..errors import AccessError, UnsupportedError
+from ..errors import AccessError, InsufficientMemoryError, UnsupportedError
 from ..pagecache.residency import Residency, residency_of
 
-__all__ = ["NOT_TOLD", "CacheChange", "data_pieces", "residency_if_told"]
+__all__ = ["NOT_TOLD", "CacheChange", "data_pieces", "naming_force", "residency_if_told"]
 
 NOT_TOLD: Final = "the system does not tell you what of it is in memory"
 # So that a bar moves, Ctrl-C need not wait, and not all of a file is mapped in at a time.
@@ -86,3 +87,13 @@ def data_pieces(holes: Iterable[tuple[int, int]], size: int) -> Iterator[tuple[i
     for start, length in (*holes, (size, 0)):
         yield from ((low, high - low) for low, high in steps(at, start, _PIECE_BYTES))
         at = start + length
+
+
+@contextmanager
+def naming_force() -> Iterator[None]:
+    """Let the error for a file that does not fit into memory name the option of the command."""
+    try:
+        yield
+    except InsufficientMemoryError as error:
+        text, _, _ = str(error).rpartition("; ")
+        raise InsufficientMemoryError(f"{text}; --force does it all the same") from error

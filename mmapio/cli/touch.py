@@ -15,27 +15,34 @@ from .._formatting import duration, size, throughput
 from .._validation import Progress
 from ..files.holes import holes_of
 from ..mapping.mapped_file import MappedFile
-from .options import Json, Paths, Quiet, Threads
-from .page_cache import NOT_TOLD, CacheChange, data_pieces, residency_if_told
+from ..pagecache.memory_room import check_room
+from .options import Force, Json, Paths, Quiet, Threads
+from .page_cache import NOT_TOLD, CacheChange, data_pieces, naming_force, residency_if_told
 from .terminal import BYTES, progress_bar, report_tree, show_titled
 
 __all__ = ["Touched", "touch", "touch_file"]
 
+_INSTEAD: Final = "touch a part of it, or all with force=True"
 _ONE_BYTE: Final = np.frombuffer(b"\0", np.uint8)
 
 
 def touch(
-    files: Paths, threads: Threads = None, as_json: Json = False, quiet: Quiet = False
+    files: Paths,
+    threads: Threads = None,
+    force: Force = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Bring files into memory, so that the first to use them need not wait.
 
     They are read into the page cache, which all processes share; holes are
-    left out. They stay as long as nobody needs the memory more.
+    left out. They stay as long as nobody needs the memory more. A file that
+    does not fit into the memory that is available is not read.
     """
 
     def touch_one(path: Path) -> Touched:
-        with progress_bar(path.name, quiet, **BYTES) as progress:
-            return touch_file(path, threads, progress)
+        with naming_force(), progress_bar(path.name, quiet, **BYTES) as progress:
+            return touch_file(path, threads, progress, force=force)
 
     report_tree(files, touch_one, _show_touched, as_json, quiet, sum_up=_touched_in_all)
 
@@ -53,7 +60,11 @@ class Touched(CacheChange):
 
 
 def touch_file(
-    path: str | os.PathLike[str], threads: int | None = None, progress: Progress | None = None
+    path: str | os.PathLike[str],
+    threads: int | None = None,
+    progress: Progress | None = None,
+    *,
+    force: bool = False,
 ) -> Touched:
     """Bring a file into the page cache; its holes are left out, for there is nothing in them.
 
@@ -65,6 +76,8 @@ def touch_file(
         As for `kernels.touch_pages`.
     progress : callable, optional
         Called with the bytes done and the bytes to do, at the beginning and after each piece.
+    force : bool, default False
+        Read even what does not fit into the memory that is available.
 
     Returns
     -------
@@ -77,6 +90,8 @@ def touch_file(
         If the file cannot be opened or mapped.
     MappingLostError
         If it is cut off meanwhile, or the drive fails.
+    InsufficientMemoryError
+        If what is missing does not fit into memory, and `force` is False.
 
     Examples
     --------
@@ -95,10 +110,13 @@ def touch_file(
         size = mapping.size
         pieces = list(data_pieces(holes_of(mapping.fileno(), size), size))
         total, done = sum(length for _, length in pieces), 0
+        if not force:
+            there = before.resident if before is not None else 0
+            check_room(total, "bring in", lambda: _INSTEAD, lambda: max(0, total - there))
         for offset, length in pieces:
             if progress is not None:
                 progress(done, total)
-            mapping.touch_pages(offset, length, threads=threads)
+            mapping.touch_pages(offset, length, threads=threads, force=True)
             done += length
         if progress is not None:
             progress(done, total)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from .. import _os
+from .._pacing import SMALL_BYTES, paced
 from ..errors import (
     AccessError,
     ArgumentError,
@@ -37,6 +39,8 @@ __all__ = [
 ]
 
 Result = TypeVar("Result")
+
+_BLOCKS_BYTES = 1 << 30  # at a time: they are only noted, not written
 
 # O_NONBLOCK: a pipe or a terminal is to be refused, not waited for.
 _COMMON = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -193,7 +197,7 @@ def set_size(fd: int, old: int, new: int, reserve: bool, path: str | None) -> No
     """Grow or shrink a file, with its blocks if `reserve`; on failure it is as it was."""
     try:
         if reserve and new > old:
-            _os.allocate(fd, old, new - old)
+            _allocate(fd, old, new)
         else:
             os.ftruncate(fd, new)
     except BaseException as error:
@@ -207,6 +211,21 @@ def set_size(fd: int, old: int, new: int, reserve: bool, path: str | None) -> No
         if reserve:
             hint += ", with all their blocks (reserve=False makes a file with holes)"
         raise file_error(error, "set the size of the file", path, hint) from error
+
+
+def _allocate(fd: int, old: int, new: int) -> None:
+    """Give a file its blocks piece by piece, of which none is given if there are too few."""
+    if new - old > SMALL_BYTES:
+        _check_free(fd, new - old)
+    for start, stop in paced(old, new, _BLOCKS_BYTES):
+        _os.allocate(fd, start, stop - start)
+
+
+def _check_free(fd: int, nbytes: int) -> None:
+    if sys.platform != "win32":
+        disk = os.fstatvfs(fd)
+        if disk.f_blocks and disk.f_bfree * disk.f_frsize < nbytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def open_or_create(

@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import _os
 from ..errors import FileError, file_error
+from .writeback import write_back
 
 __all__ = ["Draft", "publishing"]
 
@@ -37,6 +38,7 @@ def publishing(path: str, doing: str, *, replace: bool, durable: bool) -> Iterat
                 _take_over_permissions(draft.fd, target, doing)
             yield draft
             if durable:
+                write_back(draft.fd, 0, os.fstat(draft.fd).st_size)
                 _os.sync_file(draft.fd)
             draft.publish(target, replace)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,12 +14,15 @@ from numpy.typing import NDArray
 
 from mmapio import _os, atomics
 from mmapio._os import Advice
+from mmapio._pacing import paced
+from mmapio._validation import round_down
 from mmapio.errors import ReadOnlyError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.jit import jit, part
 from mmapio.kernels.engine.read_ahead import Window
 from mmapio.kernels.engine.threads import run_ranges, thread_count
 from mmapio.pagecache.memory_hints import all_resident, hint, memory_of
+from mmapio.pagecache.memory_room import bytes_to_come, check_room
 
 __all__ = ["touch_pages"]
 
@@ -37,11 +41,17 @@ _ALONE_NS = 10_000_000
 _SHORT_BYTES = 64 << 20
 # Were it a constant, LLVM would turn the addition of it into a load.
 _NOTHING = np.uint8(0)
+_INSTEAD = "touch a part of it, or all with touch_pages(..., force=True)"
 
 
 @noticing
 def touch_pages(
-    a: NDArray[Any], *, write: bool = False, threads: int | None = None, progress: bool = False
+    a: NDArray[Any],
+    *,
+    write: bool = False,
+    threads: int | None = None,
+    progress: bool = False,
+    force: bool = False,
 ) -> int:
     """Map every page of an array's memory, reading in what is missing.
 
@@ -57,6 +67,9 @@ def touch_pages(
         By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use.
     progress : bool
         Show a progress bar on a terminal (needs tqdm), if there is enough to do for threads.
+    force : bool
+        Begin even if what is missing does not fit into the memory that is available. Of a file that
+        is larger, the first pages have left the page cache again when the last ones are there.
 
     Returns
     -------
@@ -69,6 +82,8 @@ def touch_pages(
         If `write` is asked of a read-only array.
     ArgumentError
         If `threads` is no number of threads.
+    InsufficientMemoryError
+        If what is missing does not fit into memory, and `force` is False; no page is touched then.
 
     Notes
     -----
@@ -91,9 +106,17 @@ def touch_pages(
     if not memory.size:
         return 0
     if memory.size > 2 * _TRIAL_BYTES:
+        if not force:
+            come = functools.partial(_to_come, memory, write)
+            check_room(memory.size, "bring in", lambda: _INSTEAD, come)
         _touch_much(memory, write, threads, progress)
         return _pages_of(memory, _os.PAGE_SIZE)
     return _by_faults(memory, write)
+
+
+def _to_come(memory: NDArray[np.uint8], write: bool) -> int:
+    low = round_down(memory.ctypes.data, _os.PAGE_SIZE)
+    return bytes_to_come(low, memory.ctypes.data + memory.size - low, writing=write)
 
 
 def _touch_much(
@@ -153,9 +176,10 @@ def _by_populating(memory: NDArray[np.uint8], write: bool) -> int:
     """Do as `_by_faults` does where this fails: then that is what tells why."""
     start = memory.ctypes.data
     advice = Advice.POPULATE_WRITE if write else Advice.POPULATE_READ
-    if hint(start, start + memory.size, advice):
-        return _pages_of(memory, _os.PAGE_SIZE)
-    return _by_faults(memory, write)
+    for low, high in paced(start, start + memory.size):
+        if not hint(low, high, advice):
+            return _by_faults(memory, write)
+    return _pages_of(memory, _os.PAGE_SIZE)
 
 
 @jit(lambda: [(_BYTES, numba.int64), (_FIXED_BYTES, numba.int64)])

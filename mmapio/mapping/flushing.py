@@ -9,9 +9,11 @@ import weakref
 from collections.abc import Callable
 
 from .. import _os
+from .._pacing import PIECE_BYTES
 from ..durability.background import flusher
 from ..durability.write_ledger import Write, hull
-from ..errors import ClosedError, FileError, FlushError, ReplacedError
+from ..errors import ClosedError, FileError, FlushError, ReplacedError, UnsupportedError
+from ..files.writeback import write_back
 from ..modes import Access
 from .region import Region, places_of
 from .source import Source
@@ -166,6 +168,7 @@ def _sync(region: Region, start: int, length: int, due: list[Write] | None = Non
     """Make a range durable, with what is due in it, or else with what is pending."""
     source = region.source
     ledger = source.ledger or source.keep_account()
+    _write_ahead(source, *(hull(due) if due else (start, length)))
     # The file first: who closes holds the lock of that, and then waits for syncs. A resize need not
     # wait: the memory that is synced here stays mapped as long as it is.
     file = source.opened() if _os.SYNC_NEEDS_FILE else contextlib.nullcontext()
@@ -182,6 +185,13 @@ def _sync(region: Region, start: int, length: int, due: list[Write] | None = Non
             durable = True
         finally:
             ledger.settle(taken, durable)
+
+
+def _write_ahead(source: Source, start: int, length: int) -> None:
+    """Write most of a large range in pieces: before the sync, which Ctrl-C cannot end."""
+    if length > PIECE_BYTES and not source.closed:
+        with contextlib.suppress(FileError, UnsupportedError), source.opened() as fd:
+            write_back(fd, source.offset + start, source.offset + start + length)
 
 
 def _doing(start: int, length: int) -> str:

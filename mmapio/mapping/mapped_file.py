@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from .. import _os
-from .._validation import as_count
+from .._validation import Progress, as_count
 from ..durability.policy import FlushPolicy
 from ..errors import UnsupportedError
 from ..files.watch import Change, Counter, Watch
@@ -483,7 +483,9 @@ class MappedFile(MappedBytes):
 
     # Pages ---------------------------------------------------------------------------------------
 
-    def advise(self, advice: str, offset: int = 0, length: int | None = None) -> None:
+    def advise(
+        self, advice: str, offset: int = 0, length: int | None = None, *, force: bool = False
+    ) -> None:
         """Advise the system on the use of a range; no advice costs data.
 
         Parameters
@@ -505,11 +507,16 @@ class MappedFile(MappedBytes):
             First byte; need not be a multiple of anything.
         length : int, optional
             Length in bytes; up to the end if left out.
+        force : bool, default False
+            Populate even what does not fit into the memory that is available.
 
         Raises
         ------
         UnsupportedError
             If this system does not take the advice, on this mapping at least.
+        InsufficientMemoryError
+            If what is missing of a range that was to be populated does not fit into memory, and
+            `force` is False.
         MappingLostError
             If the file has lost a page that was to be populated.
         FileError
@@ -537,7 +544,7 @@ class MappedFile(MappedBytes):
         >>> m.advise("willneed", 100, 1000)
         """
         kind = as_advice(advice)
-        self._span(offset, length).advise(kind)
+        self._span(offset, length).advise(kind, force)
 
     def prefetch(self, offset: int = 0, length: int | None = None) -> None:
         """Start to read a range into memory, and return at once.
@@ -653,7 +660,14 @@ class MappedFile(MappedBytes):
         """
         self._span(offset, length).punch_hole()
 
-    def lock(self, offset: int = 0, length: int | None = None) -> None:
+    def lock(
+        self,
+        offset: int = 0,
+        length: int | None = None,
+        *,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
         """Read a range in, and keep it in memory until `unlock`, or the end of the mapping.
 
         Parameters
@@ -662,12 +676,20 @@ class MappedFile(MappedBytes):
             First byte; need not be a multiple of anything.
         length : int, optional
             Length in bytes; up to the end if left out.
+        force : bool, default False
+            Lock even what does not fit into the memory that is available: the system then takes
+            memory from other processes, and ends some of them when there is none left.
+        progress : callable, optional
+            Called as ``progress(done, total)``, in bytes.
 
         Raises
         ------
         FileError
             If it is more than this process may lock: the message has the limit, and how to raise
             it. Nothing is locked then.
+        InsufficientMemoryError
+            If it does not fit into the memory that is available, to the machine or to the control
+            group of the process, and `force` is False. Nothing is locked then.
         MappingLostError
             If the file has lost some of it.
         OutOfBoundsError
@@ -678,8 +700,12 @@ class MappedFile(MappedBytes):
         Notes
         -----
         The pages that the range lies on are locked (mlock(2)). Locks do not add up: one `unlock`
-        undoes any number of them. In mode ``c`` all pages become this process's own. What a
+        undoes any number of them. In mode ``c`` all pages become this process's own. Holes of a
+        file become pages of zeros, which are locked like others; they get no blocks. What a
         `resize` adds is not locked, unless ``lock=True`` was given to `open`.
+
+        It is done piece by piece. When it is interrupted, by Ctrl-C or by `progress`, what it has
+        locked is unlocked.
 
         Examples
         --------
@@ -688,7 +714,7 @@ class MappedFile(MappedBytes):
         >>> m.lock()
         >>> m.unlock()
         """
-        self._span(offset, length).lock()
+        self._span(offset, length).lock(force, progress)
 
     def unlock(self, offset: int = 0, length: int | None = None) -> None:
         """Let the system take a range out of memory again, should it have to.
@@ -746,6 +772,7 @@ class MappedFile(MappedBytes):
         *,
         write: bool = False,
         threads: int | None = None,
+        force: bool = False,
     ) -> int:
         """Map every page of a range, reading in what is missing; see `kernels.touch_pages`.
 
@@ -755,7 +782,7 @@ class MappedFile(MappedBytes):
             First byte; need not be a multiple of anything.
         length : int, optional
             Length in bytes; up to the end if left out.
-        write, threads
+        write, threads, force
             As for `kernels.touch_pages`.
 
         Returns
@@ -769,6 +796,8 @@ class MappedFile(MappedBytes):
             If the range does not lie within the mapping.
         ReadOnlyError
             If `write` is asked of a read-only mapping.
+        InsufficientMemoryError
+            If what is missing does not fit into memory, and `force` is False.
         ClosedError
             If the mapping is closed.
 
@@ -778,7 +807,7 @@ class MappedFile(MappedBytes):
         >>> mmapio.MappedFile.anonymous(100).touch_pages()
         1
         """
-        return self._span(offset, length).touch(write, threads)
+        return self._span(offset, length).touch(write, threads, force)
 
     def residency(
         self, offset: int = 0, length: int | None = None, *, buckets: int | None = 128

@@ -1,4 +1,4 @@
-"""Advice on the pages of a mapping, locks on them, and giving them back.
+"""Advice on the pages of a mapping, and giving them back.
 
 The caller keeps the mapping open. All of it works on whole pages. What loses nothing takes every
 page that holds a byte of the range; what does, which is `punch_pages` alone, changes no byte
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import sys
 import threading
@@ -17,13 +18,18 @@ from typing import Final
 
 from .. import _os
 from .._os import Advice
+from .._pacing import paced
 from .._validation import round_down, round_up, steps
 from ..errors import FileError, MmapioError, UnsupportedError, file_error
+from ..files.writeback import write_back
 from ..guard.lost_memory import raise_if_part_lost
 from ..modes import Access
+from ..pagecache.memory_hints import drop_cached
+from ..pagecache.memory_room import bytes_to_come, check_room
 from .flushing import flush_range, note_write
 from .losses import fault_error
 from .options import MapOptions
+from .page_locks import lock_pages
 from .region import Region, raise_read_only
 from .source import Source
 
@@ -32,11 +38,9 @@ __all__ = [
     "apply_options",
     "extend_options",
     "in_huge_pages",
-    "lock_pages",
     "prefetch_pages",
     "punch_pages",
     "release_pages",
-    "unlock_pages",
 ]
 
 # A larger range is read in by a thread: the system lets whoever asks for much wait for the drive.
@@ -66,6 +70,23 @@ _LASTING: Final = frozenset(
         Advice.UNMERGE,
     }
 )
+# Advice on which the system acts at once, on every page, and not when these are used.
+_ACTING: Final = frozenset(
+    {
+        Advice.WILLNEED,
+        Advice.DONTNEED,
+        Advice.COLD,
+        Advice.PAGEOUT,
+        Advice.POPULATE_READ,
+        Advice.POPULATE_WRITE,
+        Advice.COLLAPSE,
+        Advice.UNMERGE,
+        Advice.REMOVE,
+    }
+)
+_BRINGING: Final = (Advice.POPULATE_READ, Advice.POPULATE_WRITE)
+_SMALLER: Final = "bring in a part of it, or all with advise(..., force=True)"
+_GIVING_BYTES: Final = 1 << 30  # at a time: to give blocks back takes less than to read them
 _HUGE_FIELDS: Final = (
     "AnonHugePages",
     "ShmemPmdMapped",
@@ -114,8 +135,13 @@ def _advise_lasting(region: Region, options: MapOptions, start: int) -> None:
         advise_pages(region, start, length, options.advise)
 
 
-def advise_pages(region: Region, start: int, length: int, advice: Advice) -> None:
-    """Give advice on the pages that hold a range; never does it cost data."""
+def advise_pages(
+    region: Region, start: int, length: int, advice: Advice, *, force: bool = False
+) -> None:
+    """Give advice on the pages that hold a range; never does it cost data.
+
+    What is to be brought in must fit into memory, unless `force` is set.
+    """
     if advice is Advice.DONTNEED:
         release_pages(region, start, length)
     elif advice is Advice.WILLNEED:
@@ -123,17 +149,34 @@ def advise_pages(region: Region, start: int, length: int, advice: Advice) -> Non
     elif advice is Advice.POPULATE_WRITE and region.access is Access.READ:
         raise_read_only(region)
     elif length:
+        if advice in _BRINGING and not force:
+            address, nbytes = region.whole_pages(start, length)
+            writing = advice is Advice.POPULATE_WRITE
+            come = functools.partial(bytes_to_come, address, nbytes, writing=writing)
+            check_room(nbytes, "bring in", lambda: _SMALLER, come)
         _advise(region, start, length, advice)
 
 
 def _advise(region: Region, start: int, length: int, advice: Advice) -> None:
-    try:
-        _os.advise(*region.whole_pages(start, length), advice)
-    except OSError as error:
-        if error.errno == errno.EFAULT:
-            writing = advice is Advice.POPULATE_WRITE
-            raise fault_error(region, start, start + length, writing) from error
-        raise _refusal(region, start, length, advice, error) from error
+    address, nbytes = region.whole_pages(start, length)
+    if advice in _ACTING:
+        pieces = paced(address, address + nbytes)
+    else:  # a mark on the whole range, which pieces would cut up for a while
+        pieces = iter([(address, address + nbytes)])
+    failure = None
+    for low, high in pieces:
+        try:
+            _os.advise(low, high - low, advice)
+        except OSError as error:
+            if error.errno == errno.EFAULT:
+                first, writing = low - region.address, advice is Advice.POPULATE_WRITE
+                stop = first + high - low
+                raise fault_error(region, max(first, start), stop, writing) from error
+            failure = error
+            if advice is not Advice.COLLAPSE:  # of which the rest may still be done
+                break
+    if failure is not None:
+        raise _refusal(region, start, length, advice, failure) from failure
     raise_if_part_lost(region, start, start + length)
 
 
@@ -231,7 +274,7 @@ def release_pages(region: Region, start: int, length: int, evict: bool = False) 
         release_pages(region, start, length)
         low, high = _in_file(region, start, length)
         try:
-            _os.drop_cached(fd, low, high - low)
+            drop_cached(fd, low, high)
         except OSError as error:
             if error.errno == errno.ENOTSUP:
                 raise UnsupportedError(
@@ -247,6 +290,7 @@ def _write_first(region: Region, start: int, length: int) -> None:
         flush_range(region, start, length, True)
         return
     with region.source.opened() as fd:
+        write_back(fd, *_in_file(region, start, length))
         try:
             _os.sync_data(fd)  # msync writes nothing for a mapping that cannot be stored to
         except OSError as error:
@@ -269,8 +313,11 @@ def punch_pages(region: Region, start: int, length: int) -> None:
         _punch_memory(region, start, length)
         return
     with source.opened() as fd:
+        low = source.offset + start
         try:
-            _os.punch_hole(fd, source.offset + start, length)
+            for at, stop in paced(low, low + length, _GIVING_BYTES):
+                _os.punch_hole(fd, at, stop - at)
+                source.forget_end()
         except OSError as error:
             if error.errno in (errno.ENOTSUP, errno.ENOSYS):
                 raise UnsupportedError(
@@ -278,7 +325,9 @@ def punch_pages(region: Region, start: int, length: int) -> None:
                     "not; store zeros"
                 ) from error
             raise file_error(error, f"punch {length} bytes at {start}", source.path) from error
-        source.forget_end()
+        except BaseException:  # Ctrl-C, which leaves a hole behind
+            source.forget_end()
+            raise
     note_write(region, start, length)
 
 
@@ -289,47 +338,12 @@ def _punch_memory(region: Region, start: int, length: int) -> None:
     high = max(round_down(region.address + stop, _os.PAGE_SIZE) - region.address, low)
     try:
         if low < high:
-            _os.advise(region.address + low, high - low, Advice.REMOVE)
+            for at, end in paced(region.address + low, region.address + high, _GIVING_BYTES):
+                _os.advise(at, end - at, Advice.REMOVE)
     except OSError:  # the system has no such advice, or the pages are locked
         high = low
     data[start:low] = 0
     data[high:stop] = 0
-
-
-def lock_pages(region: Region, start: int, length: int) -> None:
-    """Keep the pages that hold a range in memory; on failure, they are as they were."""
-    if length == 0:
-        return
-    pages = region.whole_pages(start, length)
-    try:
-        _os.lock(*pages)
-    except OSError as error:
-        raise _not_locked(region, start, length, error) from error
-    raise_if_part_lost(region, start, start + length)
-
-
-def _not_locked(region: Region, start: int, length: int, error: OSError) -> FileError:
-    """Return the error for a lock that failed, and undo what there is of it."""
-    pages = region.whole_pages(start, length)
-    areas = _os.smaps(*pages)
-    limit, hint = _os.lock_limit(), ""
-    if areas and all("lo" in area.flags for area in areas):
-        _os.unlock(*pages)  # they are locked, but could not be read in
-        if error.errno == errno.ENOMEM:
-            return fault_error(region, start, start + length, False)
-    elif limit.nbytes is not None:
-        hint = f"this process may lock {limit.nbytes} bytes in all; {limit.how_to_raise}"
-    return file_error(error, f"lock {length} bytes in memory", region.source.path, hint)
-
-
-def unlock_pages(region: Region, start: int, length: int) -> None:
-    """Let the system take the pages that hold a range."""
-    if length == 0:
-        return
-    try:
-        _os.unlock(*region.whole_pages(start, length))
-    except OSError as error:
-        raise file_error(error, f"unlock {length} bytes", region.source.path) from error
 
 
 def in_huge_pages(region: Region) -> bool | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from .._os import Advice
-from .._validation import Bytes, bounded
+from .._validation import Bytes, Progress, bounded
 from ..errors import ClosedError
 from ..guard.lost_memory import any_loss, raise_if_part_lost
 from ..modes import Access
@@ -17,12 +17,11 @@ from .losses import check_file, recover
 from .page_advice import (
     advise_pages,
     in_huge_pages,
-    lock_pages,
     prefetch_pages,
     punch_pages,
     release_pages,
-    unlock_pages,
 )
+from .page_locks import lock_pages, unlock_pages
 from .region import Region, newest_place, raise_read_only
 from .resizing import check_unused, follow_file, resize_source
 from .source import Source
@@ -240,9 +239,9 @@ class Span(Hold):
     # Pages ----------------------------------------------------------------------------------------
 
     @_held
-    def advise(self, advice: Advice) -> None:
+    def advise(self, advice: Advice, force: bool) -> None:
         """Give advice on the range; no advice costs data."""
-        advise_pages(self.region, self.start, self.length, advice)
+        advise_pages(self.region, self.start, self.length, advice, force=force)
 
     @_held
     def prefetch(self) -> None:
@@ -260,9 +259,9 @@ class Span(Hold):
         punch_pages(self.region, self.start, self.length)
 
     @_held
-    def lock(self) -> None:
+    def lock(self, force: bool, progress: Progress | None) -> None:
         """Keep the range in memory."""
-        lock_pages(self.region, self.start, self.length)
+        lock_pages(self.region, self.start, self.length, force=force, progress=progress)
 
     @_held
     def unlock(self) -> None:
@@ -270,12 +269,12 @@ class Span(Hold):
         unlock_pages(self.region, self.start, self.length)
 
     @_held
-    def touch(self, write: bool, threads: int | None) -> int:
+    def touch(self, write: bool, threads: int | None, force: bool) -> int:
         """Map every page of the range; return how many there are."""
         from ..kernels import touch_pages
 
         data = self.region.bytes()[self.start : self.start + self.length]
-        return touch_pages(data, write=write, threads=threads)
+        return touch_pages(data, write=write, threads=threads, force=force)
 
     @_held
     def residency(self, buckets: int | None) -> Residency:

@@ -19,6 +19,7 @@ from mmapio.errors import UnsupportedError
 
 __all__ = [
     "all_resident",
+    "drop_cached",
     "hint",
     "memory_of",
     "missing_runs",
@@ -30,6 +31,7 @@ __all__ = [
 # One call on a larger range can end early: Linux reads no further than the device's largest
 # request or its readahead, whichever is more, and the latter is 128 KiB by default.
 _PREFETCH_BYTES = 128 << 10
+_DROPPED_BYTES = 256 << 20  # at a time: it takes some 10 ms
 
 
 class _Span:
@@ -68,6 +70,15 @@ def prefetch(start: int, stop: int) -> None:
     """Start to read a range of addresses in."""
     for low, high in steps(start, stop, _PREFETCH_BYTES):
         hint(low, high, Advice.WILLNEED)
+
+
+def drop_cached(fd: int, start: int, stop: int) -> None:
+    """Drop the clean pages of a range of a file, which nobody maps, from the cache."""
+    while start < stop:
+        # Pages that the cache keeps as one go if all of them do: a border must not part them.
+        end = min(round_down(start + _DROPPED_BYTES, _DROPPED_BYTES), stop)
+        _os.drop_cached(fd, start, end - start)
+        start = end
 
 
 def all_resident(addresses: Iterable[int]) -> bool:

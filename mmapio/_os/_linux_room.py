@@ -1,0 +1,91 @@
+"""Memory that this process can have on Linux, and how much of it may be locked.
+
+Sources: proc_meminfo(5), proc_pid_status(5), capabilities(7), the kernel's
+Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+assert sys.platform == "linux"  # so that mypy passes over this file elsewhere
+
+from . import _posix  # noqa: E402
+from ._memory import LockLimit  # noqa: E402
+
+__all__ = ["available_memory", "lock_limit"]
+
+_MEMORY: Final = Path("/proc/meminfo")
+_STATUS: Final = Path("/proc/self/status")
+_GROUPS: Final = Path("/sys/fs/cgroup")
+_OWN_GROUPS: Final = Path("/proc/self/cgroup")
+_CAP_IPC_LOCK: Final = 1 << 14
+# The files of a group: its limits, what it uses, and what of that is page cache, in memory.stat.
+_VERSION_1: Final = ("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_"
+_VERSION_2: Final = ("memory.max", "memory.high"), "memory.current", ""
+_NO_LIMIT: Final = 1 << 62
+
+
+def available_memory() -> int | None:
+    """Return how many bytes can be had without swapping, what is cached included; None: not told.
+
+    That is what the machine has, or what the control groups of this process leave to it.
+    """
+    rooms = [*_fields(_MEMORY, "MemAvailable:"), *_rooms_of_groups()]
+    return min(rooms) if rooms else None
+
+
+def lock_limit() -> LockLimit:
+    """Return how many bytes this process may lock, and has: who has CAP_IPC_LOCK has no limit."""
+    limit = _posix.lock_limit()
+    locked = next(_fields(_STATUS, "VmLck:"), 0)
+    is_free = any(value & _CAP_IPC_LOCK for value in _fields(_STATUS, "CapEff:"))
+    return limit._replace(nbytes=None if is_free else limit.nbytes, locked=locked)
+
+
+def _fields(path: Path, name: str) -> Iterator[int]:
+    """Yield the number after a name in a file of /proc: bytes, or a set of bits."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in path.read_bytes().decode("ascii", "replace").splitlines():
+            if line.startswith(name):
+                words = line.split()
+                yield int(words[1]) << 10 if words[2:] == ["kB"] else int(words[1], 16)
+                return
+
+
+def _rooms_of_groups() -> Iterator[int]:
+    """Yield what each group has left: that of this process, and those above, which bind as well."""
+    try:
+        lines = _OWN_GROUPS.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        names = controllers.split(",")
+        if names == [""] or "memory" in names:
+            root = _GROUPS / "memory" if "memory" in names else _GROUPS
+            folder = root / group.lstrip("/")
+            version = _VERSION_1 if "memory" in names else _VERSION_2
+            for level in (folder, *folder.parents):
+                if level.is_relative_to(root):
+                    yield from _room(level, *version)
+
+
+def _room(folder: Path, limits: tuple[str, ...], usage: str, prefix: str) -> Iterator[int]:
+    """Yield what a group has left, with what of it is in the page cache and can go."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        least = min(_limit(folder / name) for name in limits)
+        if least < _NO_LIMIT:
+            used = int((folder / usage).read_text())
+            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            cached = [int(stat[f"{prefix}{kind}_file"]) for kind in ("active", "inactive")]
+            yield max(0, least - used + sum(cached))
+
+
+def _limit(path: Path) -> int:
+    text = path.read_text().strip()
+    return _NO_LIMIT if text == "max" else int(text)
