@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
 from typing import Final
 
 from .. import _os
-from .._pacing import PIECE_BYTES, SMALL_BYTES, paced
+from .._pacing import SMALL_BYTES, paced
 from .._validation import Progress
 from ..errors import FileError, file_error
 from ..guard.lost_memory import raise_if_part_lost
@@ -40,15 +41,22 @@ def lock_pages(
     address, nbytes = region.whole_pages(start, length)
     held = _held_before(region, address, nbytes)
     if not force:
-        _check_room(region, address, nbytes)
+        _check_room(region, address, nbytes, "lock")
     stop = address
     try:
-        for low, stop in paced(address, address + nbytes):
+        for low, high in paced(address, address + nbytes):
             if progress is not None:
                 progress(low - address, nbytes)
             if not force and low > address:  # others may have taken the memory meanwhile
-                check_room(stop - low, "lock another", lambda: _INSTEAD, lambda: PIECE_BYTES)
-            _lock_piece(region, low, stop, length)
+                _check_room(region, low, high - low, "lock another")
+            stop = high
+            try:
+                _os.lock(low, high - low)
+            except OSError as error:
+                if _is_locked(low, high):  # but could not be read in
+                    raise _unreadable(region, low, high, error) from error
+                stop = low
+                raise _over_limit(region, length, error) from error
         if progress is not None:
             progress(nbytes, nbytes)
     except BaseException:
@@ -82,7 +90,8 @@ def _held_before(region: Region, address: int, nbytes: int) -> list[Bounds]:
         held = [(max(a.low, address), min(a.high, address + nbytes)) for a in areas]
     more = nbytes - sum(high - low for low, high in held)
     if limit.nbytes is not None and limit.locked + more > limit.nbytes:
-        raise _over_limit(region, nbytes, OSError(errno.ENOMEM, "Cannot allocate memory"))
+        code = errno.ENOMEM if limit.nbytes else errno.EPERM  # as the system has it
+        raise _over_limit(region, nbytes, OSError(code, os.strerror(code)))
     return held
 
 
@@ -94,7 +103,7 @@ def _over_limit(region: Region, nbytes: int, error: OSError) -> FileError:
     return file_error(error, f"lock {nbytes} bytes in memory", region.source.path, hint)
 
 
-def _check_room(region: Region, address: int, nbytes: int) -> None:
+def _check_room(region: Region, address: int, nbytes: int, doing: str) -> None:
     """Raise if a range cannot be kept in memory with all else that needs some."""
     source, first = region.source, address - region.address
 
@@ -107,7 +116,7 @@ def _check_room(region: Region, address: int, nbytes: int) -> None:
                 return f"its holes become pages, too; {_INSTEAD}"
         return _INSTEAD
 
-    check_room(nbytes, "lock", instead, to_come)
+    check_room(nbytes, doing, instead, to_come)
 
 
 def _is_in_memory_only(source: Source) -> bool:
@@ -119,18 +128,16 @@ def _is_in_memory_only(source: Source) -> bool:
     return not source.has_file
 
 
-def _lock_piece(region: Region, low: int, high: int, length: int) -> None:
-    try:
-        _os.lock(low, high - low)
-    except OSError as error:
-        areas = _os.smaps(low, high - low)
-        if not areas or not all("lo" in area.flags for area in areas):
-            raise _over_limit(region, length, error) from error
-        # It is locked, but could not be read in.
-        first = low - region.address
-        if error.errno == errno.ENOMEM:
-            raise fault_error(region, max(first, 0), first + high - low, False) from error
-        raise file_error(error, f"lock {length} bytes in memory", region.source.path) from error
+def _is_locked(low: int, high: int) -> bool:
+    areas = _os.smaps(low, high - low)
+    return bool(areas) and all("lo" in area.flags for area in areas)
+
+
+def _unreadable(region: Region, low: int, high: int, error: OSError) -> FileError:
+    start, stop = max(low - region.address, 0), high - region.address
+    if error.errno == errno.ENOMEM:
+        return fault_error(region, start, stop, False)
+    return file_error(error, f"lock {stop - start} bytes in memory", region.source.path)
 
 
 def _undo(start: int, stop: int, held: list[Bounds]) -> None:

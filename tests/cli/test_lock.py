@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,3 +72,51 @@ def test_a_lock_over_the_limit_says_how_to_raise_it(
     found = run_command("lock", path)
     assert (found.status, found.out) == (1, "")
     assert "may lock 65536 bytes in all; raise it with ulimit -l" in found.err
+
+
+@pytest.fixture
+def holes(tmp_path: Path) -> Path:
+    """Return a file of 24 MiB that is all hole."""
+    path = tmp_path / "holes"
+    with open(path, "wb") as file:
+        file.truncate(24 << 20)
+    return path
+
+
+def test_a_file_that_does_not_fit_is_reported(
+    run_command: Callable[..., Any], holes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_os, "available_memory", lambda: 16 << 20)
+    found = run_command("lock", holes)
+    assert (found.status, found.out) == (1, "")
+    assert "cannot lock 24.00 MiB with 16.00 MiB of memory available; its holes" in found.err
+    assert found.err.endswith("; --force does it all the same\n")
+    assert "holes become pages of zeros" in " ".join(run_command("lock", "--help").out.split())
+
+
+def test_force_locks_what_does_not_fit(
+    run_command: Callable[..., Any], holes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_os, "available_memory", lambda: 16 << 20)
+    monkeypatch.setattr(time, "sleep", stop)
+    found = run_command("lock", "--force", holes)
+    assert found.status == 130
+    assert "24.00 MiB locked in memory, 24.00 MiB of them holes" in found.out
+
+
+def test_lock_shows_how_far_it_is_and_ends_at_ctrl_c(
+    in_terminal: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "large"
+    with open(path, "wb") as file:
+        file.truncate(1 << 30)
+    terminal = in_terminal("lock", path)
+    terminal.expect(r"large: +\d+%\|")
+    terminal.sendintr()
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 130
+    assert "Traceback" not in terminal.before

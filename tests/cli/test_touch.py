@@ -47,3 +47,24 @@ def test_touch_shows_how_far_it_is(in_terminal: Callable[..., Any], path: Path, 
     terminal = in_terminal("touch", "--quiet", path, tree)
     terminal.expect(pexpect.EOF)
     assert "%|" not in terminal.before
+
+
+@pytest.mark.parametrize("command", [["touch"], ["advise", "populate_read"]])
+def test_a_file_that_does_not_fit_into_memory_is_not_read(
+    run_command: Callable[..., Any],
+    tmp_path: Path,
+    command: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "large"
+    path.write_bytes(bytes(24 << 20))
+    evict_file(path)
+    monkeypatch.setattr(_os, "available_memory", lambda: 16 << 20)
+    found = run_command(*command, path)
+    assert (found.status, found.out) == (1, "")
+    assert "cannot bring in 24.00 MiB" in found.err
+    assert found.err.endswith("with 16.00 MiB of memory available; --force does it all the same\n")
+    assert residency_of(path).resident == 0
+    assert run_command(*command, "--force", path).status == 0
+    assert residency_of(path).fraction == 1
+    assert run_command(*command, path).status == 0  # it is there already

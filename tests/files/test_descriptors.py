@@ -1,10 +1,12 @@
-"""Paths: made absolute and plain, or refused before anything is opened."""
+"""Paths, made absolute and plain or refused; sizes, whose blocks are given piece by piece."""
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 import mmapio
+from mmapio import _os
 from mmapio.errors import (
     AccessError,
     ArgumentError,
@@ -20,7 +23,7 @@ from mmapio.errors import (
     FileError,
     MissingFileError,
 )
-from mmapio.files.descriptors import as_path
+from mmapio.files.descriptors import as_path, set_size
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="paths here have slashes")
 
@@ -141,3 +144,61 @@ def test_a_descriptor_for_writing_only_is_named(folder: Path, size: int) -> None
         with pytest.raises(AccessError, match="for writing only"):
             mmapio.MappedFile.from_fd(file.fileno(), "r+")
     assert (folder / "x.bin").read_bytes() == bytes(size)
+
+
+# Sizes -----------------------------------------------------------------------------------------
+
+LARGE = 3 << 30
+
+
+@pytest.fixture
+def file(folder: Path) -> Iterator[Path]:
+    path = folder / "file"
+    path.write_bytes(b"kept")
+    yield path
+    os.truncate(path, 0)
+
+
+def size_of(path: Path) -> tuple[int, bytes]:
+    return path.stat().st_size, path.read_bytes()[:10]
+
+
+def test_blocks_are_given_in_pieces(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = list[tuple[int, int]]()
+    monkeypatch.setattr(_os, "allocate", lambda fd, at, length: pieces.append((at, at + length)))
+    with open(file, "r+b") as opened:
+        set_size(opened.fileno(), 4, 4 + LARGE, True, str(file))
+    assert (pieces[0][0], pieces[-1][1]) == (4, 4 + LARGE)
+    assert [start for start, _ in pieces[1:]] == [stop for _, stop in pieces[:-1]]
+    assert len(pieces) > 3
+
+
+def test_ctrl_c_between_two_pieces_leaves_the_file_as_it_was(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = list[int]()
+
+    def allocate(fd: int, at: int, length: int) -> None:
+        calls.append(at)
+        os.ftruncate(fd, at + length)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(_os, "allocate", allocate)
+    with open(file, "r+b") as opened, pytest.raises(KeyboardInterrupt):
+        set_size(opened.fileno(), 4, 4 + LARGE, True, str(file))
+    assert (len(calls), size_of(file)) == (1, (4, b"kept"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows tells it by the call itself")
+def test_more_blocks_than_are_free_are_not_begun_with(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_os, "allocate", lambda *_: pytest.fail("it was tried"))
+    before = os.listdir(tmp_path)
+    free = os.statvfs(tmp_path).f_bfree * os.statvfs(tmp_path).f_frsize
+    with open(file, "r+b") as opened, pytest.raises(FileError, match="reserve=False") as caught:
+        set_size(opened.fileno(), 4, free + (64 << 30), True, str(file))
+    assert caught.value.errno == errno.ENOSPC
+    with pytest.raises(FileError) as caught:
+        mmapio.create(tmp_path / "new", free + (64 << 30), "u1", raw=True)
+    assert (caught.value.errno, os.listdir(tmp_path)) == (errno.ENOSPC, before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from mmapio.errors import (
     ClosedError,
     FileError,
     FlushError,
+    InsufficientMemoryError,
     MappingLostError,
     OutOfBoundsError,
     ReadOnlyError,
@@ -63,15 +65,6 @@ def flags(m: MappedFile, page: int) -> frozenset[str]:
     """Return the flags of the area that a page of a mapping lies in."""
     [area] = _os.smaps(m._region.address + page * PAGE, 1)
     return area.flags
-
-
-def locked_pages(m: MappedFile) -> list[int]:
-    """Return which pages are locked: all of an area that has pages locked is."""
-    low = m._region.address - m._region.address % PAGE
-    areas = _os.smaps(low, SIZE)
-    assert all(area.fields["Locked"] == area.fields["Pss"] for area in areas if "lo" in area.flags)
-    found = [(area.low, area.high) for area in areas if area.fields["Locked"]]
-    return [n for n in range(PAGES) if any(a <= low + n * PAGE < b for a, b in found)]
 
 
 def is_mapped(m: MappedFile) -> list[bool]:
@@ -575,135 +568,6 @@ def test_memory_that_is_locked_gets_zeros_too(path: Path) -> None:
     assert np.flatnonzero(m.view()).tolist() == [*range(10), *range(SIZE - 10, SIZE)]
 
 
-# Locks --------------------------------------------------------------------------------------------
-
-
-@linux
-@pytest.mark.parametrize("mode", ["r", "r+", "c", "anonymous"])
-def test_a_lock_reads_in_and_the_kernel_knows_it(path: Path, mode: str) -> None:
-    m = opened(path, mode)
-    m.lock(4 * PAGE - 1, PAGE + 2)
-    assert locked_pages(m) == [3, 4, 5]
-    assert all(is_mapped(m)[3:6])
-    m.lock(10 * PAGE, PAGE)
-    m.lock(10 * PAGE, PAGE)
-    assert locked_pages(m) == [3, 4, 5, 10]
-    m.unlock(10 * PAGE, 1)  # undoes both
-    m.unlock(4 * PAGE, 1)
-    assert locked_pages(m) == [3, 5]
-    m.lock()
-    assert locked_pages(m) == list(range(PAGES))
-    m.unlock()
-    assert locked_pages(m) == []
-    assert m.read() == CONTENT.tobytes()
-
-
-@linux
-def test_a_slice_locks_its_own_pages_and_the_lock_goes_with_the_mapping(path: Path) -> None:
-    a = mmapio.open(path, dtype="u1", shape=(PAGES, PAGE), offset=0)
-    a[2:5].lock()
-    a[::-2][:2].lock()  # rows 63 and 61, so the span of three
-    assert locked_pages(a.mapping) == [2, 3, 4, 61, 62, 63]
-    a[3].unlock()
-    assert locked_pages(a.mapping) == [2, 4, 61, 62, 63]
-    before = locked_by_process()
-    a.close()
-    assert before - locked_by_process() == 5 * PAGE
-
-
-def locked_by_process() -> int:
-    _, _, rest = Path("/proc/self/status").read_text().partition("VmLck:")
-    return int(rest.split()[0]) << 10
-
-
-@linux
-def test_an_offset_that_is_no_page_locks_the_pages_of_its_bytes(path: Path) -> None:
-    m = MappedFile.open(path, offset=PAGE - 100)
-    m.lock(0, 101)
-    assert locked_pages(m) == [0, 1]
-
-
-@linux
-def test_what_is_locked_is_not_released_but_said_so(path: Path) -> None:
-    m = MappedFile.open(path, "r+")
-    m.lock(PAGE, 1)
-    for give_back in (m.release, lambda: m.release(evict=True), lambda: m.advise("cold")):
-        with pytest.raises(UnsupportedError, match=r"that is locked; unlock\(\) that of .*file"):
-            give_back()
-    m.release(2 * PAGE)
-    m.unlock()
-    m.release()
-    assert m.read() == CONTENT.tobytes()
-
-
-OVER_THE_LIMIT = """
-import ctypes, os, resource, sys, mmapio
-resource.setrlimit(resource.RLIMIT_MEMLOCK, (int(sys.argv[2]),) * 2)
-libc, head, sets = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
-assert libc.capget(head, sets) == 0
-sets[0] &= ~(1 << 14)  # CAP_IPC_LOCK, with which there is no limit
-assert libc.capset(head, sets) == 0
-m = mmapio.MappedFile.open(sys.argv[1])
-try:
-    m.lock(0, 16384)
-    print("locked some")
-    m.lock()
-except mmapio.FileError as error:
-    print(type(error).__name__, error)
-locked = sum(area.fields["Locked"] for area in mmapio._os.smaps(m._region.address, m.size))
-print(locked, os.listdir("/proc/self/fd").__len__())
-for make in (
-    lambda: mmapio.MappedFile.open(sys.argv[1], lock=True),
-    lambda: mmapio.anonymous(1 << 20, "u1", lock=True),
-):
-    try:
-        make()
-    except mmapio.FileError as error:
-        print(type(error).__name__)
-print(os.listdir("/proc/self/fd").__len__())
-"""
-
-
-@linux
-def test_over_the_limit_says_how_much_and_how_to_raise_it(
-    path: Path, run_python: Callable[..., str]
-) -> None:
-    lines = run_python(OVER_THE_LIMIT, str(path), "65536").splitlines()
-    assert lines[0] == "locked some"
-    assert "FileError [Errno 12] cannot lock 262144 bytes in memory: Cannot allocate" in lines[1]
-    assert "this process may lock 65536 bytes in all; `ulimit -l` shows" in lines[1]
-    locked, descriptors = lines[2].split()
-    assert locked == "16384"  # what was locked before, and no more
-    assert lines[3:] == ["FileError", "FileError", descriptors]
-    lines = run_python(OVER_THE_LIMIT, str(path), "0").splitlines()
-    assert lines[0].startswith("AccessError [Errno 1] cannot lock 16384 bytes")
-    assert "may lock 0 bytes in all" in lines[0]
-
-
-@linux
-def test_a_lock_of_what_was_lost_says_so_and_locks_nothing(path: Path) -> None:
-    m = MappedFile.open(path)
-    os.truncate(path, 10 * PAGE)
-    with pytest.raises(MappingLostError, match="cut the file off"):
-        m.lock()
-    assert locked_pages(m) == []
-    m.lock(0, 10 * PAGE)
-
-
-def test_a_system_that_cannot_lock_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(address: int, length: int) -> None:
-        raise OSError(errno.EAGAIN, "not now")
-
-    m = MappedFile.open(path)
-    monkeypatch.setattr(_os, "lock", fail)
-    monkeypatch.setattr(_os, "unlock", fail)
-    monkeypatch.setattr(_os, "lock_limit", lambda: _os.LockLimit(None, ""))
-    with pytest.raises(FileError, match="cannot lock 5 bytes in memory: not now: "):
-        m.lock(0, 5)
-    with pytest.raises(FileError, match="cannot unlock 5 bytes: not now"):
-        m.unlock(0, 5)
-
-
 # Huge pages ---------------------------------------------------------------------------------------
 
 
@@ -845,3 +709,95 @@ def test_closing_meanwhile_hits_no_other_memory(path: Path) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+# Large ranges -------------------------------------------------------------------------------------
+
+LARGE = 24 << 20
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """Return a file of several pieces; it is all hole."""
+    path = tmp_path / "large"
+    with open(path, "wb") as file:
+        file.truncate(LARGE)
+    return path
+
+
+@linux
+@pytest.mark.parametrize("advice", ["populate_read", "populate_write"])
+def test_what_does_not_fit_into_memory_is_not_populated(
+    large: Path, monkeypatch: pytest.MonkeyPatch, advice: str
+) -> None:
+    monkeypatch.setattr(_os, "available_memory", lambda: 16 << 20)
+    a = mmapio.open(large, "r+", dtype="u1")
+    m = a.mapping
+    before = m.residency().resident
+    for call in (
+        lambda: m.advise(advice),
+        lambda: a.advise(advice),
+        lambda: MappedFile.open(large, "r+", advise=advice),
+        lambda: MappedFile.open(large, "r+", touch="eager"),
+        a.touch_pages,
+        m.touch_pages,
+    ):
+        with pytest.raises(InsufficientMemoryError, match="force=True"):
+            call()
+    assert m.residency().resident == before
+    m.advise(advice, 0, 8 << 20)
+    m.advise(advice, force=True)
+    m.release()
+    a.advise(advice)  # in the page cache it is there
+
+
+@linux
+@pytest.mark.parametrize(
+    ("system_call", "call"),
+    [
+        ("advise", lambda m: m.advise("populate_read")),
+        ("advise", lambda m: m.advise("cold")),
+        ("advise", lambda m: m.release()),
+        ("lock", lambda m: m.lock()),
+        ("drop_cached", lambda m: m.release(evict=True)),
+        ("punch_hole", lambda m: m.punch_hole(0, m.size)),
+        ("write_back", lambda m: m.flush()),
+        ("write_back", lambda m: m.release(evict=True)),
+    ],
+)
+def test_ctrl_c_parts_every_call_on_a_large_range(
+    large: Path, monkeypatch: pytest.MonkeyPatch, system_call: str, call: Callable[[Any], None]
+) -> None:
+    os.truncate(large, 3 << 30)
+    m = MappedFile.open(large, "r+")
+    calls = []
+
+    def interrupt(*arguments: int) -> None:
+        calls.append(arguments)
+        signal.raise_signal(signal.SIGINT)
+
+    for name in ("advise", "lock", "unlock", "drop_cached", "punch_hole", "write_back"):
+        monkeypatch.setattr(_os, name, lambda *_: None)
+    monkeypatch.setattr(_os, system_call, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        call(m)
+    assert len(calls) == 1
+    m.check()
+
+
+def test_a_collapse_goes_on_where_a_piece_cannot_be(
+    large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = []
+
+    def fail_first(address: int, length: int, advice: _os.Advice) -> None:
+        lengths.append(length)
+        if len(lengths) == 1:
+            raise OSError(errno.EINVAL, "not here")
+
+    m = MappedFile.open(large)
+    monkeypatch.setattr(_os, "advise", fail_first)
+    with pytest.raises(UnsupportedError, match="takes no advice 'collapse'"):
+        m.advise("collapse")
+    assert sum(lengths) == LARGE
+    assert len(lengths) > 1
