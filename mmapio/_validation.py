@@ -39,6 +39,7 @@ __all__ = [
     "check_plain",
     "fitting_shape",
     "full_shape",
+    "refuse_masks",
     "round_down",
     "round_up",
     "steps",
@@ -207,6 +208,22 @@ def fitting_shape(shape: object, itemsize: int, available: int) -> tuple[int, ..
     return items
 
 
+_PLAIN: Final = frozenset({bool, int, float, complex, str, bytes})
+
+
+def refuse_masks(values: Any, depth: int = MOST_DIMENSIONS) -> None:
+    """Refuse a masked array, or one in lists: what its mask hides would be used with the rest."""
+    kind = type(values)
+    if kind is np.ndarray:
+        return
+    if issubclass(kind, list | tuple):
+        if not _PLAIN.issuperset(map(type, values)):
+            for each in values if depth else ():
+                refuse_masks(each, depth - 1)
+    elif hasattr(kind, "mask") and isinstance(values, np.ma.MaskedArray):
+        raise ArgumentTypeError("mmapio knows no masks: use a.compressed(), or a.filled(value)")
+
+
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Progress = Callable[[int, int], object]  # called with what is done, and with all there is to do
@@ -222,6 +239,7 @@ def as_bytes(data: Any) -> Bytes:
     if type(data) is np.ndarray and data.dtype is _UINT8 and data.flags.c_contiguous:
         return data if data.ndim == 1 else data.reshape(-1)
     if isinstance(data, np.ndarray):
+        refuse_masks(data)
         if data.dtype.hasobject:
             raise ArgumentError(f"arrays of dtype {data.dtype} hold Python objects, not bytes")
         if not data.flags.c_contiguous and data.itemsize:

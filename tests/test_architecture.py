@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     "errors",
     "_extras _formatting _forking _pacing _polling _sources _validation modes",
-    "_os",
+    "_os _values",
     "atomics guard",
     "durability files",
     "pagecache",

@@ -14,6 +14,7 @@ from numpy import ndarray
 from .. import _os
 from .._polling import poll
 from .._validation import as_count, as_dtype, full_shape
+from .._values import as_items
 from ..errors import (
     ArgumentError,
     ClosedError,
@@ -23,13 +24,14 @@ from ..errors import (
     UnsupportedError,
 )
 from ..files.descriptors import as_path
+from ..guard.lost_memory import any_loss, raise_if_array_lost, raise_if_source_lost
 from ..mapping.flushing import sync_errors
 from ..mapping.losses import LossCheck
 from ..mapping.mapped_file import MappedFile
 from ..mapping.options import MapOptions, Touch
 from ..modes import Mode
 from .room_to_grow import CAPACITY, map_file_with_room, map_path_with_room
-from .row_file import RowFile, as_items, check_layout, new_row_type
+from .row_file import RowFile, check_layout, new_row_type
 from .row_reader import RowReader
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
@@ -263,14 +265,18 @@ class GrowableArray:
         Parameters
         ----------
         row : array_like
-            Of the shape `row_shape`, and of a type that can be cast to `dtype` in kind.
+            Of the shape `row_shape`, and of values that `dtype` holds: numbers, texts or records in
+            whatever holds them.
 
         Raises
         ------
         FileError
             If the row cannot be written, on a full disk for one; nothing is appended then.
         ArgumentError, ArgumentTypeError
-            If it has another shape, or values that do not fit.
+            If it has another shape, a mask, or a value that does not fit: an integer out of range,
+            a float for an integer, a text that would be cut. Floats are rounded.
+        MappingLostError
+            If it lies in a file that has lost it meanwhile; nothing is appended then.
         ReadOnlyError
             If the array is open for reading.
         ClosedError
@@ -294,9 +300,10 @@ class GrowableArray:
             and self._put(row, nbytes, 1)
         ):
             return
-        data = as_items(row, dtype)
+        data = as_items(row, dtype, "row")
         if data.shape != shape:
             raise ArgumentError(f"a row has shape {shape}, got {data.shape}")
+        raise_if_source_lost(row)
         file = self._writer()
         with file.lock:
             file.write(data, self._count)
@@ -309,14 +316,16 @@ class GrowableArray:
         Parameters
         ----------
         rows : array_like
-            Of the shape ``(n, *row_shape)``, and of a type that can be cast to `dtype` in kind.
+            Of the shape ``(n, *row_shape)``, and of values that `dtype` holds.
 
         Raises
         ------
         FileError
             If they cannot be written, on a full disk for one; nothing is appended then.
         ArgumentError, ArgumentTypeError
-            If they have another shape, or values that do not fit.
+            If they have another shape, a mask, or values that do not fit, as in `append`.
+        MappingLostError
+            If they lie in a file that has lost some of them meanwhile; nothing is appended then.
         ReadOnlyError
             If the array is open for reading.
         ClosedError
@@ -338,18 +347,20 @@ class GrowableArray:
             and self._put(rows, rows.nbytes, len(rows))
         ):
             return
-        data = rows if isinstance(rows, ndarray) else as_items(rows, dtype)
+        data = rows if isinstance(rows, ndarray) else as_items(rows, dtype, "rows")
         if data.shape[1:] != self._layout.shape or data.ndim == 0:
             wanted = ", ".join(map(str, ("n", *self._layout.shape)))
             raise ArgumentError(f"rows have shape ({wanted}), got {data.shape}")
+        raise_if_source_lost(rows)
         file = self._writer()
         step = max(1, _PIECE_BYTES // self._layout.nbytes)
         with file.lock:
             count = self._count
             try:
                 for at in range(0, len(data), step):
-                    piece = as_items(data[at : at + step], self._layout.dtype)
+                    piece = as_items(data[at : at + step], dtype, "rows", at)
                     file.write(piece, count + at)
+                raise_if_source_lost(rows)
             except BaseException:
                 if file.fd >= 0:
                     file.cut(count)
@@ -369,10 +380,12 @@ class GrowableArray:
                     return False
                 if _os.write_at(file.fd, rows, at) != nbytes:  # type: ignore[arg-type]
                     return False
+                if rows.base is not None and any_loss():  # not numpy's own memory
+                    raise_if_array_lost(rows)
                 self._count += count
                 self._array = None
                 return True
-        except (OSError, ValueError):
+        except (OSError, ValueError):  # a loss for one
             return False
 
     def commit(self, durable: bool = True) -> None:

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,6 @@ from .. import _forking, _os
 from .._validation import LARGEST, as_bytes, full_shape
 from ..errors import (
     ArgumentError,
-    ArgumentTypeError,
     FileError,
     FormatError,
     LockedError,
@@ -33,14 +32,16 @@ from ..files.holes import holes_of
 from ..files.npy import MAGIC, NpyHeader, read_header
 from ..files.publishing import publishing
 from ..files.writeback import write_back
-from ..guard.lost_memory import lost_error
+from ..guard.lost_memory import (
+    any_loss,
+    lost_error,
+    raise_if_array_lost,
+    raise_if_copy_failed,
+)
 from ..modes import Mode
 from .growing_header import GrowingHeader
 
-if TYPE_CHECKING:  # numpy.typing is slow to import
-    import numpy.typing as npt
-
-__all__ = ["RowFile", "RowLayout", "as_items", "check_layout", "layout_of", "new_row_type"]
+__all__ = ["RowFile", "RowLayout", "check_layout", "layout_of", "new_row_type"]
 
 
 Result = TypeVar("Result")
@@ -99,24 +100,6 @@ def check_layout(
     inner = dtype.shape if dtype is not None else ()
     if shape is not None and (*shape, *inner) != layout.shape:
         raise FormatError(f"{path!r} has rows of shape {layout.shape}, not {(*shape, *inner)}")
-
-
-def as_items(values: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Return values as an array in C order of a dtype that they can be cast to in kind."""
-    if type(values) is np.ndarray and values.dtype == dtype and values.flags.c_contiguous:
-        return values
-    if isinstance(values, (np.ndarray, np.generic)) and not np.can_cast(
-        values.dtype, dtype, "same_kind"
-    ):
-        raise ArgumentTypeError(f"values of dtype {values.dtype} do not fit dtype {dtype}")
-    try:
-        if dtype.kind in "iu" and np.asarray(values).dtype.kind in "fc":
-            raise ArgumentTypeError(f"the values have fractions, which do not fit dtype {dtype}")
-        return np.asarray(values, dtype, order="C")
-    except (ValueError, OverflowError) as error:
-        raise ArgumentError(f"the values do not fit dtype {dtype}: {error}") from None
-    except TypeError as error:
-        raise ArgumentTypeError(f"the values do not fit dtype {dtype}: {error}") from None
 
 
 class RowFile:
@@ -282,16 +265,18 @@ class RowFile:
         self.check_own()
         self.check_end(at)
         try:
-            if self.plain:  # as it is, in half the time
-                written = _os.write_at(self.fd, data, at)
-                if written == data.nbytes:
-                    return
-            left = memoryview(as_bytes(data))  # type: ignore[arg-type]
-            while len(left):
-                written = _os.write_at(self.fd, left, at)
-                left, at = left[written:], at + written
+            # As it is, in half the time, if it can be.
+            written = _os.write_at(self.fd, data, at) if self.plain else 0
+            if written < data.nbytes:
+                left = memoryview(as_bytes(data))[written:]  # type: ignore[arg-type]
+                while len(left):
+                    at += written
+                    written = _os.write_at(self.fd, left, at)
+                    left = left[written:]
+            if any_loss():
+                raise_if_array_lost(data)
         except BaseException as error:
-            raise self.undone(count, error) from error
+            raise self.undone(count, error, data) from error
 
     def check_end(self, end: int) -> None:
         """Raise if the file no longer reaches to the end of the rows that were written to it."""
@@ -324,11 +309,12 @@ class RowFile:
         self._loss = functools.partial(lost_error, self, start, stop, "truncated", more)
         return self._loss()
 
-    def undone(self, count: int, error: BaseException) -> BaseException:
+    def undone(self, count: int, error: BaseException, data: Any) -> BaseException:
         """Take back what was written behind the first `count` rows; return the error to raise."""
         if self.fd < 0:
             return self._foreign()
         self.cut(count)
+        raise_if_copy_failed(error, data)
         if not isinstance(error, OSError) or isinstance(error, FileError):
             return error
         hint = f"nothing was appended; the first {count} rows are as they were"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _os
-from .._validation import Bytes, Path, as_bytes, check_plain
+from .._validation import Bytes, Path, as_bytes, check_plain, refuse_masks
+from .._values import as_array
 from ..errors import file_error
-from ..guard.lost_memory import raise_if_array_lost
+from ..guard.lost_memory import raise_if_copy_failed, raise_if_source_lost
 from .descriptors import as_path, reading, set_size
 from .npy import encode_header
 from .publishing import Draft, publishing
@@ -40,8 +40,8 @@ def save(path: Path, array: npt.ArrayLike) -> None:
     ------
     FileError
         If the file cannot be written, on a full disk for one. What was at the path is as it was.
-    ArgumentError
-        If the array holds Python objects.
+    ArgumentError, ArgumentTypeError
+        If the array holds Python objects, has a mask, or is none: lists of different lengths.
     MappingLostError
         If the array is of a file that has lost some of it meanwhile.
 
@@ -57,7 +57,9 @@ def save(path: Path, array: npt.ArrayLike) -> None:
     >>> np.load("saved.npy")
     array([0, 1, 2])
     """
-    data = np.asarray(array)
+    refuse_masks(array)
+    data = as_array(array, "array")
+    raise_if_source_lost(array)
     check_plain(data.dtype)
     fortran = data.flags.f_contiguous and not data.flags.c_contiguous
     header = encode_header(data.dtype, data.shape, fortran)
@@ -67,17 +69,14 @@ def save(path: Path, array: npt.ArrayLike) -> None:
         draft.write(header)
         for piece in _pieces(data.T if fortran else data):
             _write_piece(draft, piece)
-        raise_if_array_lost(data)
+        raise_if_source_lost(array)
 
 
 def _write_piece(draft: Draft, piece: Bytes) -> None:
     try:
         draft.write(piece)
     except OSError as error:
-        # A system call says EFAULT where a read meets the guard: so read it all.
-        if error.errno == errno.EFAULT:
-            piece.max()
-            raise_if_array_lost(piece)
+        raise_if_copy_failed(error, piece)
         raise
 
 

@@ -10,12 +10,13 @@ import contextlib
 import errno
 import functools
 from collections.abc import Callable
-from typing import Final, ParamSpec, Protocol, TypeVar
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from .. import _os
+from .._validation import as_bytes
 from ..errors import MappingLostError, MmapioError, clear_frames
 from . import GuardedFile, GuardedMemory, Loss, any_loss, loss_of, lost_between
 
@@ -24,8 +25,10 @@ __all__ = [
     "lost_error",
     "noticing",
     "raise_if_array_lost",
+    "raise_if_copy_failed",
     "raise_if_lost",
     "raise_if_part_lost",
+    "raise_if_source_lost",
 ]
 
 P = ParamSpec("P")
@@ -43,6 +46,7 @@ _WHY: Final = {
     "I/O error": "the drive reports an I/O error",
     "memory error": "the memory has failed",
 }
+_WITHOUT_MEMORY: Final = (int, float, complex, str, bytes, np.number, np.bool_)
 _MEMORY_CODES: Final = (4, 5)  # BUS_MCEERR_AR and BUS_MCEERR_AO
 
 
@@ -59,6 +63,37 @@ def raise_if_array_lost(thing: object) -> None:
     if any_loss() and isinstance(thing, np.ndarray) and thing.size:
         low, high = byte_bounds(thing)
         raise_if_lost(low, high - low)
+
+
+def raise_if_source_lost(source: Any, depth: int = 64) -> None:
+    """Raise MappingLostError if values that were read lie in memory that was lost.
+
+    Those of arrays, records, buffers, lists of them, and whatever numpy makes such an array of.
+    """
+    if not any_loss() or isinstance(source, _WITHOUT_MEMORY):
+        return
+    if isinstance(source, np.ndarray):
+        raise_if_array_lost(source)
+    elif isinstance(source, np.void):
+        address: int = source.__array_interface__["data"][0]
+        raise_if_lost(address, source.nbytes)
+    elif isinstance(source, list | tuple):
+        for each in source if depth else ():
+            raise_if_source_lost(each, depth - 1)
+    else:
+        with contextlib.suppress(TypeError, ValueError, BufferError):
+            is_array = hasattr(source, "__array__") or hasattr(source, "__array_interface__")
+            raise_if_array_lost(np.asarray(source if is_array else memoryview(source)))
+
+
+def raise_if_copy_failed(error: BaseException, source: Any) -> None:
+    """Raise MappingLostError if a system call has failed because memory of an array was lost.
+
+    It says EFAULT where a read meets the guard: so all of the array is read.
+    """
+    if isinstance(error, OSError) and error.errno == errno.EFAULT:
+        as_bytes(source).max(initial=0)
+        raise_if_array_lost(source)
 
 
 def raise_if_part_lost(memory: GuardedMemory, start: int, stop: int) -> None:

@@ -13,7 +13,12 @@ import numpy as np
 from .. import _os
 from .._validation import Bytes, as_bytes, as_count, as_dtype, as_positive, bounded
 from ..errors import ArgumentError, ClosedError, MisalignedError
-from ..guard.lost_memory import any_loss, raise_if_array_lost, raise_if_part_lost
+from ..guard.lost_memory import (
+    any_loss,
+    raise_if_array_lost,
+    raise_if_part_lost,
+    raise_if_source_lost,
+)
 from ..modes import Access
 from .flushing import check_flushes, note_write
 from .region import Region, newest_place, raise_read_only, region_of
@@ -266,7 +271,10 @@ class MappedBytes:
         OutOfBoundsError
             If the data do not fit; nothing is written then.
         MappingLostError
-            If a part of the range has been lost under the mapping.
+            If a part of the range has been lost under the mapping; or the data lie in another one,
+            and were.
+        ArgumentError, ArgumentTypeError
+            If the data are no bytes, such as Python objects, or have a mask.
         ReadOnlyError
             If the mapping is read-only.
         FlushError
@@ -284,10 +292,13 @@ class MappedBytes:
         b'abc\x00'
         """
         source = as_bytes(data)
+        if any_loss():
+            raise_if_source_lost(data)
         start = offset if type(offset) is int else as_count(offset, "offset")
         region = self._copy_in(start, source)
         if any_loss():
             raise_if_part_lost(region, start, start + len(source))
+            raise_if_source_lost(data)
         note_write(region, start, len(source))
         return len(source)
 

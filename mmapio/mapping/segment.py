@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .._validation import as_bytes, bounded
+from ..guard.lost_memory import raise_if_source_lost
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
@@ -156,6 +157,7 @@ class Segment:
         start, _ = bounded(offset, None, self.length)
         source = as_bytes(data)
         bounded(start, len(source), self.length)
+        raise_if_source_lost(data)
         return self._mapping.write(self.offset + start, source)
 
     def __len__(self) -> int:

@@ -108,7 +108,7 @@ def test_what_is_not_an_array_is_taken_too(path: Path) -> None:
     [
         ([1], ArgumentError),
         ([[1, 2]], ArgumentError),
-        (["a", "b"], ArgumentError),
+        (["a", "b"], ArgumentTypeError),
         (np.array([1.5, 2]), ArgumentTypeError),
         ([300, 1], ArgumentError),
         ([None, 1], ArgumentTypeError),
@@ -213,7 +213,7 @@ def test_the_end_of_a_block_commits_unless_it_failed(path: Path) -> None:
         g.append(1)
         view = g.array
     assert (g.closed, view.tolist(), np.load(path).tolist()) == (True, [1], [1])
-    with pytest.raises(ArgumentError), GrowableArray.open(path, "a+") as g:
+    with pytest.raises(ArgumentTypeError), GrowableArray.open(path, "a+") as g:
         g.extend([2, "x"])
     assert np.load(path).tolist() == [1]
     with GrowableArray.open(path, "a+") as g:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from mmapio._validation import refuse_masks
 from mmapio.errors import ArgumentTypeError
 from mmapio.kernels.engine.threads import run_workers
 
@@ -122,8 +123,7 @@ class Pieces:
 
 def plain(a: Any) -> NDArray[Any]:
     """Return `a` as an ndarray; refuse one with a mask, which would be lost with that."""
-    if hasattr(a, "mask") and isinstance(a, np.ma.MaskedArray):
-        raise ArgumentTypeError("kernels know no masks: use a.compressed(), or a.filled(value)")
+    refuse_masks(a)
     return np.asarray(a)
 
 

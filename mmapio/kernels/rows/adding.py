@@ -12,14 +12,14 @@ from numba import types
 from numpy.typing import NDArray
 
 from mmapio import atomics
+from mmapio._values import as_items
 from mmapio.atomics._rules import check_dtype, misaligned
 from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
-from mmapio.guard.lost_memory import noticing
+from mmapio.guard.lost_memory import noticing, raise_if_source_lost
 from mmapio.kernels.engine.jit import jit, piece_type
 from mmapio.kernels.engine.pieces import plain
 from mmapio.kernels.engine.threads import run_ranges
-from mmapio.kernels.rows.indices import Numbers, as_numbers, outside
-from mmapio.kernels.statistics.extremes import minmax
+from mmapio.kernels.rows.indices import Numbers, row_numbers
 
 __all__ = ["scatter_add"]
 
@@ -50,8 +50,8 @@ def scatter_add(a: NDArray[Any], indices: Any, values: Any, *, threads: int | No
         Of any shape and integer dtype. Negative ones count from the end. Every occurrence of an
         index adds.
     values : array_like
-        What can be broadcast to shape ``indices.shape + a.shape[1:]``: integers, or for a float
-        `a`, floats as well. Sums of integers wrap around.
+        What can be broadcast to shape ``indices.shape + a.shape[1:]``, of values that the dtype of
+        `a` holds. Sums of integers wrap around, so that 255 takes 1 from a ``uint8``.
     threads : int, optional
         By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use.
 
@@ -88,8 +88,8 @@ def scatter_add(a: NDArray[Any], indices: Any, values: Any, *, threads: int | No
         raise ArgumentTypeError(f"a must be an array, got {type(a).__name__!r}")
     array = plain(a)
     _check(array)
-    numbers, shape = as_numbers(indices)
-    _check_bounds(numbers, len(array), threads)
+    # Copies: others may change what the user gave, or these additions do.
+    numbers, shape = row_numbers(indices, len(array))
     rows = _values(values, array, shape)
     if not numbers.size or not array.size:
         return
@@ -123,23 +123,13 @@ def _check(array: NDArray[Any]) -> None:
         raise misaligned(array.dtype, "those of a do not")
 
 
-def _check_bounds(numbers: Numbers, rows: int, threads: int | None) -> None:
-    """Refuse indices before anything is added; the kernels wrap the negative ones around."""
-    if numbers.size:
-        low, high = minmax(numbers, threads=threads)
-        if low < -rows or high >= rows:
-            raise outside(low if low < -rows else high, rows)
-
-
 def _values(values: Any, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """Return a view of values as rows of the array's dtype, which share no memory with it."""
-    given = plain(values)
-    allowed = "biuf" if array.dtype.kind == "f" else "biu"
-    if given.dtype.kind not in allowed and given.size:
-        raise ArgumentTypeError(f"values of {given.dtype} cannot be added to {array.dtype}")
+    given = as_items(values, array.dtype)
+    raise_if_source_lost(values)
     wanted = shape + array.shape[1:]
     try:
-        whole = np.broadcast_to(given.astype(array.dtype, copy=False), wanted)
+        whole = np.broadcast_to(given, wanted)
     except ValueError:
         raise ArgumentError(
             f"values of shape {given.shape} cannot be broadcast to {wanted}"
@@ -206,18 +196,16 @@ def _add_each(
     last: int,
 ) -> None:
     """Add rows of values one by one."""
-    start, step, rows, columns = place
+    start, step, _, columns = place
     down, across = steps
     if columns == 1:  # a loop for itself: the one below takes twice as long
         for i in range(first, last):
-            number = numbers[i] + rows if numbers[i] < 0 else numbers[i]
-            atomics.fetch_add(a, start + number * step, values[i * down], "relaxed")
+            atomics.fetch_add(a, start + numbers[i] * step, values[i * down], "relaxed")
         return
     for i in range(first, last):
-        number = numbers[i] + rows if numbers[i] < 0 else numbers[i]
         for j in range(columns):
             value = values[i * down + j * across]
-            atomics.fetch_add(a, start + number * step + j, value, "relaxed")
+            atomics.fetch_add(a, start + numbers[i] * step + j, value, "relaxed")
 
 
 @jit(_signatures)
@@ -236,11 +224,10 @@ def _add_sums(
     sums = np.zeros(rows * columns, a.dtype)
     if columns == 1:  # as above
         for i in range(first, last):
-            number = numbers[i] + rows if numbers[i] < 0 else numbers[i]
-            sums[number] += values[i * down]
+            sums[numbers[i]] += values[i * down]
     else:
         for i in range(first, last):
-            number = numbers[i] + rows if numbers[i] < 0 else numbers[i]
+            number = numbers[i]
             for j in range(columns):
                 sums[number * columns + j] += values[i * down + j * across]
     for i in range(rows):

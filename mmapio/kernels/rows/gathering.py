@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from mmapio import _os
 from mmapio._extras import require
 from mmapio._validation import steps
+from mmapio._values import as_items
 from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
-from mmapio.guard.lost_memory import noticing
+from mmapio.guard.lost_memory import noticing, raise_if_source_lost
 from mmapio.kernels.engine.pieces import plain
 from mmapio.kernels.engine.threads import run_chunks, run_ranges, thread_count
 from mmapio.kernels.rows.copying import move_rows
@@ -170,8 +171,8 @@ def scatter(
         Of any shape and integer dtype. Negative ones count from the end. Of rows for the same
         index, the last one stays.
     values : array_like
-        What can be broadcast to shape ``indices.shape + a.shape[1:]`` and converted to the dtype
-        of `a`.
+        What can be broadcast to shape ``indices.shape + a.shape[1:]``, of values that the dtype of
+        `a` holds.
     threads : int, optional
         By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use. The result does
         not depend on it.
@@ -185,7 +186,10 @@ def scatter(
     ReadOnlyError
         If `a` is read-only.
     ArgumentError, ArgumentTypeError
-        If `a` does not lie as it must, `indices` are no integers, or `values` do not fit.
+        If `a` does not lie as it must, `indices` are no integers, one has a mask, or `values` do
+        not fit; nothing is written then.
+    MappingLostError
+        If memory that is read or written is of a file that has lost it.
 
     Examples
     --------
@@ -270,11 +274,8 @@ def _check_out(out: Any, array: NDArray[Any], shape: tuple[int, ...]) -> None:
 
 def _values(values: Any, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """Return values as rows of the array's dtype, which share no memory with it."""
-    try:
-        given = np.asarray(values, array.dtype)
-    except (TypeError, ValueError, OverflowError) as error:
-        kind = ArgumentTypeError if isinstance(error, TypeError) else ArgumentError
-        raise kind(f"values cannot be converted to {array.dtype}: {error}") from None
+    given = as_items(values, array.dtype)
+    raise_if_source_lost(values)
     if np.may_share_memory(given, array):
         given = given.copy()
     row_shape = array.shape[1:]

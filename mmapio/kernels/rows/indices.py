@@ -6,29 +6,30 @@ from typing import Any
 
 import numpy as np
 
-from mmapio._validation import LARGEST
-from mmapio.errors import ArgumentError, ArgumentTypeError, OutOfBoundsError
+from mmapio._validation import LARGEST, refuse_masks
+from mmapio._values import as_array
+from mmapio.errors import ArgumentTypeError, OutOfBoundsError
+from mmapio.guard.lost_memory import raise_if_source_lost
 from mmapio.kernels.rows.copying import Numbers, normalize
 
-__all__ = ["Numbers", "as_numbers", "outside", "row_numbers"]
+__all__ = ["Numbers", "row_numbers"]
 
 
 def row_numbers(indices: Any, rows: int) -> tuple[Numbers, tuple[int, ...]]:
     """Return the numbers of rows that indices mean, in one line, and the shape of the indices."""
-    flat, shape = as_numbers(indices)
+    flat, shape = _as_numbers(indices)
     numbers = np.empty_like(flat)
     good = normalize(flat, rows, numbers)
+    raise_if_source_lost(indices)
     if good < flat.size:
-        raise outside(np.asarray(indices).reshape(-1)[good], rows)
+        raise _outside(np.asarray(indices).reshape(-1)[good], rows)
     return numbers, shape
 
 
-def as_numbers(indices: Any) -> tuple[Numbers, tuple[int, ...]]:
+def _as_numbers(indices: Any) -> tuple[Numbers, tuple[int, ...]]:
     """Return indices as they are, in one line, and their shape."""
-    try:
-        found = np.asarray(indices)
-    except ValueError as error:  # numpy's own, on lists of different lengths
-        raise ArgumentError(f"indices cannot be made an array: {error}") from None
+    refuse_masks(indices)
+    found = as_array(indices, "indices")
     if found.dtype.kind == "b":
         raise ArgumentTypeError(
             "indices must be integers, got a boolean mask; numpy.flatnonzero(mask) are its indices"
@@ -42,6 +43,6 @@ def as_numbers(indices: Any) -> tuple[Numbers, tuple[int, ...]]:
     return np.ascontiguousarray(found, np.int64).reshape(-1), found.shape
 
 
-def outside(index: object, rows: int) -> OutOfBoundsError:
+def _outside(index: object, rows: int) -> OutOfBoundsError:
     """Return the error for an index that no row has."""
     return OutOfBoundsError(f"index {index} is out of bounds for axis 0 with size {rows}")

@@ -51,7 +51,7 @@ def test_threads_lose_nothing(rows, threads):
         (np.zeros((8, 3), "f4")[::-2], [0, 1, 1], 2),
         (np.zeros((8, 6), "i8")[:, 1:4], np.array([7, 7], "u8"), [[1], [2]]),
         (np.zeros(300, "i8")[::3], np.arange(100, dtype="u1"), np.arange(300)[::-3]),
-        (np.zeros(3, "u1"), [0, 1], [-1, 300]),
+        (np.zeros(3, "u1"), [0, 0, 1], [255, 3, 44]),
         (np.zeros(4, "f8"), [1], [True]),
         (np.zeros((3, 0)), [0, 1], np.zeros((2, 0))),
         (np.zeros(0), [], []),
@@ -75,6 +75,12 @@ def test_values_may_be_the_array_itself():
     assert a.tolist() == [3, 1, 3, 5]
 
 
+def test_indices_that_the_additions_change_are_read_once():
+    a = np.array([1, 0, 0, 0])
+    kernels.scatter_add(a, a[:2], [1000, 5])
+    assert a.tolist() == [6, 1000, 0, 0]
+
+
 def read_only() -> np.ndarray:
     a = np.zeros(4)
     a.flags.writeable = False
@@ -93,6 +99,8 @@ def read_only() -> np.ndarray:
         (np.zeros(4, "i4"), [0], 0.5, mmapio.ArgumentTypeError),
         (np.zeros(4), [0], "x", mmapio.ArgumentTypeError),
         (np.zeros(4), [0], 1j, mmapio.ArgumentTypeError),
+        (np.zeros(4, "u1"), [0, 1], [1, -1], mmapio.ArgumentError),
+        (np.zeros(4, "i1"), [0, 1], np.array([1, 300]), mmapio.ArgumentError),
         (np.zeros(4), [0, 1], [1, 2, 3], mmapio.ArgumentError),
         (np.zeros(4, "?"), [0], 1, mmapio.ArgumentTypeError),
         (np.zeros(4, "c8"), [0], 1, mmapio.ArgumentTypeError),

@@ -319,14 +319,15 @@ def test_values_that_do_not_fit() -> None:
     with pytest.raises(ArgumentError, match=r"shape \(2,\) cannot be broadcast to \(4, 3\)"):
         scatter(np.zeros((50, 3)), [1, 2, 3, 4], [1, 2])
     for values, kind, error in (
-        ("abc", "f8", ArgumentError),
+        ("abc", "f8", ArgumentTypeError),
         (1j, "f8", ArgumentTypeError),
         (300, "u1", ArgumentError),
         ([[1], [2, 3]], "i8", ArgumentError),
     ):
         a = np.zeros(5, kind)
-        with pytest.raises(error, match=f"values cannot be converted to {a.dtype}: "):
+        with pytest.raises(error, match=r"^values "):
             scatter(a, [0], values)
+        assert not a.any()
 
 
 def test_values_and_indices_may_be_parts_of_the_array(state: str) -> None:

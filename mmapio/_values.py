@@ -1,0 +1,490 @@
+"""Values that are stored as items: exactly as they were given, or refused, whatever holds them.
+
+numpy looks at what holds a value before it looks at the value. It refuses the Python number 300 for
+an int8, and stores 44 if a numpy scalar, an array or a Series holds it; it cuts texts and dates and
+drops masks. Here the value decides, for a number, a list, an array and anything else alike:
+
+- Booleans, integers, floats, complex numbers, dates, periods, texts and records are kinds. A number
+  may be stored as a kind further up, an integer as a float for one, and never as one further down.
+- An integer is stored exactly; a float is rounded to the nearest one, but not to infinity; dates
+  and periods keep their units' parts, and texts all of their characters.
+- Records are stored field by field, from records whose fields have the same names.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+
+import numpy as np
+
+from ._validation import MOST_DIMENSIONS, refuse_masks
+from .errors import ArgumentError, ArgumentTypeError
+
+if TYPE_CHECKING:  # numpy.typing is slow to import
+    import numpy.typing as npt
+
+__all__ = ["as_array", "as_items"]
+
+_LONGEST: Final = 60  # characters of a value that a message shows
+# The kinds of dtype that each kind takes values of, and what those are called.
+_TAKES: Final = {
+    "b": ("biu", "booleans, 0 and 1"),
+    "i": ("biu", "integers"),
+    "u": ("biu", "integers"),
+    "f": ("biuf", "integers and floats"),
+    "c": ("biufc", "numbers"),
+    "m": ("ium", "integers, and periods in days, seconds and so on or in months and years"),
+    "M": ("M", "dates"),
+    "S": ("SU", "texts"),
+    "U": ("SU", "texts"),
+    "V": ("SV", "bytes"),
+}
+
+
+class _Asked(NamedTuple):
+    """Values that are to be stored: as which dtype, by which name, and from which index on."""
+
+    dtype: np.dtype[Any]
+    name: str
+    first: int = 0
+
+    def place(self, shape: tuple[int, ...], at: int) -> str:
+        """Name the item that is number `at` of a shape."""
+        index = [int(i) for i in np.unravel_index(at, shape)] if shape else []
+        if index:
+            index[0] += self.first
+        return f"{self.name}[{', '.join(map(str, index))}]" if index else self.name
+
+    def refuse(self, given: npt.NDArray[Any], at: int, why: str) -> NoReturn:
+        """Raise the error for a value that does not fit."""
+        value = given.reshape(-1)[at]
+        shown = repr(value.item() if given.dtype.kind in "biufcSU" else value)
+        if len(shown) > _LONGEST:
+            shown = f"{shown[:_LONGEST]}..."
+        raise ArgumentError(
+            f"{self.place(given.shape, at)} is {shown}, which does not fit dtype {self.dtype}: "
+            f"{why}"
+        )
+
+    def refuse_kind(self, given: npt.NDArray[Any], at: int = 0) -> NoReturn:
+        """Raise the error for a value of a kind that is not stored as the dtype's."""
+        value = given.reshape(-1)[at]
+        what = type(value).__name__ if given.dtype.hasobject else str(given.dtype)
+        wanted = "records" if self.dtype.fields else _TAKES.get(self.dtype.kind, ("", "its own"))[1]
+        raise ArgumentTypeError(
+            f"{self.place(given.shape, at)} is {value!r}, of type {what}, which does not fit dtype "
+            f"{self.dtype}: it takes {wanted}; convert the values first"
+        )
+
+
+def as_array(values: Any, name: str, dtype: Any = None) -> npt.NDArray[Any]:
+    """Return values as the array that numpy makes of them."""
+    try:
+        return np.asarray(values, dtype)
+    except (ValueError, OverflowError) as error:
+        raise ArgumentError(f"{name} cannot be made an array: {error}") from None
+    except TypeError as error:
+        raise ArgumentTypeError(f"{name} cannot be made an array: {error}") from None
+
+
+def as_items(
+    values: Any, dtype: np.dtype[Any], name: str = "values", first: int = 0
+) -> npt.NDArray[Any]:
+    """Return values as an array in C order of a dtype, or say which one does not fit, and why.
+
+    Parameters
+    ----------
+    values : array_like
+        Any numbers, texts, dates or records, and whatever holds them.
+    dtype : numpy.dtype
+        What they are to be stored as; it holds no objects and no subarray.
+    name : str, default "values"
+        What the caller's user knows them as.
+    first : int, default 0
+        Index of the first one, where these are a part of what the user gave.
+
+    Returns
+    -------
+    numpy.ndarray
+        `values` itself, if it is such an array.
+    """
+    if type(values) is np.ndarray and values.dtype == dtype and values.flags.c_contiguous:
+        return values
+    asked = _Asked(dtype, name, first)
+    if _is_exact(values, dtype):
+        try:
+            return np.array(values, dtype)
+        except (OverflowError, ValueError):
+            pass  # the long way says which one, and why
+    refuse_masks(values)
+    if dtype.fields is not None:
+        return _as_records(values, asked)
+    return _fitted(_found(values, asked), asked)
+
+
+# Python numbers, which numpy stores as they are, or refuses ---------------------------------------
+
+
+class _Exact(NamedTuple):
+    """Types that a dtype takes any value of, and those that it takes up to a limit."""
+
+    always: frozenset[type]
+    limited: dict[type, float]
+
+    def takes(self, value: Any) -> bool:
+        kind = type(value)
+        return kind in self.always or (kind in self.limited and abs(value) <= self.limited[kind])
+
+    def takes_all(self, values: Any) -> bool:
+        other = set(map(type, values)) - self.always
+        if not other:
+            return True
+        limits = [self.limited.get(kind, 0) for kind in other]
+        return min(limits) > 0 and bool(max(map(abs, values)) <= min(limits))
+
+
+@functools.cache
+def _exact(dtype: np.dtype[Any]) -> _Exact:
+    """Return what numpy stores as items of a dtype without a loss."""
+    kind = dtype.kind
+    own = {dtype.type} if kind in "biufc" else set()
+    if kind == "b":
+        return _Exact(frozenset({bool, *own}), {})
+    if kind in "iu":
+        return _Exact(frozenset({bool, int, *own}), {})
+    if kind != "f":
+        return _Exact(frozenset(), {})
+    info = np.finfo(dtype)
+    integers: dict[type, float] = {int: 2.0 ** (info.nmant + 1)}
+    if dtype.itemsize >= 8:
+        return _Exact(frozenset({float, np.float64, np.float32, np.float16, *own}), integers)
+    return _Exact(frozenset(own), {float: float(info.max), **integers})
+
+
+@functools.cache
+def _exact_fields(dtype: np.dtype[Any]) -> tuple[_Exact, ...]:
+    """Return as much for the fields of a record; nothing if these have parts themselves."""
+    fields = [dtype.fields[name][0] for name in dtype.names or ()] if dtype.fields else []
+    if any(field.fields or field.subdtype for field in fields):
+        return ()
+    return tuple(map(_exact, fields))
+
+
+def _is_exact(values: Any, dtype: np.dtype[Any]) -> bool:
+    """Return True for a number, a list of numbers or a record that numpy need not be watched with.
+
+    It stores what it is given in these as it is, or refuses it.
+    """
+    kind = type(values)
+    if dtype.names is None:
+        exact = _exact(dtype)
+        return exact.takes_all(values) if kind is list or kind is tuple else exact.takes(values)
+    fields = _exact_fields(dtype)
+    if kind is not tuple or len(fields) != len(values):
+        return False
+    return all(field.takes(value) for field, value in zip(fields, values, strict=True))
+
+
+# Values as arrays of a dtype of their own ---------------------------------------------------------
+
+
+def _found(values: Any, asked: _Asked) -> npt.NDArray[Any]:
+    """Return values as an array of the dtype that they have by themselves."""
+    if isinstance(values, np.ndarray):
+        found = np.asarray(values)
+    else:
+        found = as_array(values, asked.name)
+        # In a list numpy rounds integers among floats, and makes texts of numbers among texts.
+        if found.dtype.kind in "fcSU" and not _has_own_dtype(values):
+            with np.errstate(all="ignore"):
+                changed = found.dtype.kind in "SU" or (np.abs(found) >= 2**53).any()
+            found = as_array(values, asked.name, object) if changed else found
+    if found.dtype.kind in "OT" and found.size:  # T: texts of any length
+        found = _of_objects(found.astype(object, copy=False), asked)
+    if found.dtype.isbuiltin == 2:
+        found = _of_foreign(found, asked)
+    return found
+
+
+def _has_own_dtype(values: Any) -> bool:
+    """Return True for what holds values of one type, as arrays do."""
+    return hasattr(values, "dtype") or isinstance(values, str | bytes | bytearray | memoryview)
+
+
+def _of_foreign(given: npt.NDArray[Any], asked: _Asked) -> npt.NDArray[Any]:
+    """Return values of a dtype that another package has added, as ones of numpy's own."""
+    own = next((own for own in ("i8", "f8") if np.can_cast(given.dtype, own, "safe")), None)
+    if own is None:
+        asked.refuse_kind(given)
+    return given.astype(own)
+
+
+def _of_objects(given: npt.NDArray[Any], asked: _Asked) -> npt.NDArray[Any]:
+    """Return Python objects of one kind as an array of that kind."""
+    items = given.reshape(-1).tolist()
+    types = set(map(type, items))
+    fitting = (make for kinds, make in _GROUPS if all(issubclass(one, kinds) for one in types))
+    make = next(fitting, None)
+    if make is None:
+        known = tuple(kind for kinds, _ in _GROUPS for kind in kinds)
+        strange = (at for at, item in enumerate(items) if not isinstance(item, known))
+        other = (at for at, item in enumerate(items) if type(item) is not type(items[0]))
+        asked.refuse_kind(given, next(strange, next(other, 0)))
+    return make(items, given, asked).reshape(given.shape)
+
+
+def _integers(items: list[Any], given: npt.NDArray[Any], asked: _Asked) -> npt.NDArray[Any]:
+    """Return integers as an array; those of more than 64 bits as floats, if they are as exact."""
+    numbers = [int(item) for item in items]
+    low, high = min(numbers), max(numbers)
+    for wide in ("i8", "u8"):
+        if np.iinfo(wide).min <= low and high <= np.iinfo(wide).max:
+            return np.array(numbers, wide)
+    dtype = asked.dtype
+    if dtype.kind not in "fc":
+        limits = np.iinfo(dtype) if dtype.kind in "iu" else np.iinfo("i8")
+        at = next(i for i, n in enumerate(numbers) if not limits.min <= n <= limits.max)
+        if dtype.kind in "iu":
+            asked.refuse(given, at, _limits_of(dtype))
+        asked.refuse(given, at, "it has more than 64 bits")
+    with np.errstate(all="ignore"):
+        floats = [_as_float(number) for number in numbers]
+        stored = np.array(floats).astype(dtype).real.tolist()
+    for at, (number, float_) in enumerate(zip(numbers, stored, strict=True)):
+        if float_ in (np.inf, -np.inf) or int(float_) != number:
+            asked.refuse(given, at, _digits_of(dtype))
+    return np.array(floats)
+
+
+def _as_float(number: int) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf")
+
+
+def _numbers(items: list[Any], given: npt.NDArray[Any], asked: _Asked) -> npt.NDArray[Any]:
+    """Return numbers, floats among them, as an array; no integer may change for that."""
+    found = []
+    for at, item in enumerate(items):
+        is_integer = isinstance(item, int | np.integer)
+        found.append(_as_float(int(item)) if is_integer else item)
+        if is_integer and found[-1] != int(item):
+            if asked.dtype.kind in "fc":
+                asked.refuse(given, at, _digits_of(np.dtype("f8")))
+            return np.array([0.5])  # of a kind that the dtype does not take
+    return np.array(found)
+
+
+def _texts(items: list[Any], given: npt.NDArray[Any], asked: _Asked) -> npt.NDArray[Any]:
+    return np.array(items)
+
+
+def _dates(items: list[Any], given: npt.NDArray[Any], asked: _Asked) -> npt.NDArray[Any]:
+    for at, item in enumerate(items):
+        if getattr(item, "tzinfo", None) is not None:
+            asked.refuse(given, at, "it has a time zone; convert it to UTC, and leave that out")
+    of_pandas = [i.to_datetime64() if hasattr(i, "to_datetime64") else i for i in items]
+    return np.array([np.datetime64(item) for item in of_pandas])
+
+
+def _periods(items: list[Any], given: npt.NDArray[Any], asked: _Asked) -> npt.NDArray[Any]:
+    of_pandas = [i.to_timedelta64() if hasattr(i, "to_timedelta64") else i for i in items]
+    return np.array([np.timedelta64(item) for item in of_pandas])
+
+
+_Maker = Callable[[list[Any], "npt.NDArray[Any]", _Asked], "npt.NDArray[Any]"]
+_GROUPS: Final[tuple[tuple[tuple[type, ...], _Maker], ...]] = (
+    ((bool, np.bool_), lambda items, given, asked: np.array(items, bool)),
+    ((dt.timedelta, np.timedelta64), _periods),  # before integers, of which numpy's is one
+    ((bool, np.bool_, int, np.integer), _integers),
+    ((bool, np.bool_, int, float, complex, np.number), _numbers),
+    ((str,), _texts),
+    ((bytes,), _texts),
+    ((dt.date, np.datetime64), _dates),
+)
+
+
+# Arrays as those of the dtype wanted --------------------------------------------------------------
+
+
+def _fitted(given: npt.NDArray[Any], asked: _Asked) -> npt.NDArray[Any]:
+    """Return an array converted to a dtype without fields, with every value as it was."""
+    dtype = asked.dtype
+    if given.dtype == dtype:
+        return np.asarray(given, order="C")
+    if not given.size:
+        return np.empty(given.shape, dtype)
+    kind = dtype.kind
+    taken = given.dtype.kind in _TAKES.get(kind, ("",))[0] and given.dtype.fields is None
+    if kind in "mV" and given.dtype.kind == kind:
+        taken &= np.can_cast(given.dtype, dtype, "same_kind")
+    if not taken:
+        broken = given.dtype.kind == "f" and np.argmax(given != np.trunc(given))
+        asked.refuse_kind(given, int(broken))
+    if kind == "V" and given.itemsize > dtype.itemsize:
+        asked.refuse(given, 0, f"an item has {dtype.itemsize} bytes, and it has {given.itemsize}")
+    if kind in "biu" and (wrong := _beyond(given, dtype)) is not None:
+        asked.refuse(given, int(np.argmax(wrong)), _limits_of(dtype))
+    with np.errstate(all="ignore"):
+        try:
+            found = given.astype(dtype, order="C")
+        except (ValueError, OverflowError) as error:
+            asked.refuse(given, 0, f"{error}")
+        check = _CHECKS.get(kind)
+        if check is not None:
+            wrong, why = check(given, found)
+            if wrong is not None and wrong.any():
+                asked.refuse(given, int(np.argmax(wrong)), why)
+    return found
+
+
+_Wrong = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+def _beyond(given: npt.NDArray[Any], dtype: np.dtype[Any]) -> _Wrong | None:
+    """Find the integers that an integer dtype does not hold; None if it holds all."""
+    if np.can_cast(given.dtype, dtype, "safe"):
+        return None
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    if low <= int(given.min()) and int(given.max()) <= high:
+        return None
+    wrong: _Wrong = (given < low) | (given > high)
+    return wrong
+
+
+def _limits_of(dtype: np.dtype[Any]) -> str:
+    if dtype.kind == "b":
+        return "it holds 0 and 1"
+    return f"it holds {np.iinfo(dtype).min} to {np.iinfo(dtype).max}"
+
+
+def _digits_of(dtype: np.dtype[Any]) -> str:
+    return (
+        f"it would be rounded to {np.finfo(dtype).nmant + 1} binary digits; give a float if it may "
+        "be"
+    )
+
+
+def _check_floats(given: npt.NDArray[Any], found: npt.NDArray[Any]) -> tuple[_Wrong | None, str]:
+    """Find the integers that were rounded, and the floats that became infinite."""
+    if given.dtype.kind in "iu":
+        return _rounded(given, found.real), _digits_of(found.dtype)
+    if np.can_cast(given.dtype, found.dtype, "safe"):
+        return None, ""
+    wrong: _Wrong = np.isinf(found.real) & ~np.isinf(given.real)
+    if found.dtype.kind == "c":
+        wrong = wrong | (np.isinf(found.imag) & ~np.isinf(given.imag))
+    return wrong, f"it holds up to {np.finfo(found.dtype).max}, and would become infinite"
+
+
+def _rounded(given: npt.NDArray[Any], found: npt.NDArray[Any]) -> _Wrong | None:
+    """Find the integers that another number stands for in `found`."""
+    exact = 2 ** (np.finfo(found.dtype).nmant + 1)
+    if -exact <= int(given.min()) and int(given.max()) <= exact:
+        return None
+    # One that was rounded up to the next power of two could not be converted back.
+    end = 2.0 ** (64 if given.dtype.kind == "u" else 63)
+    wrong: _Wrong = ~np.isfinite(found) | (found >= end)
+    wrong |= np.where(wrong, 0, found).astype(given.dtype) != given
+    return wrong
+
+
+def _check_times(given: npt.NDArray[Any], found: npt.NDArray[Any]) -> tuple[_Wrong | None, str]:
+    """Find the dates and periods that the unit has cut or does not reach."""
+    unit = f"in units of {np.datetime_data(found.dtype)[0]!r} there is no such value"
+    if given.dtype.kind in "iu":
+        return np.isnat(found) | (given > np.iinfo("i8").max), unit
+    same = (found.astype(given.dtype) == given) | (np.isnat(given) & np.isnat(found))
+    return ~same, unit
+
+
+def _check_texts(given: npt.NDArray[Any], found: npt.NDArray[Any]) -> tuple[_Wrong | None, str]:
+    """Find the texts that were cut."""
+    size = found.itemsize // (4 if found.dtype.kind == "U" else 1)
+    return found.astype(given.dtype) != given, f"it holds {size} characters"
+
+
+_CHECKS: Final = {
+    "f": _check_floats,
+    "c": _check_floats,
+    "m": _check_times,
+    "M": _check_times,
+    "S": _check_texts,
+    "U": _check_texts,
+}
+
+
+# Records ------------------------------------------------------------------------------------------
+
+
+def _as_records(values: Any, asked: _Asked) -> npt.NDArray[Any]:
+    """Return records as an array of a dtype with fields."""
+    given = np.asarray(values) if isinstance(values, np.ndarray) else values
+    if not isinstance(given, np.ndarray) or given.dtype.kind == "O":
+        given = _records_of(given, asked)
+    if given.dtype == asked.dtype and given.flags.c_contiguous:
+        return given
+    found = np.zeros(given.shape, asked.dtype)  # and so are what pads the fields
+    if given.size:
+        _store_fields(given, found, asked)
+    return found
+
+
+def _records_of(values: Any, asked: _Asked) -> npt.NDArray[Any]:
+    """Return records in lists as an array, of Python objects if they are tuples."""
+    try:
+        found = np.asarray(values)
+    except (TypeError, ValueError, OverflowError):
+        found = None  # tuples of values of several kinds
+    if found is not None and (found.dtype.fields is not None or not found.size):
+        return found
+    if found is not None and found.dtype.hasobject and not isinstance(values, list | tuple):
+        values = found.tolist()
+    _check_tuples(values, asked, MOST_DIMENSIONS)
+    return as_array(values, asked.name, _of_object_fields(asked.dtype))
+
+
+def _check_tuples(values: Any, asked: _Asked, depth: int) -> None:
+    """Refuse what numpy would make a record of by storing it in each of the fields."""
+    if isinstance(values, list) and depth:
+        for each in values:
+            _check_tuples(each, asked, depth - 1)
+    elif not isinstance(values, tuple | np.void):
+        raise ArgumentTypeError(
+            f"{asked.name} has {values!r} where a record of the fields "
+            f"{', '.join(asked.dtype.names or ())} is wanted: give a tuple"
+        )
+
+
+def _of_object_fields(dtype: np.dtype[Any]) -> Any:
+    """Return a dtype with the same fields, all of Python objects: nothing is converted yet."""
+    if dtype.subdtype is not None:
+        return np.dtype((_of_object_fields(dtype.base), dtype.shape))
+    if dtype.fields is None:
+        return np.dtype(object)
+    names = dtype.names or ()
+    return np.dtype([(name, _of_object_fields(dtype.fields[name][0])) for name in names])
+
+
+def _store_fields(given: npt.NDArray[Any], found: npt.NDArray[Any], asked: _Asked) -> None:
+    """Store records field by field, each by its name."""
+    if given.dtype.names != asked.dtype.names:
+        if given.dtype.names is None:
+            asked.refuse_kind(given)
+        raise ArgumentTypeError(
+            f"{asked.name} has the fields {', '.join(given.dtype.names)}, and dtype {asked.dtype} "
+            f"the fields {', '.join(asked.dtype.names or ())}: name them alike, in this order"
+        )
+    for name in asked.dtype.names or ():
+        field, target = given[name], found[name]
+        inner = _Asked(target.dtype, f"{asked.name}[{name!r}]", asked.first)
+        if field.shape != target.shape:
+            raise ArgumentError(
+                f"{inner.name} has items of shape {field.shape[given.ndim :]}, not "
+                f"{target.shape[given.ndim :]}"
+            )
+        target[...] = as_items(field, *inner)
