@@ -304,6 +304,9 @@ class FlushError(FileError):
     What was not yet durable may be lost, and the system tells so only once: a second sync would
     report success. So nothing of a mapping is durable after that until its file is opened anew.
 
+    If only the name of a new file may not survive a loss of power, the message says so: its bytes
+    are durable, and are with every later flush.
+
     Examples
     --------
     >>> from mmapio.errors import FlushError

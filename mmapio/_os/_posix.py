@@ -285,9 +285,13 @@ def memory_use(address: int, length: int) -> MemoryUse:
 def sync_file(fd: int) -> None:
     """Make everything written to a file durable."""
     if sys.platform == "darwin":
-        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
-    else:
-        os.fsync(fd)
+        try:
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTSUP, errno.EINVAL, errno.ENOTTY):
+                raise  # others come from file systems that have no such call: of a network, for one
+    os.fsync(fd)
 
 
 def sync_data(fd: int) -> None:

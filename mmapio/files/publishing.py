@@ -14,12 +14,35 @@ from .. import _os
 from ..errors import FileError, file_error
 from .writeback import write_back
 
-__all__ = ["Draft", "publishing"]
+__all__ = ["Draft", "is_passing", "publishing", "sync_names"]
 
 _NEW: int = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 _NEW |= getattr(os, "O_BINARY", 0)
 # What file systems without hard links say to one.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+# A directory that this process may write to but not read; file systems that sync none, as SMB.
+_NEVER = frozenset((errno.EACCES, errno.EPERM, errno.EINVAL, errno.EBADF, errno.EROFS))
+_NEVER |= {errno.ENOENT, errno.ENOTDIR, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN, errno.ENOBUFS)
+
+
+def sync_names(directory: str) -> OSError | None:
+    """Make the names in a directory durable; return the error if that cannot be asked for.
+
+    An error that is raised means that the drive has failed: the names, and no bytes, may be lost.
+    """
+    try:
+        _os.sync_directory(directory)
+    except OSError as error:
+        if error.errno in _NEVER or is_passing(error):
+            return error
+        raise
+    return None
+
+
+def is_passing(error: OSError) -> bool:
+    """Return whether an error is one of a process that lacks descriptors or memory right now."""
+    return error.errno in _PASSING
 
 
 @contextlib.contextmanager
@@ -41,14 +64,13 @@ def publishing(path: str, doing: str, *, replace: bool, durable: bool) -> Iterat
                 write_back(draft.fd, 0, os.fstat(draft.fd).st_size)
                 _os.sync_file(draft.fd)
             draft.publish(target, replace)
+            if durable:
+                _sync_name(draft, directory, path)
+        except BaseException:
+            draft.keep_open = False
+            raise
         finally:
             draft.discard()
-        if durable:
-            try:
-                _os.sync_directory(directory)
-            except BaseException:
-                draft.let_go()
-                raise
     except FileError:
         raise
     except OSError as error:
@@ -60,6 +82,18 @@ def publishing(path: str, doing: str, *, replace: bool, durable: bool) -> Iterat
         elif error.errno == errno.EACCES:
             hint = f"the directory {directory!r} must be writable: a file is made in it"
         raise file_error(error, doing, path, hint) from error
+
+
+def _sync_name(draft: Draft, directory: str, path: str) -> None:
+    """Make the name of a published file durable; an error does not say that there is no file."""
+    try:
+        if sync_names(directory) is not None and draft.fd >= 0:
+            # Its inode has changed with the name, and journals write both in one transaction.
+            _os.sync_file(draft.fd)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        text = "the new file is in its place, but may not survive a loss of power under this name: "
+        raise FileError(error.errno or errno.EIO, text + reason, path) from error
 
 
 def _take_over_permissions(fd: int, old: str, doing: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import math
 import weakref
@@ -12,7 +13,15 @@ from .. import _os
 from .._pacing import PIECE_BYTES
 from ..durability.background import flusher
 from ..durability.write_ledger import Write, hull
-from ..errors import ClosedError, FileError, FlushError, ReplacedError, UnsupportedError
+from ..errors import (
+    ClosedError,
+    FileError,
+    FlushError,
+    ReplacedError,
+    UnsupportedError,
+    file_error,
+)
+from ..files.publishing import is_passing
 from ..files.writeback import write_back
 from ..modes import Access
 from .region import Region, places_of
@@ -26,6 +35,9 @@ __all__ = [
     "note_write",
     "sync_errors",
 ]
+
+# As of a system without such a call, or a sandbox: pages go out when the system thinks fit.
+_NO_WRITEBACK = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM, errno.ESPIPE)
 
 
 def follow_policy(region: Region) -> None:
@@ -51,7 +63,9 @@ def _flush_open(of: weakref.ref[Source]) -> bool:
     if source is None or source.closed:
         return False
     places = places_of(source)
-    return not places or flush_rest(places[-1]) is None
+    if places:
+        flush_rest(places[-1])
+    return source.ledger is None or source.ledger.failure is None
 
 
 class _Ending:
@@ -86,7 +100,7 @@ def flush_rest(region: Region) -> FlushError | None:
     if not source.flushes_itself or source.closed:
         return None
     ledger = source.keep_account()
-    known = ledger.failure
+    known = ledger.failure or source.name_failure
     if ledger.policy.kind != "every_millis" and not ledger.has_pending:
         return None
     try:
@@ -161,7 +175,10 @@ def _start(source: Source, start: int, length: int) -> None:
     except FileError:
         raise
     except OSError as error:
-        raise ledger.fail(error, _doing(start, length), source.path) from error
+        if is_passing(error):
+            raise file_error(error, _doing(start, length), source.path) from error
+        if error.errno not in _NO_WRITEBACK:
+            raise ledger.fail(error, _doing(start, length), source.path) from error
 
 
 def _sync(region: Region, start: int, length: int, due: list[Write] | None = None) -> None:

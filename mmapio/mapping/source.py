@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import threading
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .. import _os
 from ..durability.policy import FlushPolicy
 from ..durability.write_ledger import Ledger
-from ..errors import MissingFileError, UnsupportedError
+from ..errors import FlushError, MissingFileError, UnsupportedError
 from ..files.descriptors import identify, open_file, replaced_error
 from ..files.holes import has_hole
+from ..files.publishing import is_passing, sync_names
 from .cut_watch import CutWatch
 from .options import MapOptions
 
@@ -80,6 +82,7 @@ class Source:
         "ledger",
         "lock",
         "mode",
+        "name_failure",
         "offset",
         "options",
         "path",
@@ -106,6 +109,7 @@ class Source:
         self.ledger: Ledger | None = None
         self.ending: _Ending | None = None
         self._name_is_new = is_new
+        self.name_failure: tuple[int, str, str] | None = None
         # All memory that maps the file, the newest last; and the handle that users hold.
         self._places: list[weakref.ref[Any]] = []
         self._handle: weakref.ref[_Handle] | None = None
@@ -295,8 +299,21 @@ class Source:
     def make_name_durable(self) -> None:
         """Sync the directory of a file that was created here, once."""
         if self._name_is_new and self.path is not None:
-            with contextlib.suppress(FileNotFoundError):  # it was renamed since: another name
-                _os.sync_directory(os.path.dirname(os.path.realpath(self.path)))
+            if self.name_failure is not None:
+                raise FlushError(*self.name_failure)
+            try:
+                found = sync_names(os.path.dirname(os.path.realpath(self.path)))
+            except OSError as error:
+                # As of data, a second sync would say that all is well.
+                reason = error.strerror or str(error)
+                text = f"the bytes are durable, but the name of the new file may not be: {reason}"
+                self.name_failure = (error.errno or errno.EIO, text, self.path)
+                raise FlushError(*self.name_failure) from error
+            if found is not None and is_passing(found):
+                text = (
+                    f"the bytes are durable, but the name of the new file is not: {found.strerror}"
+                )
+                raise FlushError(found.errno or 0, text + "; flush again later", self.path)
             self._name_is_new = False
 
     # The end -------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from mmapio.errors import (
     ArgumentError,
     ArgumentTypeError,
     ClosedError,
+    FileError,
     FlushError,
     OutOfBoundsError,
     ReadOnlyError,
@@ -533,7 +534,6 @@ def failing(*_: object) -> None:
 
 SITES: dict[str, Callable[[MappedFile], Any]] = {
     "sync": lambda m: m.flush(),
-    "sync_directory": lambda m: m.flush(0, 1),
     "start_writeback": lambda m: m.flush(wait=False),
 }
 
@@ -560,6 +560,136 @@ def test_a_failed_sync_is_never_ok_again(
     again.write(0, b"x")
     again.flush()
     assert again.pending_bytes == 0
+
+
+# Syncs of the directory ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> MappedFile:
+    """Return the mapping of a file whose name is not durable."""
+    return MappedFile.open(tmp_path / "fresh", "x+", 3 * PAGE)
+
+
+def failing_with(code: int) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+@pytest.mark.parametrize("code", ["EACCES", "EPERM", "EINVAL", "ENOTSUP", "EBADF", "ENOENT"])
+def test_a_directory_that_cannot_be_synced_is_no_error(
+    fresh: MappedFile, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    monkeypatch.setattr(_os, "sync_directory", failing_with(getattr(errno, code)))
+    fresh.write(0, b"x")
+    fresh.flush()
+    assert fresh.pending_bytes == 0
+    monkeypatch.setattr(_os, "sync_directory", pytest.fail)  # it was tried, and will not be again
+    fresh.flush()
+
+
+@pytest.mark.parametrize("code", ["EMFILE", "ENFILE", "ENOMEM"])
+def test_a_lack_of_descriptors_passes(
+    fresh: MappedFile, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    monkeypatch.setattr(_os, "sync_directory", failing_with(getattr(errno, code)))
+    fresh.write(0, b"x")
+    for _ in range(2):
+        with pytest.raises(FlushError, match=r"bytes are durable, .* flush again") as caught:
+            fresh.flush()
+        assert caught.value.errno == getattr(errno, code)
+    monkeypatch.undo()
+    synced: list[str] = []
+    monkeypatch.setattr(_os, "sync_directory", synced.append)
+    fresh.flush()
+    fresh.flush()
+    assert len(synced) == 1
+    assert fresh.pending_bytes == 0
+
+
+def test_a_name_that_may_be_lost_is_told_at_every_flush_and_no_bytes_are(
+    fresh: MappedFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_os, "sync_directory", failing)
+    synced: list[int] = []
+    monkeypatch.setattr(_os, "sync", lambda start, length: synced.append(length))
+    for flushes in (1, 2, 3):
+        with pytest.raises(FlushError, match="the bytes are durable, but the name") as caught:
+            fresh.flush()
+        assert (caught.value.errno, len(synced)) == (errno.EIO, flushes)
+        monkeypatch.undo()
+        monkeypatch.setattr(_os, "sync", lambda start, length: synced.append(length))
+    fresh.flush(wait=False)
+    fresh.close()
+
+
+@pytest.mark.parametrize("code", ["EMFILE", "EIO"])
+def test_the_background_goes_on_flushing_where_only_a_name_is_not_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    told: list[FlushError] = []
+    policy = FlushPolicy.every_millis(1, on_error=told.append)
+    synced: list[int] = []
+    monkeypatch.setattr(_os, "sync_directory", failing_with(getattr(errno, code)))
+    m = MappedFile.open(tmp_path / "new", "x+", PAGE, flush_policy=policy)
+    wait_for(lambda: told)
+    monkeypatch.setattr(_os, "sync_directory", lambda path: None)
+    monkeypatch.setattr(_os, "sync", lambda start, length: synced.append(length))
+    wait_for(lambda: len(synced) > 3)
+    if code == "EIO":
+        assert len(told) == 1
+        with pytest.raises(FlushError, match="name"):
+            m.close()
+    else:
+        m.write(0, b"x")
+        wait_for(lambda: not m.pending_bytes)
+        m.close()
+
+
+@pytest.mark.parametrize("code", ["EMFILE", "ENOMEM", "EINVAL", "ENOSYS"])
+def test_writing_that_cannot_be_started_costs_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    m = MappedFile.open(path, "r+")
+    monkeypatch.setattr(_os, "start_writeback", failing_with(getattr(errno, code)))
+    if code in ("EMFILE", "ENOMEM"):
+        with pytest.raises(FileError, match="cannot flush"):
+            m.flush(wait=False)
+    else:
+        m.flush(wait=False)
+    m.flush()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX counts descriptors")
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_process_out_of_descriptors_can_flush_later(
+    tmp_path: Path, run_python: Callable[..., str], wait: bool
+) -> None:
+    code = """
+import os, resource, sys, mmapio
+m = mmapio.MappedFile.open(sys.argv[1], "w+", size=4096)
+m.write(0, b"x")
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+held = []
+try:
+    while True:
+        held.append(os.open("/dev/null", os.O_RDONLY))
+except OSError:
+    pass
+try:
+    m.flush(wait=WAIT)
+except mmapio.FileError as error:
+    print(error.errno)
+while held:
+    os.close(held.pop())
+m.flush(wait=WAIT)
+m.flush()
+print(m.pending_bytes)
+"""
+    found = run_python(code.replace("WAIT", str(wait)), str(tmp_path / "new"))
+    assert found == f"{errno.EMFILE}\n0\n"
 
 
 def test_a_sync_that_waited_for_one_that_failed_fails_too(
