@@ -25,7 +25,7 @@ MODULES = {"threading", "queue", "_thread", "multiprocessing", "concurrent.futur
 
 # Where nothing has to be made anew: the class or function, and the reason.
 SHORT_LIVED = {
-    "aio._Call": "lives for one call, and is never waited for",
+    "aio.waiting._Call": "lives for one call, and is never waited for",
     "files.watch.Watch": "a child has no watch: its `active` is False there",
     "kernels.engine.threads._Job": "lives for one call",
     "kernels.engine.read_ahead.Window": "lives for one pass over an array",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
@@ -521,10 +521,14 @@ class GrowableArray:
         >>> reader.array
         array([1, 2])
         """
+        poll(self._news(seen), timeout)
+        return self._count
+
+    def _news(self, seen: int | None) -> Callable[[], bool]:
+        """Return what looks whether there are more rows than `seen`, or fewer than are shown."""
         shown = self._count
         wanted = shown if seen is None else as_count(seen, "seen")
-        poll(lambda: not shown <= self.refresh() <= wanted, timeout)
-        return self._count
+        return lambda: not shown <= self.refresh() <= wanted
 
     def check(self) -> None:
         """Raise if rows were lost, or the file was replaced.

@@ -341,16 +341,7 @@ class RingBuffer(SharedObject):
         >>> ring.push_many(range(6)), len(ring)
         (4, 4)
         """
-        slots = self._writable().slots
-        try:
-            data = np.asarray(list(records) if isinstance(records, range) else records, slots.dtype)
-        except BaseException:
-            del records
-            raise
-        if data.shape[1:] != slots.shape[1:] or not data.ndim:
-            raise ArgumentError(
-                f"records must have shape {('n', *slots.shape[1:])}, got {data.shape}"
-            )
+        data = self._as_records(records)
         filled, sent = int(self._file.filled.load()), 0
 
         def send() -> bool:
@@ -409,6 +400,20 @@ class RingBuffer(SharedObject):
             ring.extent.raise_if_lost()
         ring.emptied.store(emptied + count)
         return records
+
+    def _as_records(self, records: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Return an array of records that can be put in."""
+        slots = self._writable().slots
+        try:
+            data = np.asarray(list(records) if isinstance(records, range) else records, slots.dtype)
+        except BaseException:
+            del records
+            raise
+        if data.shape[1:] != slots.shape[1:] or not data.ndim:
+            raise ArgumentError(
+                f"records must have shape {('n', *slots.shape[1:])}, got {data.shape}"
+            )
+        return data
 
     def _comes(self, happened: Callable[[], bool], timeout: float | None) -> bool:
         """Return True if something happens in time; it is looked at once before any waiting.

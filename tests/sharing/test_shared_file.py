@@ -54,7 +54,9 @@ IN_MEMORY: dict[type, Callable[[], Any]] = {
 }
 KINDS = list(OPENED)
 
-truncated = pytest.mark.skipif(os.name == "nt", reason="Windows truncates no file that is mapped")
+unpinned = pytest.mark.skipif(
+    os.name == "nt", reason="Windows neither truncates nor replaces a file that is mapped"
+)
 guarded = pytest.mark.skipif(guard.why_not() is not None, reason=str(guard.why_not()))
 CUT = "import os, sys; os.truncate(sys.argv[1], int(sys.argv[2]))"
 REPLACE = "import os, sys; os.replace(sys.argv[1] + '.new', sys.argv[1])"
@@ -261,7 +263,7 @@ def test_an_open_part_can_be_looked_at_and_a_closed_one_says_what_it_is():
         _ = counter.value
 
 
-@truncated
+@unpinned
 @guarded
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("mode", ["a+", "r"])
@@ -281,7 +283,7 @@ def test_methods_that_find_no_bytes_say_so(kind, mode, tmp_path, run_python):
     assert kind is SeqLock or repr(part) == f"<{kind.__name__} {part.path} lost or damaged>"
 
 
-@truncated
+@unpinned
 @guarded
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_block_ends_with_the_loss_that_it_has_met(kind, tmp_path, run_python):
@@ -307,7 +309,7 @@ def test_a_block_ends_with_the_loss_that_it_has_met(kind, tmp_path, run_python):
         change(part)
 
 
-@truncated
+@unpinned
 @pytest.mark.parametrize("kind", KINDS)
 def test_zeros_behind_a_new_end_are_found_by_check(kind, tmp_path, run_python):
     """The page that holds the end is zeroed without a signal, and so is what grows again."""
@@ -328,12 +330,12 @@ def test_zeros_behind_a_new_end_are_found_by_check(kind, tmp_path, run_python):
         part.check()
 
 
+@unpinned
 @pytest.mark.parametrize("kind", KINDS)
 def test_another_file_at_the_path_is_found_by_check(kind, tmp_path, run_python):
     part = OPENED[kind](tmp_path / "part")
-    if os.name != "nt":  # which deletes no file that is mapped
-        os.unlink(tmp_path / "part")
-        part.check()  # nobody can open another one
+    os.unlink(tmp_path / "part")
+    part.check()  # nobody can open another one
     OPENED[kind](tmp_path / "part.new")
     run_python(REPLACE, str(tmp_path / "part"))
     change(part)
@@ -352,7 +354,7 @@ WAITS: dict[str, tuple[type, Callable[[Any], object]]] = {
 }
 
 
-@truncated
+@unpinned
 @pytest.mark.parametrize("what", ["truncated", "replaced"])
 @pytest.mark.parametrize("name", WAITS)
 def test_who_waits_is_told_that_nothing_will_come(name, what, tmp_path, run_python):
