@@ -267,9 +267,8 @@ OBJECTS = {
     "RingBuffer": (
         "r = mmapio.RingBuffer.anonymous('i8', 8)\n"
         "def push_and_pop():\n"
-        "    r.push(1); r.pop()\n"
-        "    try: r.push_many([1, 2]); r.pop_many()\n"
-        "    except ValueError: pass  # it is not made for so many producers and consumers\n",
+        "    try: r.push(1); r.pop(); r.push_many([1, 2]); r.pop_many()\n"
+        "    except mmapio.FormatError: pass  # it is not made for so many producers and consumers\n",
         "push_and_pop()",
         None,
     ),

@@ -69,7 +69,7 @@ class _RingFile(SharedFile):
         return FormatError(
             f"{self.extent.name} is damaged, or used by two at once: it says that of "
             f"{self.filled.load()} records {self.emptied.load()} were taken out, and it has room "
-            f"for {len(self.slots)}"
+            f"for {len(self.slots)}; open it anew in mode 'w+'"
         )
 
 
