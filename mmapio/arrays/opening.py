@@ -133,7 +133,15 @@ def open(
         lock=lock,
     )
     use = functools.partial(_array_in, wanted, items, start, order)
-    return map_path(path, options, prefix, use=use)
+    while True:
+        try:
+            return map_path(path, options, prefix, use=use)
+        except _ChangedError:
+            continue
+
+
+class _ChangedError(Exception):
+    """Raised when a file has grown, or was cut, between its size and its header."""
 
 
 def _array_in(
@@ -312,12 +320,14 @@ def _open_npy(
     region: Region, wanted: np.dtype[Any] | None, shape: tuple[int, ...] | None
 ) -> MappedArray:
     """Return the array that a `.npy` file's header describes; it must be what was wanted."""
-    from ..files.npy import read_header  # not at import: raw files do without it
+    from ..files.header_seal import whole_header  # not at import: raw files do without it
 
     size, name = region.size, region.source.name
     data = region.bytes()
-    header = read_header(lambda at, length: data[at : at + length].tobytes(), size)
+    header, raw = whole_header(lambda at, length: data[at : at + length].tobytes(), size)
     if size < header.file_size:
+        if _has_changed(region, header.file_size, raw):
+            raise _ChangedError
         raise FormatError(
             f"{name} is truncated: shape {header.shape} of dtype {header.dtype} needs "
             f"{header.file_size} bytes, the file has {size}"
@@ -338,6 +348,17 @@ def _open_npy(
 def _is_bytes_alone(dtype: np.dtype[Any]) -> bool:
     """Return whether items are bytes of a type that a `.npy` file cannot name."""
     return dtype.type is np.void and dtype.names is None and dtype.subdtype is None
+
+
+def _has_changed(region: Region, size: int, header: bytes) -> bool:
+    """Return whether a file has other rows than it had when it was mapped; its header, or `size`.
+
+    A growable array writes the rows first and then the header, and cuts them off after it.
+    """
+    source, facts = region.source, region.source.facts_now()
+    if region.bytes()[: len(header)].tobytes() != header:
+        return True
+    return facts is not None and (facts.size >= size or facts.identity != source.identity)
 
 
 def _is_npy(data: Bytes, size: int) -> bool:

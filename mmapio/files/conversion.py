@@ -16,7 +16,8 @@ from .. import _os
 from .._validation import Path, Progress, as_count, as_dtype, fitting_shape
 from ..errors import ArgumentError, ExistingFileError, FormatError
 from .descriptors import as_path, read_at, reading
-from .npy import NpyHeader, begins_as_npy, encode_header, read_header
+from .header_seal import settled_header
+from .npy import NpyHeader, begins_as_npy, encode_header
 from .publishing import publishing
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
@@ -170,11 +171,11 @@ def to_raw(
             raise FormatError(
                 f"{name!r} is no .npy file; to make one of it, give its dtype (--dtype)"
             )
-        header = read_header(read, facts.size)
-        if facts.size < header.file_size:
+        header, _, size = settled_header(fd)
+        if size < header.file_size:
             raise FormatError(
                 f"{name!r} is truncated: shape {header.shape} of dtype {header.dtype} needs "
-                f"{header.file_size} bytes, the file has {facts.size}"
+                f"{header.file_size} bytes, the file has {size}"
             )
         start = header.data_offset
         _write(as_path(target), b"", (name, fd, facts), start, header, overwrite, progress)

@@ -7,13 +7,15 @@ then a blank or a tab for each bit.
 from __future__ import annotations
 
 import functools
+import os
 import time
 import zlib
 from typing import Final
 
+from .descriptors import read_at
 from .npy import LARGEST_HEADER, MAGIC, NpyHeader, Read, read_header
 
-__all__ = ["SEAL_BITS", "is_sealed", "is_whole", "seal", "whole_header"]
+__all__ = ["SEAL_BITS", "is_sealed", "is_whole", "seal", "settled_header", "whole_header"]
 
 SEAL_BITS: Final = 12
 _PATIENCE_S: Final = 1.0  # with a header that is being written, which takes a microsecond
@@ -42,7 +44,10 @@ def is_sealed(header: bytes) -> bool:
 
 def whole_header(read: Read, size: int) -> tuple[NpyHeader, bytes]:
     """Return a header that another process may be writing: the old one or the new one, whole."""
-    deadline_s = 0.0
+    start, deadline_s = read(0, min(size, _FIRST_READ)), 0.0
+    if b"\t" not in start and start.find(b"\n", 12) > 0:  # numpy's: nobody changes it in place
+        header = read_header(lambda at, length: read(at, length) if at else start, size)
+        return header, start[: header.data_offset]
     while True:
         raw = read(0, min(size, _FIRST_READ))
         length = min(_length(raw), size)
@@ -57,13 +62,30 @@ def whole_header(read: Read, size: int) -> tuple[NpyHeader, bytes]:
     return read_header(functools.partial(_part, raw), len(raw)), raw
 
 
+def settled_header(fd: int) -> tuple[NpyHeader, bytes, int]:
+    """Return the header of a file that may be appended to, and the size that the file has by then.
+
+    A header tells of rows that are there when it is written, so its size is taken after it. That is
+    too small for the header only if the file is cut off: one that its writer has truncated in
+    between has another header.
+    """
+    read, before = functools.partial(read_at, fd), b""
+    while True:
+        header, raw = whole_header(read, os.fstat(fd).st_size)
+        size = os.fstat(fd).st_size
+        if size >= header.file_size or raw == before:
+            return header, raw, size
+        before = raw
+
+
 def _length(start: bytes) -> int:
-    """Return how long a header is by its first bytes, or how much of it shows what is wrong."""
+    """Return how long a header is by its first bytes."""
     if len(start) < 12 or not start.startswith(MAGIC):
-        return len(start)
-    if start[6] > 1:
-        return 12 + min(int.from_bytes(start[8:12], "little"), LARGEST_HEADER + 1)
-    return 10 + int.from_bytes(start[8:10], "little")
+        return min(len(start), 12)
+    if start[6] < 2:
+        return 10 + int.from_bytes(start[8:10], "little")
+    length = int.from_bytes(start[8:12], "little")
+    return 12 + length if length <= LARGEST_HEADER else 12  # which shows what is wrong
 
 
 def _part(raw: bytes, offset: int, length: int) -> bytes:

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from numpy.lib import format as numpy_format
 
-from .descriptors import as_path, read_at, reading
+from .descriptors import as_path, identify, read_at, reading
+from .header_seal import settled_header
 from .holes import holes_of
-from .npy import MAGIC, NpyHeader, begins_as_npy, read_header
+from .npy import MAGIC, NpyHeader, begins_as_npy
 
 __all__ = ["FileInfo", "inspect", "is_npy"]
 
@@ -157,7 +158,8 @@ def inspect(path: str | os.PathLike[str]) -> FileInfo:
         read = functools.partial(read_at, fd)
         header, version = None, ""
         if begins_as_npy(read):
-            header = read_header(read, facts.size)
+            header, _, _ = settled_header(fd)
+            facts = identify(fd, None)  # again: it may be appended to, and the size is taken last
             version = "{}.{}".format(*read(len(MAGIC), 2))
         holes = tuple(holes_of(fd, facts.size))
     return FileInfo(os.fspath(path), facts.size, facts.allocated, holes, version, header)

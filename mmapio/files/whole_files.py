@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -11,10 +13,11 @@ import numpy as np
 from .. import _os
 from .._validation import Bytes, Path, as_bytes, check_plain, refuse_masks
 from .._values import as_array
-from ..errors import file_error
+from ..errors import FormatError, file_error
 from ..guard.lost_memory import raise_if_copy_failed, raise_if_source_lost
-from .descriptors import as_path, reading, set_size
-from .npy import encode_header
+from .descriptors import as_path, read_at, reading, set_size
+from .header_seal import settled_header
+from .npy import begins_as_npy, encode_header
 from .publishing import Draft, publishing
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
@@ -95,6 +98,11 @@ def copy(src: Path, dst: Path) -> None:
     MissingFileError, DirectoryError, AccessError, FileError
         If the one cannot be read, or the other not be written; what was at `dst` is as it was.
 
+    Notes
+    -----
+    A `GrowableArray` may be appended to meanwhile: the copy has the rows that were committed when
+    it was begun.
+
     Examples
     --------
     >>> import numpy as np, mmapio
@@ -107,7 +115,22 @@ def copy(src: Path, dst: Path) -> None:
         reading(as_path(src)) as (source, facts),
         publishing(as_path(dst), "copy", replace=True, durable=True) as draft,
     ):
-        _os.copy_contents(source, draft.fd, facts.size)
+        header, size = _header_and_size(source, facts.size)
+        _os.copy_contents(source, draft.fd, size)
+        if read_at(draft.fd, 0, len(header)) != header:  # it has changed since, half of it maybe
+            _os.write_at(draft.fd, header, 0)
+
+
+def _header_and_size(fd: int, size: int) -> tuple[bytes, int]:
+    """Return the header that a copy of a file must have, and how much of it is to be copied.
+
+    Of a `.npy` file the header first: what is appended meanwhile is behind that size.
+    """
+    if begins_as_npy(functools.partial(read_at, fd)):
+        with contextlib.suppress(FormatError):  # it is copied as it is
+            _, header, size = settled_header(fd)
+            return header, size
+    return b"", size
 
 
 def delete(path: Path) -> None:
