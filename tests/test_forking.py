@@ -268,7 +268,7 @@ OBJECTS = {
         "r = mmapio.RingBuffer.anonymous('i8', 8)\n"
         "def push_and_pop():\n"
         "    try: r.push(1); r.pop(); r.push_many([1, 2]); r.pop_many()\n"
-        "    except mmapio.FormatError: pass  # it is not made for so many producers and consumers\n",
+        "    except mmapio.FormatError: pass  # it is not made for so many at once\n",
         "push_and_pop()",
         None,
     ),

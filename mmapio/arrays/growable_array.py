@@ -184,7 +184,11 @@ class GrowableArray:
         )
         if kind is Mode.READ:
             mapped = map_path_with_room(name, options)
-            return cls(mapped, RowReader(mapped, wanted, shape))
+            try:
+                return cls(mapped, RowReader(mapped, wanted, shape))
+            except BaseException:
+                mapped.close(force=True)
+                raise
 
         use = functools.partial(cls._of_file, wanted, shape, recover == "rows", options)
         return RowFile.open(name, kind, new_row_type(kind, wanted, shape), use)
@@ -202,11 +206,21 @@ class GrowableArray:
         """Return the array of a file that is open to be written; what is wrong is refused."""
         check_layout(file.layout, dtype, row_shape, file.path)
         count = file.rows_to_keep(keep_rows)
-        mapping = file.prepare(count, fd, functools.partial(map_file_with_room, file.path, options))
-        mapping._follow(file.layout.end(count))
-        found = cls(mapping, file)
-        found._count = count
-        return found
+        mapped: list[MappedFile] = []
+
+        def use(fd: int, end: int) -> None:
+            mapped.append(map_file_with_room(file.path, options, fd))
+            mapped[0]._follow(end)
+
+        try:
+            file.prepare(count, fd, use)
+            found = cls(mapped[0], file)
+            found._count = count
+            return found
+        except BaseException:
+            for mapping in mapped:
+                mapping.close(force=True)
+            raise
 
     @property
     def array(self) -> npt.NDArray[Any]:

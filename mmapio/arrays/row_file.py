@@ -5,6 +5,7 @@ A commit is: the rows, a sync, the header, a sync. Rows that no header speaks of
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
@@ -26,6 +27,7 @@ from ..errors import (
     ReadOnlyError,
     file_error,
 )
+from ..files.closing import close_file
 from ..files.descriptors import open_file, open_or_create, read_at, replaced_error
 from ..files.header_seal import is_sealed
 from ..files.holes import holes_of
@@ -207,34 +209,35 @@ class RowFile:
         header = read_at(self.fd, 0, self.layout.data_offset)
         return is_sealed(header) and read_at(self.fd, end, len(MAGIC)) != MAGIC
 
-    def prepare(self, count: int, fd: int, use: Callable[[int], Result]) -> Result:
-        """Make the file one of `count` rows that can grow; return what `use` makes of it.
+    def prepare(self, count: int, fd: int, use: Callable[[int, int], object]) -> None:
+        """Make the file one of `count` rows that can grow, once it was used.
 
         `use` is called first, with `fd` or that of the copy that will take the file's place if the
-        header has no room for larger numbers: if it fails, the file is as it was.
+        header has no room for larger numbers, and with its size to be: if it fails, the file is as
+        it was.
         """
         self.committed = min(count, self.committed)
         if not self._header.fits:
-            result = self._move_to_roomy(count, use)
+            self._move_to_roomy(count, use)
         else:
-            result = self._seal(count, fd, use)
-        facts, end = os.fstat(self.fd), self.layout.end(count)
-        self._is_full = _allocated(facts) >= end or next(holes_of(self.fd, end), None) is None
-        return result
+            self._seal(count, fd, use)
+        with contextlib.suppress(OSError):  # it is not known, and there is no way back
+            facts, end = os.fstat(self.fd), self.layout.end(count)
+            self._is_full = _allocated(facts) >= end or next(holes_of(self.fd, end), None) is None
 
-    def _seal(self, count: int, fd: int, use: Callable[[int], Result]) -> Result:
+    def _seal(self, count: int, fd: int, use: Callable[[int, int], object]) -> None:
         """Write a header that can change in place, and cut off what lies behind the rows."""
-        result = use(fd)
+        size, end = os.fstat(self.fd).st_size, self.layout.end(count)
+        use(fd, end)
         try:
             # No number changes, so that a reader sees the same, whatever it sees of this.
             self.write_header(self.committed)
         except OSError as error:
             raise file_error(error, "write the header", self.path) from error
-        if self.layout.end(count) < os.fstat(self.fd).st_size:
+        if end < size:
             self.cut(count)
-        return result
 
-    def _move_to_roomy(self, count: int, use: Callable[[int], Result]) -> Result:
+    def _move_to_roomy(self, count: int, use: Callable[[int, int], object]) -> None:
         """Replace the file by a copy of its first rows with a larger header."""
         header = GrowingHeader(self.layout.dtype, self.layout.shape)
         end, at = self.layout.end(count), self.layout.data_offset
@@ -250,14 +253,13 @@ class RowFile:
             _lock(draft.fd, self.path)  # before anybody can find it
             again = _opened_again(draft.fd)
             try:
-                result = use(again)
+                use(again, os.fstat(again).st_size)
             finally:
-                os.close(again)
+                close_file(again)
             draft.keep_open = True
-        os.close(self.fd)
-        self.fd, self._header = draft.fd, header
+        old, self.fd, self._header = self.fd, draft.fd, header
+        close_file(old)
         self.layout = self.layout._replace(data_offset=header.length)
-        return result
 
     def write(self, data: Any, count: int) -> None:
         """Write rows behind the first `count`: all of them, or none."""
@@ -362,7 +364,7 @@ class RowFile:
         """Close the file, and so unlock it."""
         if self.fd >= 0:
             fd, self.fd = self.fd, -1
-            os.close(fd)
+            close_file(fd)
 
     def __del__(self) -> None:
         if getattr(self, "fd", -1) >= 0:
@@ -392,15 +394,18 @@ def _opened_again(fd: int) -> int:
 
 
 def _lock(fd: int, path: str) -> None:
-    if _os.lock_file(fd):
-        return
-    pid = _os.lock_holder(fd)
+    try:
+        if _os.lock_file(fd):
+            return
+        pid = _os.lock_holder(fd)
+    except OSError as error:
+        raise file_error(error, "lock", path) from error
     who = "another process" if pid is None else f"process {pid}"
-    error = LockedError(
+    locked = LockedError(
         errno.EWOULDBLOCK, f"{who} is writing to it; one at a time can, all can read", path
     )
-    error.pid = pid
-    raise error
+    locked.pid = pid
+    raise locked
 
 
 def _is_at(fd: int, path: str) -> bool:
@@ -420,4 +425,4 @@ def _refuse_locked(path: str) -> None:
     try:
         _lock(fd, path)
     finally:
-        os.close(fd)
+        close_file(fd)

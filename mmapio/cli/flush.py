@@ -13,6 +13,7 @@ from rich.console import Console
 from .. import _os
 from .._formatting import duration, size
 from ..errors import file_error
+from ..files.closing import close_file
 from ..files.descriptors import as_path, open_file
 from ..files.writeback import write_back
 from ..modes import Mode
@@ -105,7 +106,7 @@ def flush_file(path: str | os.PathLike[str]) -> Flushed:
     except OSError as error:
         raise file_error(error, "flush", name) from error
     finally:
-        os.close(fd)
+        close_file(fd)
     return Flushed(os.fspath(path), facts.size, dirty, time.perf_counter() - begin)
 
 

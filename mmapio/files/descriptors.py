@@ -23,6 +23,7 @@ from ..errors import (
     file_error,
 )
 from ..modes import Access, Mode
+from .closing import close_file
 from .publishing import publishing
 
 __all__ = [
@@ -129,7 +130,7 @@ def open_file(path: str, mode: Mode) -> tuple[int, _os.FileFacts]:
     try:
         return fd, check_mappable(fd, path)
     except BaseException:
-        os.close(fd)
+        close_file(fd)
         raise
 
 
@@ -139,8 +140,12 @@ def reading(path: str) -> Iterator[tuple[int, _os.FileFacts]]:
     fd, facts = open_file(path, Mode.READ)
     try:
         yield fd, facts
+    except FileError:
+        raise
+    except OSError as error:
+        raise file_error(error, "read", path) from error
     finally:
-        os.close(fd)
+        close_file(fd)
 
 
 def identify(fd: int, path: str | None) -> _os.FileFacts:
@@ -272,7 +277,7 @@ def _use_file(path: str, mode: Mode, use: Callable[[int, _os.FileFacts, bool], R
     except OSError as error:
         raise file_error(error, f"open in mode {mode.value!r}", path) from error
     finally:
-        os.close(fd)
+        close_file(fd)
 
 
 def replaced_error(path: str, what: str) -> ReplacedError:

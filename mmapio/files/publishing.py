@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import _os
 from ..errors import FileError, file_error
+from .closing import close_file
 from .writeback import write_back
 
 __all__ = ["Draft", "is_passing", "publishing", "sync_names"]
@@ -150,10 +151,9 @@ class Draft:
             self._hidden = self._hidden_name()  # first, or Ctrl-C would leave it behind
             _os.publish_nameless(self.fd, self._hidden)
         if sys.platform == "win32":  # which renames no open file
-            os.close(self.fd)
-            self.fd = -1
-        _rename(self._hidden, target, replace)
-        self._hidden = None
+            self.let_go()
+        if _rename(self._hidden, target, replace):
+            self._hidden = None
         if sys.platform == "win32" and self.keep_open:
             self.fd = os.open(target, os.O_RDWR | os.O_BINARY)
 
@@ -163,20 +163,23 @@ class Draft:
     def let_go(self) -> None:
         """Close the file."""
         if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+            fd, self.fd = self.fd, -1
+            close_file(fd)
 
     def discard(self) -> None:
         """Close the file unless it is kept, and remove it if it was not published."""
         if not (self._published and self.keep_open):
             self.let_go()
         if self._hidden is not None:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # what went wrong is being raised
                 os.unlink(self._hidden)
 
 
-def _rename(hidden: str, target: str, replace: bool) -> None:
-    """Rename a file; without `replace`, FileExistsError if the target is there."""
+def _rename(hidden: str, target: str, replace: bool) -> bool:
+    """Rename a file; without `replace`, FileExistsError if the target is there.
+
+    Return whether the old name is gone.
+    """
     if replace:
         os.replace(hidden, target)
     elif sys.platform == "win32":
@@ -184,9 +187,27 @@ def _rename(hidden: str, target: str, replace: bool) -> None:
     else:
         try:
             os.link(hidden, target)
-            os.unlink(hidden)
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            os.close(os.open(target, _NEW, 0o666))
-            os.replace(hidden, target)
+            _take_name(hidden, target)
+            return True
+        with contextlib.suppress(OSError):  # the file is in its place; `discard` tries once more
+            os.unlink(hidden)
+            return True
+        return False
+    return True
+
+
+def _take_name(hidden: str, target: str) -> None:
+    """Rename a file where the target is not there, by making it first."""
+    fd = os.open(target, _NEW, 0o666)
+    try:
+        os.replace(hidden, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(fd), os.stat(target)):
+                os.unlink(target)
+        raise
+    finally:
+        close_file(fd)

@@ -15,6 +15,7 @@ from typing import TypeVar
 from .. import _os
 from .._validation import as_count, bounded
 from ..errors import ArgumentError, file_error
+from ..files.closing import close_file
 from ..files.descriptors import (
     as_path,
     check_mappable,
@@ -109,7 +110,7 @@ def map_descriptor(fd: object, options: MapOptions, path: str | None = None) -> 
         check_readable(own, path)
         facts = check_mappable(own, path)
     except BaseException:
-        os.close(own)
+        close_file(own)
         raise
     source = Source(options, path, facts, own)
     try:
@@ -122,9 +123,13 @@ def map_descriptor(fd: object, options: MapOptions, path: str | None = None) -> 
 def map_memory(size: int, options: MapOptions) -> Region:
     """Map zeroed memory without a file, which forked children share."""
     region = Region.of_nothing(Source(options), size, options.capacity)
-    if options.prepares:
-        _prepare(region)
-    return region
+    try:
+        if options.prepares:
+            apply_options(region)
+        return region
+    except BaseException:
+        close_source(region.source, WhenInUse.KEEP)  # now, and not when the error is forgotten
+        raise
 
 
 def map_open_file(fd: int, source: Source, facts: _os.FileFacts) -> Region:
@@ -132,17 +137,13 @@ def map_open_file(fd: int, source: Source, facts: _os.FileFacts) -> Region:
     options = source.options
     _, length = bounded(options.offset, options.length, facts.size)
     region = Region.of_file(fd, source, length, options.capacity)
-    source.note_end(fd, length)
-    if options.prepares or options.flush_policy is not None:
-        _prepare(region)
-    return region
-
-
-def _prepare(region: Region) -> None:
-    """Apply the options to new memory; if that fails, give it back at once."""
     try:
-        apply_options(region)
-        follow_policy(region)
+        source.note_end(fd, length)
+        if options.prepares:
+            apply_options(region)
+        if options.flush_policy is not None:
+            follow_policy(region)
+        return region
     except BaseException:
-        close_source(region.source, WhenInUse.KEEP)
+        close_source(source, WhenInUse.KEEP)
         raise

@@ -21,6 +21,7 @@ from .._os import Advice
 from .._pacing import paced
 from .._validation import round_down, round_up, steps
 from ..errors import FileError, MmapioError, UnsupportedError, file_error
+from ..files.closing import close_file
 from ..files.writeback import write_back
 from ..guard.lost_memory import raise_if_part_lost
 from ..modes import Access
@@ -241,7 +242,7 @@ def _start_reading(fd: int, low: int, high: int, source: Source) -> bool:
         threading.Thread(target=_read_behind, args=what, daemon=True).start()
     except (OSError, RuntimeError):  # so many descriptors or threads are there already
         if own is not None:
-            os.close(own)
+            close_file(own)
         return False
     return True
 
@@ -256,7 +257,7 @@ def _read_behind(fd: int, low: int, high: int, of: weakref.ref[Source]) -> None:
             del source
             _read_ahead(fd, start, stop)
     finally:
-        os.close(fd)
+        close_file(fd)
 
 
 def release_pages(region: Region, start: int, length: int, evict: bool = False) -> None:

@@ -16,6 +16,7 @@ from .. import _os
 from ..durability.policy import FlushPolicy
 from ..durability.write_ledger import Ledger
 from ..errors import FlushError, MissingFileError, UnsupportedError
+from ..files.closing import close_file
 from ..files.descriptors import identify, open_file, replaced_error
 from ..files.holes import has_hole
 from ..files.publishing import is_passing, sync_names
@@ -177,7 +178,7 @@ class Source:
         try:
             yield fd
         finally:
-            os.close(fd)
+            close_file(fd)
 
     def _reopen(self) -> int:
         if self.path is None:
@@ -187,7 +188,7 @@ class Source:
         except MissingFileError as error:
             raise replaced_error(self.path, "is gone") from error
         if facts.identity != self.identity:
-            os.close(fd)
+            close_file(fd)
             raise replaced_error(self.path, "was replaced by another")
         return fd
 
@@ -326,7 +327,7 @@ class Source:
             self.ending.cancel()
         fd, self._fd = self._fd, None
         if fd is not None:
-            os.close(fd)
+            close_file(fd)
 
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         # While the interpreter shuts down the modules that close may be gone; the kernel closes.

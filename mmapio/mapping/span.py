@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from .._os import Advice
 from .._validation import Bytes, Progress, bounded
-from ..errors import ClosedError
+from ..errors import ClosedError, file_error
+from ..files.closing import close_file
 from ..guard.lost_memory import any_loss, raise_if_part_lost
 from ..modes import Access
 from .flushing import check_flushes, flush_range, note_write
@@ -127,11 +128,14 @@ class Hold:
     def detach(self, close: Callable[[], object]) -> int:
         """Return a descriptor of the file for the caller, once `close` has closed the mapping."""
         with self.source.opened() as fd:
-            own = os.dup(fd)
+            try:
+                own = os.dup(fd)
+            except OSError as error:
+                raise file_error(error, "duplicate the descriptor", self.source.path) from error
         try:
             close()
         except BaseException:
-            os.close(own)
+            close_file(own)
             raise
         return own
 
