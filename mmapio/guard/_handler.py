@@ -4,12 +4,14 @@ It reads and writes a table in memory that is never given back, so it works at a
 that Python does not know, in forked children, and while the interpreter ends.
 
 Sources: sigaction(2) and <bits/sigaction.h> of glibc and musl on its struct, siginfo_t in
-<bits/types/siginfo_t.h>, statx(2) and <linux/stat.h>, mmap(2), signal-safety(7).
+<bits/types/siginfo_t.h>, ucontext_t in <sys/ucontext.h>, statx(2) and <linux/stat.h>, mmap(2),
+madvise(2), signal-safety(7).
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import platform
 from collections.abc import Callable
 from typing import Final
@@ -42,6 +44,8 @@ _SA_SIGINFO_ONSTACK: Final = 0x08000004  # without SA_NODEFER
 _SIGBUS: Final = 7
 _BUS_ADRALN: Final = 1  # what is there is not aligned: that no page can mend
 _STATX: Final = {"x86_64": 332, "aarch64": 291}  # older libraries have no function for it
+_FAULT_WORD: Final = {"x86_64": 27, "aarch64": 22}  # of ucontext_t: cr2, and fault_address
+_POPULATE_READ: Final = 22  # and 23 is MADV_POPULATE_WRITE, since Linux 5.14
 _REPLACING: Final = 0x02 | 0x10 | 0x20 | 0x4000  # MAP_ PRIVATE, FIXED, ANONYMOUS, NORESERVE
 
 # Numbers in capitals are put in before it is compiled; P64 and P32 are pointers, which versions of
@@ -52,6 +56,7 @@ declare i32 @sigaction(i32, i64, i64)
 declare i32 @raise(i32)
 declare i64 @mmap(i64, i64, i32, i32, i32, i64)
 declare i32 @munmap(i64, i64)
+declare i32 @madvise(i64, i64, i32)
 declare i64 @syscall(i64, ...)
 
 define i64 @get(i64 %at) {
@@ -160,11 +165,15 @@ define void @on_bus_error(i32 %signal, i64 %info, i64 %context) {
   %code_pointer = inttoptr i64 %code_at to P32
   %code = load i32, P32 %code_pointer
   %is_fault = icmp sgt i32 %code, 0
-  %may_be_ours = icmp sgt i32 %code, BUS_ADRALN
+  %may_be_ours = icmp ne i32 %code, BUS_ADRALN
   %used = call i64 @get(i64 USED)
   %rows_length = mul i64 %used, ROW_BYTES
   %rows_end = add i64 TABLE, %rows_length
-  %address = call i64 @of_row(i64 %info, i64 2)
+  ; One that was sent tells no address. But the handler that had the signal first may have sent it
+  ; again, as faulthandler does; then the kernel still has the address of the fault.
+  %told_address = call i64 @of_row(i64 %info, i64 2)
+  %last_address = call i64 @of_row(i64 %context, i64 FAULT_WORD)
+  %address = select i1 %is_fault, i64 %told_address, i64 %last_address
   br i1 %may_be_ours, label %search, label %not_ours
 search:
   %row = phi i64 [ FIRST, %0 ], [ %next_row, %look ], [ %next_row, %confirm ]
@@ -184,6 +193,21 @@ confirm:
   br i1 %is_same, label %found, label %search
 found:
   %page = and i64 %address, PAGE_MASK
+  br i1 %is_fault, label %lost, label %ask
+ask:
+  ; Unless that was long ago: a page that can be had is not what the signal is about. If it cannot,
+  ; to return is all: the fault comes back by itself, to the handler on top, which is this one.
+  %access = call i64 @of_row(i64 %row, i64 2)
+  %writes = lshr i64 %access, 1
+  %how = trunc i64 %writes to i32
+  %advice = add i32 %how, POPULATE_READ
+  %refused = call i32 @madvise(i64 %page, i64 PAGE_SIZE, i32 %advice)
+  %reason = load i32, P32 %errno_pointer
+  %is_unknown = icmp eq i32 %reason, EINVAL
+  %can_be_had = icmp eq i32 %refused, 0
+  %is_sent = or i1 %can_be_had, %is_unknown
+  br i1 %is_sent, label %not_ours, label %return
+lost:
   %page_end = add i64 %page, PAGE_SIZE
   %end = add i64 %start, %length
   %file_offset = call i64 @of_row(i64 %row, i64 9)
@@ -290,6 +314,9 @@ def _compile(table: int) -> tuple[int, int]:
         "RESERVE_BYTES": _RESERVE_PAGES * _os.PAGE_SIZE,
         "SIGNAL": _SIGBUS,
         "BUS_ADRALN": _BUS_ADRALN,
+        "FAULT_WORD": _FAULT_WORD[platform.machine()],
+        "POPULATE_READ": _POPULATE_READ,
+        "EINVAL": errno.EINVAL,
         "FIRST": table + 8 * ROW_WORDS * FIRST_ROW,
         "TABLE": table,
     }
@@ -305,7 +332,7 @@ def _compile(table: int) -> tuple[int, int]:
     machine = llvm.Target.from_default_triple().create_target_machine(opt=1)
     engine = llvm.create_mcjit_compiler(module, machine)
     libc = ctypes.CDLL(None)
-    for name in ("__errno_location", "sigaction", "raise", "mmap", "munmap", "syscall"):
+    for name in ("__errno_location", "sigaction", "raise", "mmap", "munmap", "madvise", "syscall"):
         address = ctypes.cast(getattr(libc, name), ctypes.c_void_p).value
         engine.add_global_mapping(module.get_function(name), address)
     addresses = engine.get_function_address("on_bus_error"), engine.get_function_address("ensure")

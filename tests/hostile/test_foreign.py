@@ -40,6 +40,42 @@ def lose():
     except mmapio.MappingLostError:
         print("lost", flush=True)
 
+def cut():
+    "Cut off the file that is mapped, at the beginning."
+    os.truncate(m.path, 0)
+
+def touch():
+    "Meet the loss, without a guard block, which would put the handler back on top."
+    m.view(50_000, 1)[0]
+    try:
+        m.check()
+    except mmapio.MappingLostError:
+        print("lost", flush=True)
+
+def store():
+    "Meet a loss by a store, having put faulthandler on top if it came after ours."
+    w = mmapio.MappedFile.open(path_of("stored"), "r+")
+    if "dump" in sys.argv and sys.argv.index("dump") > sys.argv.index("map"):
+        faulthandler.disable()
+        dump()
+    os.truncate(w.path, 0)
+    w.view(50_000, 1)[0] = 1
+    try:
+        w.check()
+    except mmapio.MappingLostError:
+        print("lost", flush=True)
+
+def touch_in_thread():
+    thread = threading.Thread(target=touch)
+    thread.start()
+    thread.join()
+
+def refill():
+    "Let the file be whole again, and mapped again."
+    with open(m.path, "wb") as file:
+        file.write(b"x" * 100_000)
+    m.recover()
+
 def close():
     m.close()
 
@@ -127,6 +163,33 @@ def test_it_dies_of_it_after_a_loss_of_ours_too(tmp_path: Path, handlers: str, f
     assert status == (107 if fork else -7), told
     assert printed == (["lost", "lost", "child", "7"] if fork else ["lost", "lost"])
     assert told.count("Fatal Python error: Bus error") == ("dump" in handlers), told
+
+
+@pytest.mark.parametrize("thread", [False, True])
+@pytest.mark.parametrize("handlers", HANDLERS.values(), ids=HANDLERS)
+def test_a_loss_is_ours_whoever_has_the_signal_first(
+    tmp_path: Path, handlers: str, thread: bool
+) -> None:
+    """Also after faulthandler, which sends the signal anew to the handler before it."""
+    meet = "touch_in_thread" if thread else "touch"
+    status, printed, told = outcome(tmp_path, f"{handlers} cut {meet} store")
+    assert status == 0, told
+    assert printed == ["lost", "lost", "alive"]
+    dumps = {HANDLERS["after"]: 2, HANDLERS["after and ensured"]: 1}.get(handlers, 0)
+    assert told.count("Fatal Python error: Bus error") == dumps, told
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("before", ["cut touch", "cut touch refill", "cut touch refill cut touch"])
+@pytest.mark.parametrize("handlers", ["map dump", "dump map dump"])
+def test_it_dies_of_it_after_a_loss_that_came_by_another_handler(
+    tmp_path: Path, handlers: str, before: str, fault: str
+) -> None:
+    """The kernel still has the address of the old fault then."""
+    status, printed, told = outcome(tmp_path, f"{handlers} {before} {fault}")
+    fork = "fork" in fault
+    assert status == (107 if fork else -7), told
+    assert printed == ["lost"] * before.count("touch") + (["child", "7"] if fork else [])
 
 
 @pytest.mark.parametrize("order", [("map", "handle"), ("handle", "map")])
