@@ -20,7 +20,6 @@ import os
 import platform
 import sys
 import threading
-import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -30,6 +29,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from .. import _forking, _os
+from .._warning import warn
 from ..modes import Access
 
 if TYPE_CHECKING:
@@ -159,18 +159,18 @@ class _Table:
             return self.free.pop()
         except IndexError:
             pass
-        from ._handler import ROWS
+        from ._handler import FIRST_ROW, ROWS
 
         with self.lock:
             used = handler.used
             rows = range(used, min(used + _BATCH, ROWS))
-            if not rows:
-                message = f"only {ROWS} mappings can be guarded at once; this one is not"
-                warnings.warn(message, RuntimeWarning, stacklevel=2)
-                return 0
-            handler.used = rows.stop
-            self.free.extend(reversed(rows[1:]))
-            return rows[0]
+            if rows:
+                handler.used = rows.stop
+                self.free.extend(reversed(rows[1:]))
+                return rows[0]
+        # Without the lock: what shows the warning may map a file.
+        warn(f"only {ROWS - FIRST_ROW} mappings can be guarded at once; this one is not")
+        return 0
 
 
 _table = _Table()

@@ -169,14 +169,18 @@ define void @on_bus_error(i32 %signal, i64 %info, i64 %context) {
   %used = call i64 @get(i64 USED)
   %rows_length = mul i64 %used, ROW_BYTES
   %rows_end = add i64 TABLE, %rows_length
-  ; One that was sent tells no address. But the handler that had the signal first may have sent it
-  ; again, as faulthandler does; then the kernel still has the address of the fault.
   %told_address = call i64 @of_row(i64 %info, i64 2)
+  br i1 %is_fault, label %begin, label %sent
+sent:
+  ; It tells no address. But the handler that had the signal first may have sent it again, as
+  ; faulthandler does; then the kernel still has the address of the fault.
   %last_address = call i64 @of_row(i64 %context, i64 FAULT_WORD)
-  %address = select i1 %is_fault, i64 %told_address, i64 %last_address
+  br label %begin
+begin:
+  %address = phi i64 [ %told_address, %0 ], [ %last_address, %sent ]
   br i1 %may_be_ours, label %search, label %not_ours
 search:
-  %row = phi i64 [ FIRST, %0 ], [ %next_row, %look ], [ %next_row, %confirm ]
+  %row = phi i64 [ FIRST, %begin ], [ %next_row, %look ], [ %next_row, %confirm ]
   %is_row = icmp ult i64 %row, %rows_end
   br i1 %is_row, label %look, label %not_ours
 look:
@@ -252,7 +256,7 @@ not_ours:
   br i1 %is_fault, label %return, label %send
 send:
   ; It was not a fault, which would come back by itself.
-  %sent = call i32 @raise(i32 SIGNAL)
+  %raised = call i32 @raise(i32 SIGNAL)
   br label %return
 return:
   store i32 %errno, P32 %errno_pointer

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import warnings
 from collections.abc import Callable
 from types import TracebackType
 
 from .. import _os, guard
 from .._validation import round_down
+from .._warning import warn
 from ..errors import FileError, MappingLostError, file_error
 from ..files.descriptors import replaced_error
 from ..files.holes import has_hole, holes_of
@@ -39,8 +39,7 @@ class LossCheck:
     def __enter__(self) -> None:
         source, reason = self._source, guard.why_not()
         if reason is not None and source.options.guard and source.has_file and "=0" not in reason:
-            message = f"the mapping of {source.name} is not guarded: {reason}"
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
+            warn(f"the mapping of {source.name} is not guarded: {reason}")
         guard.ensure()
         self._check()
 

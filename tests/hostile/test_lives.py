@@ -187,7 +187,16 @@ def test_a_full_table_warns_and_maps_all_the_same(
     assert guard._table.handler is not None
     monkeypatch.setattr(guard._table, "free", [])
     monkeypatch.setattr(_handler, "ROWS", guard._table.handler.used)
-    with pytest.warns(RuntimeWarning, match="can be guarded at once; this one is not"):
+    said = "can be guarded at once; this one is not"
+    for deep in (
+        lambda: mmapio.create(path.with_name("new.npy"), 10),
+        lambda: mmapio.open(path, dtype="u1"),
+        lambda: mmapio.GrowableArray.open(path.with_name("log.npy"), "w+", dtype="f8"),
+    ):
+        with pytest.warns(RuntimeWarning, match=said) as told:
+            deep().close()
+        assert {each.filename for each in told} == {__file__}
+    with pytest.warns(RuntimeWarning, match=said):
         m = mmapio.MappedFile.open(path)
     assert not m.guarded
     assert m.read(0, 1) == b"1"
@@ -224,8 +233,10 @@ def test_where_there_is_no_guard_a_block_says_so(
     monkeypatch.setattr(guard, "why_not", lambda: "there is none for plan9 on pdp11")
     m = mmapio.MappedFile.open(path)
     assert not m.guarded
-    with pytest.warns(RuntimeWarning, match="not guarded: there is none for plan9"), m.guard():
+    said = "not guarded: there is none for plan9"
+    with pytest.warns(RuntimeWarning, match=said) as told, m.guard():
         pass
+    assert told[0].filename == __file__
     os.truncate(path, 100)
     with pytest.raises(mmapio.MappingLostError) as caught:
         m.check()
