@@ -41,6 +41,17 @@ class FileFacts(NamedTuple):
         return stat.S_ISREG(self.type_and_permissions)
 
     @property
+    def is_device(self) -> bool:
+        """True if it is a block or a character device."""
+        kind = self.type_and_permissions
+        return stat.S_ISBLK(kind) or stat.S_ISCHR(kind)
+
+    @property
+    def is_endless(self) -> bool:
+        """True if it is a character device, which has no size."""
+        return stat.S_ISCHR(self.type_and_permissions)
+
+    @property
     def is_directory(self) -> bool:
         """True if it is a directory."""
         return stat.S_ISDIR(self.type_and_permissions)

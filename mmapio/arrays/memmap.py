@@ -83,7 +83,7 @@ class memmap(MappedArray):  # noqa: N801
     `numpy.memmap` crashes or loses data:
 
     - ``w+`` puts a new file in place of an old one, which others can go on mapping, instead of
-      cutting it off under them.
+      cutting it off under them. A device cannot be replaced: ``r+`` writes to it.
     - `flush` returns when the bytes are durable; that of a slice is for the slice's own bytes.
     - A file that is created, or extended, is given its blocks, so that a full disk is an error at
       once; `reserve` has more.
@@ -141,8 +141,8 @@ class memmap(MappedArray):  # noqa: N801
         options = MapOptions(kind, size=size, reserve=reserve, guard=guard)
         use = functools.partial(_array_in, cls, wanted, items, start, layout, needed)
         if hasattr(filename, "fileno"):
-            return _of_file_object(filename, options, use)
-        return map_path(filename, options, use=use)
+            return _of_file_object(filename, options, needed, use)
+        return map_path(filename, options, room=needed, use=use)
 
     @property
     def _mmap(self) -> MappedFile | None:
@@ -161,15 +161,19 @@ def _array_in(
 ) -> A:
     """Return the array that lies in a mapped file, which is extended for it if it may be."""
     mapping = MappedFile(region)
-    if needed is not None and needed > mapping.size and region.access is Access.WRITE:
+    facts = region.source.facts
+    can_grow = region.access is Access.WRITE and facts is not None and facts.is_regular
+    if can_grow and needed is not None and needed > mapping.size:
         mapping.resize(needed)
     return open_raw(mapping._region, dtype, shape, offset, order, cls)
 
 
-def _of_file_object(file: Any, options: MapOptions, use: Callable[[Region], A]) -> A:
+def _of_file_object(
+    file: Any, options: MapOptions, room: int | None, use: Callable[[Region], A]
+) -> A:
     """Return what `use` makes of a mapped file object."""
     fd = descriptor_of(file)
-    region = map_descriptor(fd, options, path_of(fd, getattr(file, "name", None)))
+    region = map_descriptor(fd, options, path_of(fd, getattr(file, "name", None)), room)
     try:
         return use(region)
     except BaseException:

@@ -114,7 +114,10 @@ def open(
     items = None if shape is None else as_shape(shape)
     start = None if offset is None else as_count(offset, "offset")
     _check_order(order)
-    size, prefix = None, b""
+    size = room = None
+    prefix = b""
+    if wanted is not None and is_full(items):
+        room = (start or 0) + prod(full_shape_for(items, wanted)) * wanted.itemsize
     if kind.creates and is_full(items) and wanted is not None:
         raw = start is not None or not as_path(path).lower().endswith(".npy")
         size, prefix = _contents(wanted, full_shape_for(items, wanted), start, order, raw)
@@ -135,7 +138,7 @@ def open(
     use = functools.partial(_array_in, wanted, items, start, order)
     while True:
         try:
-            return map_path(path, options, prefix, use=use)
+            return map_path(path, options, prefix, room=room, use=use)
         except _ChangedError:
             continue
 

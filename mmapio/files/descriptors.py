@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from .. import _os
 from .._pacing import SMALL_BYTES, paced
+from .._validation import LARGEST
 from ..errors import (
     AccessError,
     ArgumentError,
@@ -37,6 +38,7 @@ __all__ = [
     "reading",
     "replaced_error",
     "set_size",
+    "size_of",
 ]
 
 Result = TypeVar("Result")
@@ -120,15 +122,15 @@ def _normalized(name: str) -> str:
     return plain
 
 
-def open_file(path: str, mode: Mode) -> tuple[int, _os.FileFacts]:
-    """Open an existing file for a mapping; return its descriptor and facts."""
+def open_file(path: str, mode: Mode, devices: bool = False) -> tuple[int, _os.FileFacts]:
+    """Open an existing file, or device if asked to; return its descriptor and facts."""
     writable = mode.access is Access.WRITE
     try:
         fd = os.open(path, _COMMON | (os.O_RDWR if writable else os.O_RDONLY))
     except OSError as error:
         raise file_error(error, f"open in mode {mode.value!r}", path) from error
     try:
-        return fd, check_mappable(fd, path)
+        return fd, check_mappable(fd, path, devices)
     except BaseException:
         close_file(fd)
         raise
@@ -156,11 +158,13 @@ def identify(fd: int, path: str | None) -> _os.FileFacts:
         raise file_error(error, "look at the file", path) from error
 
 
-def check_mappable(fd: int, path: str | None) -> _os.FileFacts:
-    """Return the facts of an open file; raise if it cannot be mapped."""
+def check_mappable(fd: int, path: str | None, devices: bool = False) -> _os.FileFacts:
+    """Return the facts of an open file, or device if asked to; raise if it cannot be mapped."""
     facts = identify(fd, path)
     if facts.size > 0 and facts.is_regular:
         return facts
+    if devices and facts.is_device:
+        return facts._replace(size=size_of(fd, path))
     if facts.is_directory:
         raise DirectoryError(errno.EISDIR, "cannot map a directory; name a file in it", path)
     if not facts.is_regular:
@@ -169,6 +173,25 @@ def check_mappable(fd: int, path: str | None) -> _os.FileFacts:
         reason = "cannot map: a pseudo-file, which tells no size; read it with open() instead"
         raise FileError(errno.ENODEV, reason, path)
     return facts
+
+
+def size_of(fd: int, path: str | None) -> int:
+    """Return the size of an open file or device."""
+    facts = identify(fd, path)
+    if facts.is_endless:
+        return LARGEST
+    return _size_of_device(fd, path) if facts.is_device else facts.size
+
+
+def _size_of_device(fd: int, path: str | None) -> int:
+    """Return the size of a block device, which its facts do not tell."""
+    try:
+        position = os.lseek(fd, 0, os.SEEK_CUR)
+        size = os.lseek(fd, 0, os.SEEK_END)
+        os.lseek(fd, position, os.SEEK_SET)
+    except OSError as error:
+        raise file_error(error, "ask for the size of the device", path) from error
+    return size
 
 
 def check_readable(fd: int, path: str | None) -> None:
@@ -239,6 +262,7 @@ def open_or_create(
     size: int | None,
     use: Callable[[int, _os.FileFacts, bool], Result],
     *,
+    devices: bool = False,
     prefix: bytes = b"",
     reserve: bool = True,
     durable: bool = False,
@@ -250,11 +274,11 @@ def open_or_create(
     when `use` has succeeded: if anything fails, whatever is at the path is as it was.
     """
     if size is None or not mode.creates:
-        return _use_file(path, mode, use)
+        return _use_file(path, mode, use, devices)
     while True:
         if mode is Mode.OPEN_OR_CREATE:
             with contextlib.suppress(MissingFileError):
-                return _use_file(path, mode, use)
+                return _use_file(path, mode, use, devices)
             path = os.path.realpath(path)
         try:
             replace = mode is Mode.REPLACE
@@ -268,8 +292,10 @@ def open_or_create(
                 raise
 
 
-def _use_file(path: str, mode: Mode, use: Callable[[int, _os.FileFacts, bool], Result]) -> Result:
-    fd, facts = open_file(path, mode)
+def _use_file(
+    path: str, mode: Mode, use: Callable[[int, _os.FileFacts, bool], Result], devices: bool
+) -> Result:
+    fd, facts = open_file(path, mode, devices)
     try:
         return use(fd, facts, False)
     except FileError:

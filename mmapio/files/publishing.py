@@ -104,7 +104,10 @@ def _take_over_permissions(fd: int, old: str, doing: str) -> None:
     except FileNotFoundError:
         return
     if not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):  # rename refuses those
-        raise FileError(errno.EINVAL, f"cannot {doing}: what is there is not a regular file", old)
+        reason = f"cannot {doing}: what is there is not a regular file"
+        if stat.S_ISBLK(facts.st_mode) or stat.S_ISCHR(facts.st_mode):
+            reason += "; a device is written in place, in mode 'r+'"
+        raise FileError(errno.EINVAL, reason, old)
     if sys.platform == "win32":
         return
     with contextlib.suppress(PermissionError):

@@ -190,6 +190,8 @@ def watch(region: GuardedMemory, start: int, length: int, offset: int) -> None:
     if not row or handler is None or facts is None:
         return
     fd, path = source.kept_descriptor, source.path
+    if facts.is_device:  # whose size the system does not tell here: pages are given up one by one
+        fd = path = None
     _table.paths[row] = name = _NO_PATH if fd is not None or path is None else os.fsencode(path)
     _, inode, _, _, born, _, major, minor = facts
     at = row * _ROW_WORDS

@@ -138,6 +138,8 @@ def _cause(source: GuardedFile, low: int, high: int, loss: Loss) -> str:
         return "memory error"
     if loss.past_end:
         return "truncated"
+    if source.facts is not None and source.facts.is_device:
+        return "I/O error"
     with contextlib.suppress(OSError, MmapioError):
         with source.opened() as fd:
             size = _os.identify(fd).size

@@ -12,7 +12,7 @@ from .. import _os, guard
 from .._validation import round_down
 from .._warning import warn
 from ..errors import FileError, MappingLostError, file_error
-from ..files.descriptors import replaced_error
+from ..files.descriptors import replaced_error, size_of
 from ..files.holes import has_hole, holes_of
 from ..guard.lost_memory import lost_error, raise_if_part_lost
 from .region import Region, places_of
@@ -66,7 +66,7 @@ def check_file(region: Region, start: int, stop: int) -> None:
     """
     source = region.source
     facts, known = source.facts_now(), source.facts
-    if facts is None or known is None or start >= stop:
+    if facts is None or known is None or start >= stop or known.is_device:
         return
     if facts.identity != known.identity:
         raise replaced_error(source.path or "", "was replaced by another")
@@ -129,5 +129,5 @@ def recover(source: Source) -> int:
     if not lost:
         return 0
     with source.opened() as fd:
-        left = max(0, _os.identify(fd).size - source.offset)
+        left = max(0, size_of(fd, source.path) - source.offset)
         return sum(region.recover(fd, min(region.size, left)) for region in lost)

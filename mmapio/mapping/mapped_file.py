@@ -1150,7 +1150,9 @@ the mapping, and read zeros: another program has cut the file off: '...checked.b
 def is_shared_by_path(mapping: MappedFile) -> bool:
     """Return whether another process can map the same bytes, by their path."""
     source = mapping._source
-    return source.path is not None and source.mode is not Mode.COPY
+    if source.path is None or source.mode is Mode.COPY:
+        return False
+    return source.facts is None or not source.facts.is_endless  # as /dev/zero: each has its own
 
 
 def handle_of(source: Source) -> MappedFile:

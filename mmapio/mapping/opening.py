@@ -7,6 +7,7 @@ what is at the path is as it was.
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import TypeVar
 
 from .. import _os
 from .._validation import as_count, bounded
-from ..errors import ArgumentError, file_error
+from ..errors import ArgumentError, FileError, file_error
 from ..files.closing import close_file
 from ..files.descriptors import (
     as_path,
@@ -49,12 +50,14 @@ def map_path(
     *,
     durable: bool = False,
     identity: _os.Identity | None = None,
+    room: int | None = None,
     use: Callable[[Region], Result],
 ) -> Result:
     """Open or create a file, map it, and return what `use` makes of the memory.
 
     A file that is created begins with `prefix`, is made `durable` on request, and gets its name
-    when `use` has succeeded; one that is opened must have the `identity`, if one is given.
+    when `use` has succeeded; one that is opened must have the `identity`, if one is given. Of a
+    device that has no size, `room` bytes are mapped.
     """
     name = as_path(path)
     if options.size is not None and options.mode is not Mode.OPEN_OR_CREATE:
@@ -63,7 +66,8 @@ def map_path(
         name,
         options.mode,
         options.size,
-        functools.partial(_map_file, name, options, identity, use),
+        functools.partial(_map_file, name, options, identity, room, use),
+        devices=True,
         prefix=prefix,
         reserve=options.reserve,
         durable=durable,
@@ -74,6 +78,7 @@ def _map_file(
     path: str,
     options: MapOptions,
     identity: _os.Identity | None,
+    room: int | None,
     use: Callable[[Region], Result],
     fd: int,
     facts: _os.FileFacts,
@@ -81,7 +86,7 @@ def _map_file(
 ) -> Result:
     if identity is not None and facts.identity != identity:
         raise replaced_error(path, "was replaced by another")
-    region = map_open_file(fd, Source(options, path, facts, is_new=is_new), facts)
+    region = map_open_file(fd, Source(options, path, facts, is_new=is_new), facts, room)
     try:
         return use(region)
     except BaseException:
@@ -97,7 +102,9 @@ def mode_of_descriptor(mode: object) -> Mode:
     return kind
 
 
-def map_descriptor(fd: object, options: MapOptions, path: str | None = None) -> Region:
+def map_descriptor(
+    fd: object, options: MapOptions, path: str | None = None, room: int | None = None
+) -> Region:
     """Map an open file, of which the mapping keeps a duplicate; `path` is for messages."""
     number = as_count(fd, "fd")
     try:
@@ -108,13 +115,13 @@ def map_descriptor(fd: object, options: MapOptions, path: str | None = None) -> 
         raise file_error(error, f"map descriptor {number}", None) from error
     try:
         check_readable(own, path)
-        facts = check_mappable(own, path)
+        facts = check_mappable(own, path, devices=True)
     except BaseException:
         close_file(own)
         raise
     source = Source(options, path, facts, own)
     try:
-        return map_open_file(own, source, facts)
+        return map_open_file(own, source, facts, room)
     except BaseException:
         close_source(source, WhenInUse.KEEP)  # now, and not when nobody holds the error any more
         raise
@@ -132,10 +139,16 @@ def map_memory(size: int, options: MapOptions) -> Region:
         raise
 
 
-def map_open_file(fd: int, source: Source, facts: _os.FileFacts) -> Region:
+def map_open_file(fd: int, source: Source, facts: _os.FileFacts, room: int | None = None) -> Region:
     """Map a file that is open, and apply the options to its memory."""
     options = source.options
-    _, length = bounded(options.offset, options.length, facts.size)
+    wanted = options.length
+    if wanted is None and facts.is_endless:
+        wanted = room
+        if room is None:
+            reason = "cannot map a device that has no size; give a length, or a dtype and a shape"
+            raise FileError(errno.ENODEV, reason, source.path)
+    _, length = bounded(options.offset, wanted, facts.size)
     region = Region.of_file(fd, source, length, options.capacity)
     try:
         source.note_end(fd, length)

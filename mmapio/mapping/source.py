@@ -184,7 +184,7 @@ class Source:
         if self.path is None:
             raise UnsupportedError("<anonymous> has no file behind it")
         try:
-            fd, facts = open_file(self.path, self.mode.settled)
+            fd, facts = open_file(self.path, self.mode.settled, devices=True)
         except MissingFileError as error:
             raise replaced_error(self.path, "is gone") from error
         if facts.identity != self.identity:
@@ -221,7 +221,7 @@ class Source:
         They do not if holes are there already. If it cannot be known at once, it is not.
         """
         facts = self.facts
-        if facts is None or self._name_is_new:
+        if facts is None or self._name_is_new or not facts.is_regular:
             return
         if length and facts.blocks * _BLOCK_BYTES >= facts.size:
             self.ends_in_data = self.has_data_at(fd, length, False)

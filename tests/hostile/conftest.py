@@ -58,6 +58,23 @@ def small_tmpfs(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 
 @pytest.fixture
+def block_device(tmp_path: Path) -> Iterator[Callable[[bytes], LoopDisk]]:
+    """Return a function that makes a block device with some contents, from a file."""
+    if sys.platform != "linux":
+        pytest.skip("there are no loop devices here")
+    with contextlib.ExitStack() as stack:
+
+        def attach(contents: bytes) -> LoopDisk:
+            image = tmp_path / "device.image"
+            image.write_bytes(contents)
+            device = _run("losetup", "--find", "--show", image)
+            stack.callback(subprocess.run, ["losetup", "--detach", device], check=False)
+            return LoopDisk(tmp_path, device, image)
+
+        yield attach
+
+
+@pytest.fixture
 def small_ext4(tmp_path: Path) -> Iterator[Callable[[int], LoopDisk]]:
     """Return a function that mounts an ext4 file system of some MiB, from a file."""
     if sys.platform != "linux":
