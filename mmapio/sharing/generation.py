@@ -10,7 +10,7 @@ from .._polling import deadline_of
 from .._validation import as_integer
 from ..atomics import AtomicCell
 from ..guard.lost_memory import any_loss
-from .shared_file import Contents, Extent, SharedFile, SharedObject, no_slots
+from .shared_file import Contents, Extent, SharedFile, SharedObject, check_mapping, no_slots
 from .waiting import LONGEST_SLEEP_S, Word
 
 if TYPE_CHECKING:
@@ -22,13 +22,18 @@ __all__ = ["Generation"]
 class _GenerationFile(SharedFile):
     """One number that is waited for; `offset` is its own in a mapping of the caller's layout."""
 
-    __slots__ = ("cell", "offset", "word")
+    __slots__ = ("add", "cell", "offset", "word")
 
     def __init__(self, contents: Contents, offset: int | None = None) -> None:
         super().__init__(contents)
         self.offset = offset
         self.cell = AtomicCell(self.lines, (0, 0))
+        self.add: Any = self.cell.fetch_add if self.lines.flags.writeable else self.extent.refuse
         self.word = Word(self.cell, self.lines, self.extent.check)
+
+    def arguments(self) -> tuple[Any, ...]:
+        """Return what another process makes the object of."""
+        return (*super().arguments(), self.offset)
 
 
 class Generation(SharedObject):
@@ -84,9 +89,10 @@ class Generation(SharedObject):
         if offset is None:
             super().__init__(mapping)
             return
+        check_mapping(mapping)
         mapping.atomic(offset, "i8")  # says what is wrong with it
         lines = mapping.view(offset, 8, "i8").reshape(1, 1)
-        name = f"the generation in {mapping.path or '<anonymous>'!r}"
+        name = f"the generation in {mapping._source.name}"
         contents = Contents(Extent(mapping, name, offset, 8), lines, mapping.view(offset, 0))
         self._file = _GenerationFile(contents, offset)
 
@@ -208,7 +214,7 @@ class Generation(SharedObject):
         (1, 2)
         """
         number = self._file
-        before = int(number.cell.fetch_add(1))
+        before = int(number.add(1))
         number.word.wake()
         if any_loss():
             number.extent.raise_if_lost()
@@ -291,9 +297,6 @@ class Generation(SharedObject):
         1
         """
         return await self._file.word.changed(as_integer(seen, "seen"))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._file.mapping, self._file.offset)
 
     def _summary(self) -> str:
         return f"at {self.value}"

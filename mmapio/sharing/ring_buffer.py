@@ -11,7 +11,7 @@ import numpy as np
 from .._polling import poll
 from .._validation import as_count, as_positive
 from ..atomics import AtomicCell
-from ..errors import ArgumentError, FormatError, ReadOnlyError
+from ..errors import ArgumentError, FormatError
 from ..guard.lost_memory import any_loss
 from .shared_file import Contents, SharedFile, SharedObject, slots_for
 
@@ -438,7 +438,7 @@ class RingBuffer(SharedObject):
         """Return the file, to write to it."""
         ring = self._file
         if not ring.slots.flags.writeable:
-            raise ReadOnlyError(f"the ring in {self.path!r} is open for reading; open it in 'r+'")
+            ring.extent.refuse()
         return ring
 
     def _summary(self) -> str:

@@ -197,7 +197,7 @@ class SeqLock(SharedObject):
         number, slots = file.number, file.slots
         latest = number.load()
         if not slots.flags.writeable:
-            number.store(latest)  # says why not
+            file.extent.refuse()
         fence("release")
         try:
             slots[(latest + 1) % len(slots)] = record

@@ -26,7 +26,8 @@ class _CounterFile(SharedFile):
         super().__init__(contents)
         lines = self.lines
         own = os.getpid() % len(lines)
-        self.add: Any = AtomicCell(lines, (own, 0)).fetch_add
+        cell = AtomicCell(lines, (own, 0))
+        self.add: Any = cell.fetch_add if lines.flags.writeable else self.extent.refuse
         self.load: Any = AtomicArray(lines[:, 0]).load
 
 

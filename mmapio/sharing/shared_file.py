@@ -25,7 +25,15 @@ from typing import Any, ClassVar, Final, NamedTuple, NoReturn, Self
 import numpy as np
 
 from .._validation import LARGEST, as_dtype, full_shape, round_up
-from ..errors import ArgumentError, ClosedError, FormatError, MmapioError
+from ..errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    ClosedError,
+    FormatError,
+    MmapioError,
+    ReadOnlyError,
+    UnsupportedError,
+)
 from ..files.npy import encode_header, read_header
 from ..guard.lost_memory import lost_error
 from ..mapping.losses import LossCheck
@@ -35,7 +43,16 @@ from ..mapping.options import MapOptions
 from ..mapping.region import Region
 from ..modes import Mode
 
-__all__ = ["Contents", "Extent", "SharedFile", "SharedObject", "Slots", "no_slots", "slots_for"]
+__all__ = [
+    "Contents",
+    "Extent",
+    "SharedFile",
+    "SharedObject",
+    "Slots",
+    "check_mapping",
+    "no_slots",
+    "slots_for",
+]
 
 _MAGIC: Final = b"mmapio\0\1"
 _HEADER: Final = struct.Struct("=8s16sQ32x")
@@ -86,6 +103,10 @@ class Extent:
             more = "and something else grew it again"
             raise lost_error(source, start, start + self._length, "truncated", more)
 
+    def refuse(self, *_: object) -> NoReturn:
+        """Raise the error for something that is stored into a file that is open for reading."""
+        raise ReadOnlyError(f"{self.name} is open for reading; open it in 'r+'")
+
     def raise_if_lost(self) -> None:
         """Raise if the guard has met a loss in the range."""
         self.mapping._span(self._offset, self._length).check_lost()
@@ -120,6 +141,15 @@ class SharedFile:
     def mapping(self) -> MappedFile:
         """The mapping."""
         return self.extent.mapping
+
+    def arguments(self) -> tuple[Any, ...]:
+        """Return what another process makes the object of."""
+        if not self.mapping._source.has_file:
+            raise UnsupportedError(
+                f"{self.extent.name} cannot be pickled: another process finds it by no path; only "
+                "children made by fork share it, so use one in a file"
+            )
+        return (self.mapping,)
 
     def check(self) -> None:
         """Raise if the file was lost, replaced or damaged."""
@@ -317,7 +347,7 @@ the mapping, and read zeros: another program has cut the file off: '...checked.c
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._file.mapping,)
+        return type(self), self._file.arguments()
 
     def __repr__(self) -> str:
         try:
@@ -369,6 +399,7 @@ def _size(header: int, lines: int, slots: Slots) -> int:
 
 def _read(mapping: MappedFile, kind: str) -> Contents:
     """Return lines and slots of the object of that kind that a mapping holds."""
+    check_mapping(mapping)
     name, size = mapping.path or "<anonymous>", mapping.size
     if size < _HEADER.size:
         raise FormatError(f"{name} is no {kind}: it has {size} bytes, and a header {_HEADER.size}")
@@ -395,10 +426,17 @@ def _read(mapping: MappedFile, kind: str) -> Contents:
     shared = mapping.view(start, lines * _LINE_BYTES, np.int64)
     data = mapping.view(start + lines * _LINE_BYTES, needed - start - lines * _LINE_BYTES)
     first = mapping.read(0, at + header.data_offset)
-    extent = Extent(mapping, f"the {kind} in {name!r}", 0, needed, first)
+    extent = Extent(mapping, f"the {kind} in {mapping._source.name}", 0, needed, first)
     return Contents(
         extent, shared.reshape(lines, -1), data.view(header.dtype).reshape(header.shape)
     )
+
+
+def check_mapping(mapping: object) -> None:
+    """Raise ArgumentTypeError if it is no mapping."""
+    if not isinstance(mapping, MappedFile):
+        kind = type(mapping).__name__
+        raise ArgumentTypeError(f"mapping must be a MappedFile, got {kind!r}; `open` takes paths")
 
 
 def _in_words(lines: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:

@@ -83,7 +83,7 @@ def test_a_part_in_memory_is_new_and_cannot_be_sent(kind):
     assert content(part) != before
     assert part.path is None
     assert "<anonymous>" in repr(part)
-    with pytest.raises(mmapio.UnsupportedError, match="cannot be pickled"):
+    with pytest.raises(mmapio.UnsupportedError, match=f"the {kind.KIND} in .* cannot be pickled"):
         pickle.dumps(part)
 
 
@@ -108,7 +108,7 @@ def test_a_read_only_part_refuses_to_change(kind, tmp_path):
     OPENED[kind](tmp_path / "part")
     part = kind.open(tmp_path / "part", "r")
     before = content(part)
-    with pytest.raises(mmapio.ReadOnlyError):
+    with pytest.raises(mmapio.ReadOnlyError, match=f"the {kind.KIND} in .* is open for reading"):
         change(part)
     assert content(part) == before
 
@@ -232,6 +232,8 @@ def test_a_file_that_is_there_must_be_as_asked_for(tmp_path):
         (lambda path: RingBuffer.open(path), mmapio.MissingFileError),
         (lambda path: Generation.open(path, "nonsense"), mmapio.ArgumentError),
         (lambda path: Generation.open(path.parent), mmapio.DirectoryError),
+        (lambda path: RingBuffer(str(path)), mmapio.ArgumentTypeError),
+        (lambda path: Generation.at(path, 0), mmapio.ArgumentTypeError),
     ],
 )
 def test_what_cannot_be_made_is_refused_and_leaves_no_file(make, error, tmp_path):
