@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ..errors import UnsupportedError
+from ._room_to_compile import check_room_to_compile
 
 __all__ = ["export_buffer"]
 
@@ -84,6 +85,7 @@ def _slots(cls: type[object]) -> ctypes.Array[ctypes.c_void_p]:
 
 def _compile(attribute: str) -> tuple[int, int]:
     """Return the functions' addresses; they are never freed: any instance may outlive us."""
+    check_room_to_compile()
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()

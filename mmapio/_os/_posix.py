@@ -282,6 +282,18 @@ def memory_use(address: int, length: int) -> MemoryUse:
     return MemoryUse(None, None)
 
 
+def address_space_left() -> int | None:
+    """Return how many bytes this process may still map, by its soft limit; None: no limit."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft == resource.RLIM_INFINITY:
+        return None
+    try:
+        with open("/proc/self/statm", "rb") as sizes:  # proc_pid_statm(5): in pages
+            return max(0, soft - int(sizes.read().split()[0]) * PAGE_SIZE)
+    except OSError:  # how much is used is not told
+        return soft
+
+
 def sync_file(fd: int) -> None:
     """Make everything written to a file durable."""
     if sys.platform == "darwin":

@@ -306,6 +306,11 @@ def mapped_by(fd: int) -> list[int]:
     return []
 
 
+def address_space_left() -> int | None:
+    """Return how many bytes this process may still map; None: there is no limit."""
+    return None
+
+
 def memory_use(address: int, length: int) -> MemoryUse:
     """Return how much of a range of pages is in the working set of this process."""
     mapped = 0

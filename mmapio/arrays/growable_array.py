@@ -122,7 +122,8 @@ class GrowableArray:
             items if it is left out.
         capacity : int or str, default "64 GiB"
             Address space to reserve, which costs no memory. The file may grow past it: arrays made
-            before then keep their place, and new ones lie in another.
+            before then keep their place, and new ones lie in another. Where address space is
+            limited (``ulimit -v``), the default is a small share of what is left.
         recover : {"rows"}, optional
             Keep the rows that were appended but never committed, as far as they are whole. They
             survive the death of the process that wrote them; after a power loss they may read

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from .. import _forking, _os
+from .._os._room_to_compile import check_room_to_compile
 from .._warning import warn
 from ..modes import Access
 
@@ -145,6 +146,7 @@ class _Table:
         with self.lock:
             if self.handler is None and self.failure is None:
                 try:
+                    check_room_to_compile()
                     from ._handler import Handler
 
                     self.handler = Handler()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -1176,11 +1177,16 @@ def _reopen(path: str, mode: str, identity: _os.Identity, offset: int, length: i
 
 
 def _give_buffer_protocol(cls: type[MappedFile]) -> None:
-    """Let classes in Python export buffers before PEP 688 came with 3.12."""
+    """Let classes in Python export buffers before PEP 688 came with 3.12.
+
+    That takes a compiler, which may not be had: there may be no address space for it, or code made
+    at run time be forbidden. All but the buffer is there then, as without the guard.
+    """
     if cls not in _GIVEN:
         from .._os._buffer311 import export_buffer
 
-        export_buffer(cls, "_buffer")
+        with contextlib.suppress(OSError, ImportError, MemoryError, RuntimeError, AttributeError):
+            export_buffer(cls, "_buffer")
         _GIVEN.add(cls)
 
 

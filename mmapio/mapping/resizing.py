@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 
 from .. import _os
@@ -47,8 +48,18 @@ def follow_file(source: Source, region: Region, size: int) -> None:
             for place in hidden:
                 place.uncover(fd, size)
             if moves:
-                region.move_to(Region.of_file(fd, source, size, 2 * size))
+                region.move_to(_with_room(fd, source, size))
     _settle(source, size)
+
+
+def _with_room(fd: int, source: Source, size: int) -> Region:
+    """Map a file with room for as much again, if there is address space for it."""
+    try:
+        return Region.of_file(fd, source, size, 2 * size)
+    except FileError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        return Region.of_file(fd, source, size)
 
 
 def check_unused(source: Source, region: Region, new: int) -> None:
