@@ -59,7 +59,9 @@ def to_npy(
         Byte of the raw file at which the first item lies. With it `shape` may be that of a part of
         what follows; without, all of the file is converted.
     overwrite : bool, default False
-        Replace a file that is there, atomically: whoever maps the old one keeps it whole.
+        Replace a file that is there, atomically: whoever maps the old one keeps it whole. As with
+        `save`, the new one takes over its owner and permissions; if there is none, it has the
+        permissions of `source` that the umask leaves.
     progress : callable, optional
         Called as ``progress(done, total)``, in bytes.
 
@@ -198,7 +200,13 @@ def _write(
     name, fd, facts = source
     _check_target(target, facts, overwrite)
     total, done = prod(header.shape) * header.dtype.itemsize, 0
-    with publishing(target, "convert", replace=overwrite, durable=True) as draft:
+    with publishing(
+        target,
+        "convert",
+        replace=overwrite,
+        durable=True,
+        permissions=facts.type_and_permissions & 0o666,
+    ) as draft:
         draft.write(prefix)
         os.ftruncate(draft.fd, len(prefix) + total)
         while True:

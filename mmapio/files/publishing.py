@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from .. import _os
 from ..errors import FileError, file_error
+from .attributes import Attributes, narrow
 from .closing import close_file
 from .writeback import write_back
 
@@ -19,6 +19,8 @@ __all__ = ["Draft", "is_passing", "publishing", "sync_names"]
 
 _NEW: int = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 _NEW |= getattr(os, "O_BINARY", 0)
+_ALL: Final = 0o666
+_OWN: Final = 0o600  # until the file has the attributes of the one that it replaces
 # What file systems without hard links say to one.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 # A directory that this process may write to but not read; file systems that sync none, as SMB.
@@ -47,20 +49,25 @@ def is_passing(error: OSError) -> bool:
 
 
 @contextlib.contextmanager
-def publishing(path: str, doing: str, *, replace: bool, durable: bool) -> Iterator[Draft]:
+def publishing(
+    path: str, doing: str, *, replace: bool, durable: bool, permissions: int = _ALL
+) -> Iterator[Draft]:
     """Yield a new file, which appears at `path` if the block ends well.
 
     Whoever has the old file open or mapped keeps it whole. `durable` makes the contents and the
-    name survive a power loss before this returns. `doing` begins the message of an error.
+    name survive a power loss before this returns. `doing` begins the message of an error. The new
+    file has owner, permissions and attributes of the one that it replaces, as far as the system
+    lets; if there is none, the `permissions` that the umask leaves.
     """
     target = os.path.realpath(path) if replace else path
     directory, name = os.path.split(target)
     try:
-        draft = Draft(directory, name)
+        replaced = Attributes.of_replaced(target, doing) if replace else None
+        draft = Draft(directory, name, permissions if replaced is None else _OWN)
         try:
-            if replace:
-                _take_over_permissions(draft.fd, target, doing)
             yield draft
+            if replaced is not None:
+                replaced.give(draft.fd)
             if durable:
                 write_back(draft.fd, 0, os.fstat(draft.fd).st_size)
                 _os.sync_file(draft.fd)
@@ -97,24 +104,6 @@ def _sync_name(draft: Draft, directory: str, path: str) -> None:
         raise FileError(error.errno or errno.EIO, text + reason, path) from error
 
 
-def _take_over_permissions(fd: int, old: str, doing: str) -> None:
-    """Give a file the permissions of the one that it will replace, and its owner if allowed."""
-    try:
-        facts = os.stat(old)
-    except FileNotFoundError:
-        return
-    if not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):  # rename refuses those
-        reason = f"cannot {doing}: what is there is not a regular file"
-        if stat.S_ISBLK(facts.st_mode) or stat.S_ISCHR(facts.st_mode):
-            reason += "; a device is written in place, in mode 'r+'"
-        raise FileError(errno.EINVAL, reason, old)
-    if sys.platform == "win32":
-        return
-    with contextlib.suppress(PermissionError):
-        os.fchown(fd, facts.st_uid, facts.st_gid)
-    os.fchmod(fd, facts.st_mode & 0o7777)
-
-
 class Draft:
     """A new file in a directory: nameless where the platform can, else under a hidden name.
 
@@ -123,17 +112,25 @@ class Draft:
 
     __slots__ = ("_directory", "_hidden", "_name", "_published", "fd", "keep_open")
 
-    def __init__(self, directory: str, name: str) -> None:
+    def __init__(self, directory: str, name: str, permissions: int = _ALL) -> None:
         self._directory = directory
         self._name = name
         self._hidden: str | None = None  # the name that is in the directory now
+        if sys.platform == "win32":  # where it is a folder that permits
+            permissions = _ALL
         fd = _os.open_nameless(directory)
         if fd is None:
             self._hidden = self._hidden_name()
-            fd = os.open(self._hidden, _NEW, 0o666)
+            fd = os.open(self._hidden, _NEW, permissions)
         self.fd = fd
         self._published = False
         self.keep_open = False
+        if self._hidden is None and permissions != _ALL:
+            try:
+                narrow(fd, permissions)
+            except BaseException:
+                close_file(fd)
+                raise
 
     def write(self, data: Any) -> None:
         """Write all of a buffer of bytes at the position of the file."""
@@ -204,7 +201,7 @@ def _rename(hidden: str, target: str, replace: bool) -> bool:
 
 def _take_name(hidden: str, target: str) -> None:
     """Rename a file where the target is not there, by making it first."""
-    fd = os.open(target, _NEW, 0o666)
+    fd = os.open(target, _NEW, _OWN)
     try:
         os.replace(hidden, target)
     except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 from collections.abc import Iterable
@@ -13,9 +14,9 @@ import numpy as np
 from .. import _os
 from .._validation import Bytes, Path, as_bytes, check_plain, refuse_masks
 from .._values import as_array
-from ..errors import FormatError, file_error
+from ..errors import FileError, FormatError, file_error
 from ..guard.lost_memory import raise_if_copy_failed, raise_if_source_lost
-from .descriptors import as_path, read_at, reading, set_size
+from .descriptors import as_path, identify, read_at, reading, set_size
 from .header_seal import settled_header
 from .npy import begins_as_npy, encode_header
 from .publishing import Draft, publishing
@@ -35,7 +36,8 @@ def save(path: Path, array: npt.ArrayLike) -> None:
     Parameters
     ----------
     path : str, bytes or os.PathLike
-        The file; no suffix is added. Its permissions and owner stay what they were.
+        The file; no suffix is added. The new one takes over owner, group, permissions, access
+        control lists and extended attributes of the old one: see the notes.
     array : array_like
         The array; any dtype but Python objects.
 
@@ -51,7 +53,15 @@ def save(path: Path, array: npt.ArrayLike) -> None:
     Notes
     -----
     The new file is written beside the old one, synced, and renamed over it; then the directory is
-    synced (rename(2), fsync(2)). Whoever has the old file open or mapped keeps it whole.
+    synced (rename(2), fsync(2)). Whoever has the old file open or mapped keeps it whole; so does
+    whoever reaches it by another hard link. A symbolic link stays, and leads to the new file.
+
+    Only root may give a file to another user, and others only to a group that they are in: else
+    the new file belongs to the one who saves it. Set-user-ID and set-group-ID stay only if owner
+    or group do. Lists and attributes are copied on Linux (acl(5), xattr(7)). If the group, the
+    list, or an attribute ``user.*`` cannot be kept, there is a `RuntimeWarning`; the labels of
+    security modules and ``trusted.*`` are kept where this process may set them, without a word
+    where it may not. On Windows the new file has the permissions that its folder gives.
 
     Examples
     --------
@@ -91,12 +101,15 @@ def copy(src: Path, dst: Path) -> None:
     src : str, bytes or os.PathLike
         The file to copy. Holes in it stay holes.
     dst : str, bytes or os.PathLike
-        Where the copy goes; whoever maps what is there keeps it whole.
+        Where the copy goes; whoever maps what is there keeps it whole. As with `save`, the new file
+        takes over owner and permissions of one that is replaced; if there is none, it has the
+        permissions of `src` that the umask leaves.
 
     Raises
     ------
     MissingFileError, DirectoryError, AccessError, FileError
-        If the one cannot be read, or the other not be written; what was at `dst` is as it was.
+        If the one cannot be read, or the other not be written; or if `src` was cut off while it
+        was copied. What was at `dst` is as it was.
 
     Notes
     -----
@@ -111,14 +124,25 @@ def copy(src: Path, dst: Path) -> None:
     >>> mmapio.open("second.npy")
     MappedArray([0, 1, 2])
     """
+    name = as_path(src)
     with (
-        reading(as_path(src)) as (source, facts),
-        publishing(as_path(dst), "copy", replace=True, durable=True) as draft,
+        reading(name) as (source, facts),
+        publishing(
+            as_path(dst),
+            "copy",
+            replace=True,
+            durable=True,
+            permissions=facts.type_and_permissions & 0o666,
+        ) as draft,
     ):
         header, size = _header_and_size(source, facts.size)
         _os.copy_contents(source, draft.fd, size)
         if read_at(draft.fd, 0, len(header)) != header:  # it has changed since, half of it maybe
             _os.write_at(draft.fd, header, 0)
+        left = identify(source, name).size
+        if left < size:  # the rest of the copy reads zeros
+            text = f"cannot copy: it was cut off while it was copied, at byte {left} of {size}"
+            raise FileError(errno.ENODATA, text, name)
 
 
 def _header_and_size(fd: int, size: int) -> tuple[bytes, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -464,6 +465,65 @@ def test_a_copy_shares_nothing_that_is_written_later(tmp_path: Path) -> None:
     a[:] = 2
     b[0] = 3
     assert (a[0], b[0], b[1]) == (2, 3, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux copies in several ways")
+@pytest.mark.parametrize("way", ["kernel", "hand", "whole"])
+@pytest.mark.parametrize("there", [False, True])
+def test_a_source_that_is_cut_off_meanwhile_leaves_no_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, there: bool
+) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"x" * 100_000)
+    if there:
+        target.write_bytes(b"old")
+    left: list[int] = []
+
+    def cutting(module: Any, name: str) -> None:
+        real = getattr(module, name)
+
+        def cut(*arguments: Any) -> Any:
+            os.truncate(source, left[-1])
+            return real(*arguments)
+
+        monkeypatch.setattr(module, name, cut)
+
+    if way == "kernel":
+        cutting(os, "copy_file_range")
+    elif way == "whole":
+        cutting(mmapio._os, "copy_contents")
+    else:
+        monkeypatch.delattr(os, "copy_file_range")
+        cutting(os, "pread")
+    for size in (50_000, 99_999, 0):
+        left.append(size)
+        with pytest.raises(mmapio.FileError, match="was cut off while it was copied") as caught:
+            mmapio.copy(source, target)
+        assert (caught.value.errno, caught.value.filename) == (errno.ENODATA, str(source))
+        assert sorted(os.listdir(tmp_path)) == ["source", "target"][: 1 + there]
+        assert not there or target.read_bytes() == b"old"
+        source.write_bytes(b"x" * 100_000)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux copies in its kernel")
+def test_ctrl_c_parts_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mmapio._os import _linux
+
+    source, real, pieces = tmp_path / "source", os.copy_file_range, []
+    source.write_bytes(b"x" * 100_000)
+
+    def interrupted(*arguments: int) -> int:
+        pieces.append(arguments[2])
+        if len(pieces) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return real(*arguments)
+
+    monkeypatch.setattr(_linux, "_COPY_BYTES", 1000)
+    monkeypatch.setattr(os, "copy_file_range", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        mmapio.copy(source, tmp_path / "target")
+    assert pieces == [1000, 1000]
+    assert os.listdir(tmp_path) == ["source"]
 
 
 @POSIX
