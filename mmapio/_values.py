@@ -26,7 +26,7 @@ from .errors import ArgumentError, ArgumentTypeError
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
 
-__all__ = ["as_array", "as_items"]
+__all__ = ["as_array", "as_items", "store_item"]
 
 _LONGEST: Final = 60  # characters of a value that a message shows
 # The kinds of dtype that each kind takes values of, and what those are called.
@@ -123,6 +123,19 @@ def as_items(
     if dtype.fields is not None:
         return _as_records(values, asked)
     return _fitted(_found(values, asked), asked)
+
+
+def store_item(items: npt.NDArray[Any], at: int, value: Any, name: str) -> None:
+    """Store a value as an item of an array, or the row of one, unless it does not fit."""
+    kind, dtype = type(value), items.dtype
+    is_right = (kind is np.ndarray or kind is np.void) and value.dtype == dtype
+    if not is_right and not _is_exact(value, dtype):
+        value = as_items(value, dtype, name)
+    try:
+        items[at] = value
+    except (TypeError, ValueError, OverflowError):
+        found = as_items(value, dtype, name)  # says so if it is out of range
+        raise ArgumentError(f"{name} has shape {found.shape}, not {items.shape[1:]}") from None
 
 
 # Python numbers, which numpy stores as they are, or refuses ---------------------------------------

@@ -75,10 +75,9 @@ def store(a: Any, index: Any, value: Any, order: str = "seq_cst") -> None:
         If the cell does not lie at a multiple of its own size.
     ReadOnlyError
         If the memory is read-only.
-    OverflowError
-        From Python only, if a value does not fit into the dtype.
     ArgumentError, ArgumentTypeError
-        If the dtype, the index or the order is not one for this operation.
+        If the dtype, the index or the order is not one for this operation; from Python also if a
+        value does not fit the dtype, and nothing is stored then.
 
     Examples
     --------
@@ -120,10 +119,9 @@ def exchange(a: Any, index: Any, value: Any, order: str = "seq_cst") -> Any:
         If the cell does not lie at a multiple of its own size.
     ReadOnlyError
         If the memory is read-only.
-    OverflowError
-        From Python only, if a value does not fit into the dtype.
     ArgumentError, ArgumentTypeError
-        If the dtype, the index or the order is not one for this operation.
+        If the dtype, the index or the order is not one for this operation; from Python also if a
+        value does not fit the dtype, and nothing is stored then.
 
     Examples
     --------
@@ -171,10 +169,9 @@ def compare_exchange(
         If the cell does not lie at a multiple of its own size.
     ReadOnlyError
         If the memory is read-only.
-    OverflowError
-        From Python only, if a value does not fit into the dtype.
     ArgumentError, ArgumentTypeError
-        If the dtype, the index or the order is not one for this operation.
+        If the dtype, the index or the order is not one for this operation; from Python also if a
+        value does not fit the dtype, and nothing is stored then.
 
     Examples
     --------

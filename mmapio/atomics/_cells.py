@@ -9,6 +9,7 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
+from mmapio._validation import refuse_masks
 from mmapio.atomics import _ir
 from mmapio.atomics._methods import add_methods, at_address, compiled, pack
 from mmapio.atomics._rules import (
@@ -58,6 +59,7 @@ def _seq_cst_fence() -> None:
 
 def _place(a: Any, index: Any) -> tuple[np.dtype[Any], int]:
     """Return the dtype and the address of the cell that `index` names in `a`."""
+    refuse_masks(a)
     if isinstance(a, np.ndarray):
         dtype = a.dtype
         offset = _element_offset(a, index if isinstance(index, tuple) else (index,))
@@ -82,6 +84,8 @@ def _element_offset(a: np.ndarray[Any, Any], indices: tuple[Any, ...]) -> int:
     check_index_count(len(indices), a.ndim)
     offset = 0
     for axis, (index, length, stride) in enumerate(zip(indices, a.shape, a.strides, strict=True)):
+        if type(index) is not int:
+            refuse_masks(index)
         position = as_index(index)
         if not -length <= position < length:
             raise OutOfBoundsError(f"index {position} is outside of axis {axis}, of {length} cells")
@@ -284,6 +288,7 @@ class AtomicArray(_Operations):
         """Make the cells."""
         if not isinstance(a, np.ndarray):
             raise unsupported_place(type(a).__name__)
+        refuse_masks(a)
         if a.ndim != 1:
             raise ArgumentError(f"an AtomicArray has one dimension; got {a.ndim}")
         check_dtype("load", a.dtype)

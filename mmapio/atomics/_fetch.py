@@ -38,10 +38,9 @@ def fetch_add(a: Any, index: Any, value: Any, order: str = "seq_cst") -> Any:
         If the cell does not lie at a multiple of its own size.
     ReadOnlyError
         If the memory is read-only.
-    OverflowError
-        From Python only, if a value does not fit into the dtype.
     ArgumentError, ArgumentTypeError
-        If the dtype, the index or the order is not one for this operation.
+        If the dtype, the index or the order is not one for this operation; from Python also if a
+        value does not fit the dtype, and nothing is stored then.
 
     Examples
     --------
@@ -82,10 +81,9 @@ def fetch_sub(a: Any, index: Any, value: Any, order: str = "seq_cst") -> Any:
         If the cell does not lie at a multiple of its own size.
     ReadOnlyError
         If the memory is read-only.
-    OverflowError
-        From Python only, if a value does not fit into the dtype.
     ArgumentError, ArgumentTypeError
-        If the dtype, the index or the order is not one for this operation.
+        If the dtype, the index or the order is not one for this operation; from Python also if a
+        value does not fit the dtype, and nothing is stored then.
 
     Examples
     --------
@@ -126,10 +124,9 @@ def fetch_and(a: Any, index: Any, value: Any, order: str = "seq_cst") -> Any:
         If the cell does not lie at a multiple of its own size.
     ReadOnlyError
         If the memory is read-only.
-    OverflowError
-        From Python only, if a value does not fit into the dtype.
     ArgumentError, ArgumentTypeError
-        If the dtype, the index or the order is not one for this operation.
+        If the dtype, the index or the order is not one for this operation; from Python also if a
+        value does not fit the dtype, and nothing is stored then.
 
     Examples
     --------
@@ -170,10 +167,9 @@ def fetch_or(a: Any, index: Any, value: Any, order: str = "seq_cst") -> Any:
         If the cell does not lie at a multiple of its own size.
     ReadOnlyError
         If the memory is read-only.
-    OverflowError
-        From Python only, if a value does not fit into the dtype.
     ArgumentError, ArgumentTypeError
-        If the dtype, the index or the order is not one for this operation.
+        If the dtype, the index or the order is not one for this operation; from Python also if a
+        value does not fit the dtype, and nothing is stored then.
 
     Examples
     --------
@@ -214,10 +210,9 @@ def fetch_xor(a: Any, index: Any, value: Any, order: str = "seq_cst") -> Any:
         If the cell does not lie at a multiple of its own size.
     ReadOnlyError
         If the memory is read-only.
-    OverflowError
-        From Python only, if a value does not fit into the dtype.
     ArgumentError, ArgumentTypeError
-        If the dtype, the index or the order is not one for this operation.
+        If the dtype, the index or the order is not one for this operation; from Python also if a
+        value does not fit the dtype, and nothing is stored then.
 
     Examples
     --------
@@ -258,10 +253,9 @@ def fetch_min(a: Any, index: Any, value: Any, order: str = "seq_cst") -> Any:
         If the cell does not lie at a multiple of its own size.
     ReadOnlyError
         If the memory is read-only.
-    OverflowError
-        From Python only, if a value does not fit into the dtype.
     ArgumentError, ArgumentTypeError
-        If the dtype, the index or the order is not one for this operation.
+        If the dtype, the index or the order is not one for this operation; from Python also if a
+        value does not fit the dtype, and nothing is stored then.
 
     Examples
     --------
@@ -302,10 +296,9 @@ def fetch_max(a: Any, index: Any, value: Any, order: str = "seq_cst") -> Any:
         If the cell does not lie at a multiple of its own size.
     ReadOnlyError
         If the memory is read-only.
-    OverflowError
-        From Python only, if a value does not fit into the dtype.
     ArgumentError, ArgumentTypeError
-        If the dtype, the index or the order is not one for this operation.
+        If the dtype, the index or the order is not one for this operation; from Python also if a
+        value does not fit the dtype, and nothing is stored then.
 
     Examples
     --------

@@ -1,6 +1,8 @@
 """Conversion of Python numbers for compiled code: exact, or an error.
 
-numba's own conversion truncates (300 goes into a uint8 as 44, and 0.5 into an integer as 0).
+numba's own conversion truncates (300 goes into a uint8 as 44, and 0.5 into an integer as 0). Here
+the rule is that of `mmapio._values`. Numbers that are plainly as they should be are converted in
+compiled code, and all others by `fitted`, which says what is wrong with them.
 """
 
 from __future__ import annotations
@@ -13,16 +15,36 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.np.numpy_support import as_dtype
 
-__all__ = ["from_python", "return_null_if_set"]
+from mmapio._values import as_items
+from mmapio.errors import ArgumentError
+from mmapio.guard.lost_memory import raise_if_source_lost
+
+__all__ = ["fitted", "from_python", "return_null_if_set"]
+
+_MODULE = __name__
+_BIT = ir.IntType(1)
+
+
+def fitted(value: Any, dtype: str) -> Any:
+    """Return a value as the Python number that compiled code makes a cell's of."""
+    found = as_items(value, np.dtype(dtype), "value")
+    if found.shape:
+        raise ArgumentError(f"a cell holds one number, got some of shape {found.shape}")
+    raise_if_source_lost(value)
+    return found.item()
 
 
 def from_python(api: Any, dtype: Any, number: Any) -> Any:
     """Emit the conversion of the Python object `number`; the function returns NULL if it fails."""
-    if isinstance(dtype, numba.types.Integer):
-        return _to_integer(api, dtype, number)
-    double = api.float_as_double(number)
-    return_null_if_set(api, api.builder.fcmp_ordered("==", double, double.type(-1.0)))
-    return (_to_bool if isinstance(dtype, numba.types.Boolean) else _to_float)(api, dtype, double)
+    builder = api.builder
+    convert = _integer if isinstance(dtype, numba.types.Integer) else _float
+    value, fits = convert(api, dtype, number)
+    slot = cgutils.alloca_once_value(builder, value)
+    with builder.if_then(builder.not_(fits), likely=False):
+        known = _call_fitted(api, dtype, number)
+        builder.store(convert(api, dtype, known)[0], slot)
+        api.decref(known)
+    return builder.load(slot)
 
 
 def return_null_if_set(api: Any, suspicious: Any) -> None:
@@ -34,16 +56,78 @@ def return_null_if_set(api: Any, suspicious: Any) -> None:
         api.builder.ret(api.get_null_object())
 
 
-def _to_integer(api: Any, dtype: Any, number: Any) -> Any:
-    """Convert through `__index__`, which no fraction has, and refuse what does not fit."""
+def _call_fitted(api: Any, dtype: Any, number: Any) -> Any:
+    """Emit a call of `fitted`; the function returns NULL if it raises."""
     builder = api.builder
+
+    def text(content: str) -> Any:
+        return api.context.insert_const_string(builder.module, content)
+
+    _clear_error(api)
+    module = api.import_module(text(_MODULE))
+    _return_null_if(api, cgutils.is_null(builder, module))
+    signature = ir.FunctionType(api.pyobj, [api.pyobj, api.cstring, api.cstring], var_arg=True)
+    call = cgutils.get_or_insert_function(builder.module, signature, "PyObject_CallMethod")
+    arguments = [text("fitted"), text("Os"), number, text(as_dtype(dtype).str)]
+    known = builder.call(call, [module, *arguments])
+    api.decref(module)
+    _return_null_if(api, cgutils.is_null(builder, known))
+    return known
+
+
+def _clear_error(api: Any) -> None:
+    """Emit the end of an error that `fitted` explains better; any other is passed on."""
+    builder = api.builder
+    with builder.if_then(api.c_api_error()):
+        kinds = [api.get_c_object(f"PyExc_{name}") for name in ("TypeError", "OverflowError")]
+        signature = ir.FunctionType(ir.IntType(32), [api.pyobj])
+        match = cgutils.get_or_insert_function(builder.module, signature, "PyErr_ExceptionMatches")
+        known = [builder.trunc(builder.call(match, [kind]), _BIT) for kind in kinds]
+        _return_null_if(api, builder.not_(builder.or_(*known)))
+        api.err_clear()
+
+
+def _return_null_if(api: Any, failed: Any) -> None:
+    with api.builder.if_then(failed, likely=False):
+        api.builder.ret(api.get_null_object())
+
+
+def _is_instance(api: Any, number: Any, kind: str) -> Any:
+    """Emit whether an object is one of a built-in class, or of one derived from it."""
+    signature = ir.FunctionType(ir.IntType(32), [api.pyobj, api.pyobj])
+    ask = cgutils.get_or_insert_function(api.builder.module, signature, "PyObject_IsInstance")
+    answer = api.builder.call(ask, [number, api.get_c_object(kind)])
+    return api.builder.icmp_signed("==", answer, ir.IntType(32)(1))
+
+
+def _is_error(api: Any, suspicious: Any) -> Any:
+    """Emit whether Python has set an error, which few results can mean."""
+    slot = cgutils.alloca_once_value(api.builder, _BIT(0))
+    with api.builder.if_then(suspicious, likely=False):
+        api.builder.store(api.c_api_error(), slot)
+    return api.builder.load(slot)
+
+
+def _integer(api: Any, dtype: Any, number: Any) -> tuple[Any, Any]:
+    """Emit the conversion of an integer by `__index__`, and whether it is right.
+
+    What has a length is an array, which may have a mask, or nothing that has an `__index__`.
+    """
+    builder = api.builder
+    holds_many = cgutils.alloca_once_value(builder, _BIT(0))
+    with builder.if_then(builder.not_(_is_instance(api, number, "PyLong_Type")), likely=False):
+        signature = ir.FunctionType(ir.IntType(32), [api.pyobj, api.cstring])
+        ask = cgutils.get_or_insert_function(builder.module, signature, "PyObject_HasAttrString")
+        name = api.context.insert_const_string(builder.module, "__len__")
+        builder.store(builder.trunc(builder.call(ask, [number, name]), _BIT), holds_many)
     as_unsigned = dtype == numba.types.uint64
     wide = _unsigned_long_long(api, number) if as_unsigned else api.long_as_longlong(number)
-    return_null_if_set(api, builder.icmp_unsigned("==", wide, wide.type(-1)))
+    failed = _is_error(api, builder.icmp_unsigned("==", wide, wide.type(-1)))
     narrow = builder.trunc(wide, ir.IntType(dtype.bitwidth))
     widen = builder.sext if dtype.signed else builder.zext
-    _overflow_if(api, dtype, builder.icmp_unsigned("!=", wide, widen(narrow, wide.type)))
-    return narrow
+    same = builder.icmp_unsigned("==", wide, widen(narrow, wide.type))
+    wrong = builder.or_(failed, builder.load(holds_many))
+    return narrow, builder.and_(same, builder.not_(wrong))
 
 
 def _unsigned_long_long(api: Any, number: Any) -> Any:
@@ -52,46 +136,46 @@ def _unsigned_long_long(api: Any, number: Any) -> Any:
     signature = ir.FunctionType(api.pyobj, [api.pyobj])
     convert = cgutils.get_or_insert_function(builder.module, signature, "PyNumber_Index")
     integer = builder.call(convert, [number])
-    return_null_if_set(api, cgutils.is_null(builder, integer))
-    wide = api.long_as_ulonglong(integer)
-    api.decref(integer)
-    return wide
+    slot = cgutils.alloca_once_value(builder, api.ulonglong(-1))
+    with builder.if_then(cgutils.is_not_null(builder, integer), likely=True):
+        builder.store(api.long_as_ulonglong(integer), slot)
+        api.decref(integer)
+    return builder.load(slot)
 
 
-def _to_bool(api: Any, dtype: Any, double: Any) -> Any:
-    """Accept 0 and 1, so that a number never loses more than its type."""
-    builder = api.builder
-    is_one = builder.fcmp_ordered("==", double, double.type(1.0))
-    is_zero = builder.fcmp_ordered("==", double, double.type(0.0))
-    _overflow_if(api, dtype, builder.not_(builder.or_(is_one, is_zero)))
-    return is_one
+def _float(api: Any, dtype: Any, number: Any) -> tuple[Any, Any]:
+    """Emit the conversion of a float or an integer, and whether it is right.
 
-
-def _to_float(api: Any, dtype: Any, double: Any) -> Any:
-    """Round, and refuse a finite number that became infinite."""
+    A float is rounded, and must not become infinite; an integer must have no more digits than the
+    dtype. A boolean is 0 or 1, and no float.
+    """
     builder, context = api.builder, api.context
+    is_bool = isinstance(dtype, numba.types.Boolean)
+    is_float = _BIT(0) if is_bool else _is_instance(api, number, "PyFloat_Type")
+    is_right = cgutils.alloca_once_value(builder, is_float)
+    slot = cgutils.alloca_once_value(builder, api.double(0))
+    with builder.if_else(is_float, likely=not is_bool) as (then, otherwise):
+        with then:
+            builder.store(api.float_as_double(number), slot)
+        with otherwise, builder.if_then(_is_instance(api, number, "PyLong_Type"), likely=True):
+            double = api.float_as_double(number)
+            # Larger ones may have been rounded to these.
+            limit = 2.0 if is_bool else 2.0 ** (np.finfo(as_dtype(dtype)).nmant + 1)
+            fits = builder.and_(
+                builder.fcmp_ordered(">", double, double.type(-1.0 if is_bool else -limit)),
+                builder.fcmp_ordered("<", double, double.type(limit)),
+            )
+            failed = _is_error(api, builder.fcmp_ordered("==", double, double.type(-1.0)))
+            builder.store(double, slot)
+            builder.store(builder.and_(fits, builder.not_(failed)), is_right)
+    double, right = builder.load(slot), builder.load(is_right)
+    if is_bool:
+        return builder.fcmp_ordered("==", double, double.type(1.0)), right
     word = context.cast(builder, double, numba.types.float64, dtype)
     rounded = context.cast(builder, word, dtype, numba.types.float64)
     infinite = builder.or_(
         builder.fcmp_ordered("==", rounded, double.type(float("inf"))),
         builder.fcmp_ordered("==", rounded, double.type(float("-inf"))),
     )
-    changed = builder.fcmp_ordered("!=", rounded, double)
-    _overflow_if(api, dtype, builder.and_(infinite, changed))
-    return word
-
-
-def _overflow_if(api: Any, dtype: Any, wrong: Any) -> None:
-    """Emit an OverflowError that names the range."""
-    with api.builder.if_then(wrong, likely=False):
-        message = f"the value does not fit into {dtype}, of {_range(as_dtype(dtype))}"
-        api.err_set_string("PyExc_OverflowError", message)
-        api.builder.ret(api.get_null_object())
-
-
-def _range(dtype: np.dtype[Any]) -> str:
-    """Return the least and the greatest value of `dtype`."""
-    if dtype.kind == "b":
-        return "0 or 1"
-    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    return f"{limits.min} to {limits.max}"
+    changed = builder.and_(infinite, builder.fcmp_ordered("!=", rounded, double))
+    return word, builder.and_(right, builder.not_(changed))

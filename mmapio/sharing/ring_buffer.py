@@ -10,9 +10,10 @@ import numpy as np
 
 from .._polling import poll
 from .._validation import as_count, as_positive
+from .._values import as_items, store_item
 from ..atomics import AtomicCell
 from ..errors import ArgumentError, FormatError
-from ..guard.lost_memory import any_loss
+from ..guard.lost_memory import any_loss, raise_if_source_lost
 from .shared_file import Contents, SharedFile, SharedObject, slots_for
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
@@ -217,7 +218,7 @@ class RingBuffer(SharedObject):
         Parameters
         ----------
         record : number, tuple, record or array_like
-            What numpy can store in an item of the dtype.
+            A value that an item of the dtype holds; see `GrowableArray.append`.
         timeout : float or None, default 0
             How long to wait for room, in seconds; None: as long as it takes.
 
@@ -231,15 +232,15 @@ class RingBuffer(SharedObject):
         ReadOnlyError
             If the file was opened in mode ``"r"``.
         MappingLostError
-            If a part of the file is missing.
+            If a part of the file is missing, or the record lies in memory whose file has lost it.
         FormatError
             If its counts are damaged.
         ReplacedError
             If there is another file at the path by now; found while it waits.
         ClosedError
             If the ring buffer is closed.
-        TypeError, ValueError, OverflowError
-            If numpy cannot store the record; none is sent then.
+        ArgumentError, ArgumentTypeError
+            If the record does not fit the dtype; none is sent then.
 
         Examples
         --------
@@ -254,12 +255,9 @@ class RingBuffer(SharedObject):
             if not self._comes(self._has_room, timeout):
                 return False
             filled = ring.grown(ring.filled, filled)
-        try:
-            slots[filled % len(slots)] = record
-        except BaseException:
-            del record  # numpy's error, if it is kept, keeps no array in use
-            raise
+        store_item(slots, filled % len(slots), record, "record")
         if any_loss():
+            raise_if_source_lost(record)
             ring.extent.raise_if_lost()  # and what nobody would find is not sent
         ring.filled.store(filled + 1)
         return True
@@ -316,7 +314,7 @@ class RingBuffer(SharedObject):
         Parameters
         ----------
         records : array_like
-            What numpy can make an array of the dtype of.
+            Of values that the dtype holds; see `GrowableArray.append`.
         timeout : float or None, default 0
             How long to wait for room for all of them, in seconds; None: as long as it takes.
 
@@ -327,12 +325,11 @@ class RingBuffer(SharedObject):
 
         Raises
         ------
-        ArgumentError
-            If the records have another shape than those of the ring buffer.
+        ArgumentError, ArgumentTypeError
+            If the records have another shape than those of the ring buffer, or one of them does not
+            fit the dtype; none is sent then.
         ReadOnlyError, MappingLostError, FormatError, ReplacedError, ClosedError
             As for `push`.
-        TypeError, ValueError, OverflowError
-            If numpy cannot convert them; none is sent then.
 
         Examples
         --------
@@ -404,11 +401,9 @@ class RingBuffer(SharedObject):
     def _as_records(self, records: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return an array of records that can be put in."""
         slots = self._writable().slots
-        try:
-            data = np.asarray(list(records) if isinstance(records, range) else records, slots.dtype)
-        except BaseException:
-            del records
-            raise
+        given = list(records) if isinstance(records, range) else records
+        data = as_items(given, slots.dtype, "records")
+        raise_if_source_lost(records)
         if data.shape[1:] != slots.shape[1:] or not data.ndim:
             raise ArgumentError(
                 f"records must have shape {('n', *slots.shape[1:])}, got {data.shape}"
@@ -454,6 +449,7 @@ def _push_block(ring: _RingFile, data: npt.NDArray[Any]) -> int:
     first[:] = data[: len(first)]
     slots[: count - len(first)] = data[len(first) : count]
     if any_loss():
+        raise_if_source_lost(data)
         ring.extent.raise_if_lost()
     ring.filled.store(filled + count)
     return count

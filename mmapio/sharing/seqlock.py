@@ -6,9 +6,10 @@ import os
 from typing import TYPE_CHECKING, Any, Self
 
 from .._validation import as_count
+from .._values import store_item
 from ..atomics import AtomicCell, fence
 from ..errors import ArgumentError, FormatError
-from ..guard.lost_memory import any_loss
+from ..guard.lost_memory import any_loss, raise_if_source_lost
 from .shared_file import Contents, SharedFile, SharedObject, slots_for
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
@@ -168,7 +169,7 @@ class SeqLock(SharedObject):
         Parameters
         ----------
         record : number, tuple, record or array_like
-            What numpy can store in an item of the dtype.
+            A value that an item of the dtype holds; see `GrowableArray.append`.
 
         Returns
         -------
@@ -180,11 +181,12 @@ class SeqLock(SharedObject):
         ReadOnlyError
             If the file was opened in mode ``"r"``.
         MappingLostError
-            If a part of the file is missing; the record is the one before then.
+            If a part of the file is missing, or the record lies in memory whose file has lost it;
+            the record is the one before then.
         ClosedError
             If the seqlock is closed.
-        TypeError, ValueError, OverflowError
-            If numpy cannot store it; the record is the one before then.
+        ArgumentError, ArgumentTypeError
+            If it does not fit the dtype; the record is the one before then.
 
         Examples
         --------
@@ -199,12 +201,9 @@ class SeqLock(SharedObject):
         if not slots.flags.writeable:
             file.extent.refuse()
         fence("release")
-        try:
-            slots[(latest + 1) % len(slots)] = record
-        except BaseException:
-            del record  # numpy's error, if it is kept, keeps no array in use
-            raise
+        store_item(slots, (latest + 1) % len(slots), record, "record")
         if any_loss():
+            raise_if_source_lost(record)
             file.extent.raise_if_lost()
         number.store(latest + 1)
         return int(latest + 1)

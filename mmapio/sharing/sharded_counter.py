@@ -164,8 +164,8 @@ class ShardedCounter(SharedObject):
         ------
         ReadOnlyError
             If the file was opened in mode ``"r"``.
-        OverflowError
-            If `value` does not fit into 64 bits.
+        ArgumentError, ArgumentTypeError
+            If `value` is no integer, or one that does not fit into 64 bits.
         ClosedError
             If the counter is closed.
 

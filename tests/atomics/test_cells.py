@@ -76,7 +76,7 @@ def test_foreign_byte_order_is_refused():
 
 OUTSIDE = [(dtype, int(np.iinfo(dtype).max) + 1) for dtype in INTEGERS]
 OUTSIDE += [(dtype, int(np.iinfo(dtype).min) - 1) for dtype in INTEGERS]
-OUTSIDE += [("f4", 1e39), ("f4", -1e300), ("f8", 10**400), ("?", 2), ("?", -1), ("?", 0.5)]
+OUTSIDE += [("f4", 1e39), ("f4", -1e300), ("f8", 2**53 + 1), ("f8", 10**400), ("?", 2)]
 
 
 @pytest.mark.parametrize(("dtype", "value"), OUTSIDE)
@@ -88,20 +88,20 @@ def test_python_refuses_values_outside_of_the_dtype(dtype, value):
         lambda: atomics.compare_exchange(a, 0, 0, value),
         lambda: atomics.AtomicArray(a).compare_exchange(0, value, 0),
     ):
-        with pytest.raises(OverflowError):
+        with pytest.raises(ArgumentError):
             call()
     assert not a.any()
 
 
 @pytest.mark.parametrize(
     ("dtype", "value"),
-    [("i4", 0.0), ("u8", 1.0), ("i1", "1"), ("u8", None), ("f8", "1"), ("?", "1")],
+    [("i4", 0.0), ("u8", 1.0), ("i1", "1"), ("u8", None), ("f8", "1"), ("?", "1"), ("?", 1.0)],
 )
 def test_python_refuses_values_of_another_kind(dtype, value):
     a = np.zeros(2, dtype)
-    with pytest.raises(TypeError):
+    with pytest.raises(ArgumentTypeError, match="does not fit dtype"):
         atomics.store(a, 0, value)
-    with pytest.raises(TypeError):
+    with pytest.raises(ArgumentTypeError, match="does not fit dtype"):
         atomics.AtomicCell(a, 0).exchange(value)
 
 
@@ -151,7 +151,7 @@ def test_bound_methods_leak_nothing():
     def use_all() -> None:
         cell.exchange(value), cells.exchange(index, value), cell.compare_exchange(value, 1)
         for method, argument in ((cell.store, -1), (cell.store, "x"), (cells.load, 9)):
-            with suppress(OverflowError, TypeError, OutOfBoundsError):
+            with suppress(ArgumentError, ArgumentTypeError, OutOfBoundsError):
                 method(argument)
 
     def held() -> tuple[int, int, int]:
