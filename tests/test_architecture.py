@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 # Rooms, floor by floor from the ground: a module imports from its own room and from below.
 FLOORS = (
     "errors",
-    "_extras _formatting _forking _pacing _polling _sources _validation _warning modes",
+    "_extras _formatting _forking _pacing _polling _reentry _sources _validation _warning modes",
     "_os _values",
     "guard",
     "atomics durability files",

@@ -45,7 +45,7 @@ class FlushOnePage(InTemporaryDirectory):
         self.names = {
             "flush": self.mapping.flush,
             "page": self.mapping.view(PAGE, PAGE),
-            "msync": mmapio._os.sync,
+            "msync": lambda address, nbytes: mmapio._os.sync(address, nbytes, []),
             "address": self.mapping.view(PAGE, PAGE).ctypes.data,
             "data": np.frombuffer(os.urandom(PAGE), "u1"),
             "pwrite": os.pwrite,

@@ -9,7 +9,9 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import functools
 import mmap
+import operator
 import os
 import resource
 import struct
@@ -160,9 +162,16 @@ def is_copied(page: int) -> bool:
     raise OSError(errno.ENOTSUP, "this system does not tell which pages are copies")
 
 
-def sync(address: int, length: int) -> None:
-    """Write the dirty pages of a mapped range to the drive and wait."""
-    if _msync(address, length, _MS_SYNC):
+def sync(address: int, length: int, failed: list[int]) -> None:
+    """Write the dirty pages of a mapped range to the drive and wait; add to `failed` if that fails.
+
+    The system tells of a failure once. It is noted in the same step, before a signal handler can
+    sync once more, or raise, and nobody would know of it.
+    """
+    failed += filter(
+        None, map(operator.call, (functools.partial(_msync, address, length, _MS_SYNC),))
+    )
+    if failed:
         _raise_errno()
 
 

@@ -206,9 +206,13 @@ def is_copied(page: int) -> bool:
     raise OSError(errno.ENOTSUP, "Windows lets nobody cut off a file that is mapped")
 
 
-def sync(address: int, length: int) -> None:
-    """Hand the dirty pages of a mapped range to the drive; `sync_file` waits for it."""
-    _checked(_flush_view(address, length))
+def sync(address: int, length: int, failed: list[int]) -> None:
+    """Hand the dirty pages of a range to the drive, `sync_file` waits; note in `failed` if not."""
+    try:
+        _checked(_flush_view(address, length))
+    except OSError as error:
+        failed.append(error.errno or 0)
+        raise
 
 
 def advise(address: int, length: int, advice: Advice) -> None:

@@ -139,7 +139,7 @@ def _called(task: _Task) -> bool:
     """Call a task; report one that raises on the standard error stream, and call it no more."""
     try:
         return task()
-    except (Exception, SystemExit):
+    except BaseException:  # whatever it is, the tasks of others go on
         sys.excepthook(*sys.exc_info())
         return False
 

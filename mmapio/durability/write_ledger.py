@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import itertools
 import math
+import os
 import threading
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -39,26 +41,29 @@ def hull(writes: Iterable[Write]) -> tuple[int, int]:
 class Ledger:
     """Account of the writes to one mapping that may not be durable, and of a sync that failed.
 
-    A write is noted after its bytes are stored, and taken before they are synced. So whatever is
-    stored while a sync is under way stays pending, and nothing is lost between sync and reset.
+    A write is noted after its bytes are stored. A sync takes a copy of what is noted before it
+    begins, and forgets that when it is over. So whatever is stored while a sync is under way stays
+    pending, nothing is lost between sync and reset, and a sync that ends early, by Ctrl-C or by an
+    error, leaves the account as it was.
 
-    A finalizer may interrupt any method here, and must not wait for what it has interrupted. It
-    may use what takes no lock: `has_pending`, `flushes_itself`, `check`, `fail`, `failure` and
-    `policy`, and no other.
+    A signal handler or a finalizer may interrupt any method here, and call any other. So there is
+    no lock: all that is noted is in one dict, which changes by single operations, and at no time is
+    a write that is not durable missing from it.
     """
 
     __slots__ = (
         "__weakref__",
-        "_flying",
-        "_lock",
+        "_is_merging",
         "_most_bytes",
         "_most_writes",
         "_nbytes",
+        "_numbers",
         "_pending",
         "_writes",
         "failure",
         "policy",
         "syncing",
+        "unheard",
     )
 
     def __init__(self, policy: FlushPolicy) -> None:
@@ -68,37 +73,36 @@ class Ledger:
         self._most_writes: float = policy.amount if policy.kind == "every_writes" else math.inf
         if policy.kind == "always":
             self._most_writes = 1
-        self._pending: list[Write] = []
-        self._flying: list[Write] = []  # what is being synced
+        self._numbers = itertools.count(1)
+        self._pending: dict[int, Write] = {}
+        # What the policy counts, from the last time that something was due.
+        self._nbytes = 0
+        self._writes = 0
+        self.unheard: list[int] = []  # failures, noted by `_os.sync` at the very moment
         self.renew()
         _forking.renew_in_child(self)
 
     def renew(self) -> None:
-        """Make new locks: in a forked child, the old ones may be held by a thread that is gone."""
-        self._lock = threading.Lock()
-        self.syncing = threading.Lock()  # one sync at a time, or an error could be told to another
-        self._pending = [*self._flying, *self._pending]
-        self._flying = []
-        self._nbytes = sum(write.nbytes for write in self._pending)
-        self._writes = sum(write.writes for write in self._pending)
+        """Make a new lock: in a forked child, the old one may be held by a thread that is gone."""
+        # One sync at a time, or an error could be told to another. A handler may sync within that
+        # of the thread that it interrupts; whoever waits for this holds no other lock.
+        self.syncing = threading.RLock()
+        self._is_merging = False
 
     @property
     def pending_bytes(self) -> int:
         """Bytes written that are not known to be durable."""
-        with self._lock:
-            return self._nbytes + sum(write.nbytes for write in self._flying)
+        return sum(write.nbytes for write in self._pending.copy().values())
 
     @property
     def pending_writes(self) -> int:
         """Number of writes that are not known to be durable."""
-        with self._lock:
-            return self._writes + sum(write.writes for write in self._flying)
+        return sum(write.writes for write in self._pending.copy().values())
 
     @property
     def has_pending(self) -> bool:
-        """True if there are writes that are not known to be durable; asked without a lock."""
-        # Twice, or a sync that fails meanwhile could move writes back behind this look.
-        return bool(self._pending or self._flying or self._pending)
+        """True if there are writes that are not known to be durable."""
+        return bool(self._pending)
 
     @property
     def flushes_itself(self) -> bool:
@@ -109,6 +113,8 @@ class Ledger:
         """Raise the error of an earlier flush, if one has failed."""
         if self.failure is not None:
             raise FlushError(*self.failure)
+        if self.unheard:  # an interrupt came before anybody could say which
+            raise self.fail(OSError(errno.EIO, os.strerror(errno.EIO)), "flush", None)
 
     def fail(self, error: OSError, doing: str, path: str | None) -> FlushError:
         """Note that a sync has failed, so that its data may be lost; return the error to raise."""
@@ -118,74 +124,70 @@ class Ledger:
             self.failure = (error.errno or 0, text, path)
         return FlushError(*self.failure)
 
-    def add(self, start: int, length: int) -> list[Write] | None:
-        """Note a write; return what is to be flushed for it now, if the policy says so."""
+    def add(self, start: int, length: int) -> bool:
+        """Note a write; return whether the policy says that something is to be flushed now."""
         if length == 0:
-            return None
-        with self._lock:
-            self._pending.append(_one_write((start, start + length, length, 1)))
-            self._nbytes += length
-            self._writes += 1
-            if self._nbytes >= self._most_bytes or self._writes >= self._most_writes:
-                return self._take(self._pending, [])
-            if len(self._pending) > _MOST_ENTRIES:
-                self._pending = _merged(self._pending, _MOST_ENTRIES // 2)
-            return None
+            return False
+        pending = self._pending
+        pending[next(self._numbers)] = _one_write((start, start + length, length, 1))
+        self._nbytes += length
+        self._writes += 1
+        if self._nbytes >= self._most_bytes or self._writes >= self._most_writes:
+            self._nbytes = self._writes = 0
+            return True
+        if len(pending) > _MOST_ENTRIES:
+            self._merge()
+        return False
 
-    def take(self, start: int, end: int) -> list[Write]:
-        """Return the pending writes of a range, which is about to be synced."""
-        with self._lock:
-            if not self._pending:
-                return []
-            left = [w for w in self._pending if w[1] <= start or w[0] >= end]
-            if len(left) == len(self._pending):
-                return []
-            taken = []
-            for write in self._pending:
-                if write[1] > start and write[0] < end:
-                    inside, outside = _cut(write, start, end)
-                    taken.append(inside)
-                    left += outside
-            return self._take(taken, left)
+    def extent(self) -> tuple[int, int]:
+        """Return offset and length of the one range that holds all that is pending."""
+        writes = self._pending.copy().values()
+        return hull(writes) if writes else (0, 0)
 
-    def _take(self, taken: list[Write], left: list[Write]) -> list[Write]:
-        # In this order, for `has_pending`: at no time is a write in neither list.
-        self._flying = self._flying + taken
-        self._pending = left
-        self._nbytes -= sum(write.nbytes for write in taken)
-        self._writes -= sum(write.writes for write in taken)
-        return taken
+    def pending(self) -> dict[int, Write]:
+        """Return what is pending now, for a sync that begins after this."""
+        return self._pending.copy()
 
-    def settle(self, taken: list[Write], durable: bool) -> None:
-        """Forget what was taken, now that it is durable; or else note it again."""
-        with self._lock:
-            flying = [] if len(taken) == len(self._flying) else self._flying.copy()
-            for write in taken if flying else ():
-                flying.remove(write)
-            if not durable:
-                self._pending = self._pending + taken
-                self._nbytes += sum(write.nbytes for write in taken)
-                self._writes += sum(write.writes for write in taken)
-            self._flying = flying
+    def settle(self, synced: dict[int, Write], start: int, end: int) -> None:
+        """Forget what was pending in a range, now that it is durable."""
+        pending = self._pending
+        for number, write in synced.items():
+            if write[1] > start and write[0] < end and number in pending:
+                for part in _outside(write, start, end):  # first, so that it never is in no place
+                    pending[next(self._numbers)] = part
+                pending.pop(number, None)
+        self._nbytes, self._writes = self.pending_bytes, self.pending_writes
+
+    def _merge(self) -> None:
+        """Note neighbours as one write; if this ends early, some are noted twice until a sync."""
+        if self._is_merging:
+            return
+        try:
+            self._is_merging = True
+            pending = self._pending
+            if not (parts := pending.copy()):  # a signal handler has flushed
+                return
+            for write in _merged(list(parts.values()), _MOST_ENTRIES // 2):
+                pending[next(self._numbers)] = write
+            for number in parts:
+                pending.pop(number, None)
+        finally:
+            self._is_merging = False
 
 
-def _cut(write: Write, start: int, end: int) -> tuple[Write, list[Write]]:
-    """Return the part of a write that lies in a range, and the parts that do not."""
+def _outside(write: Write, start: int, end: int) -> list[Write]:
+    """Return the parts of a write that lie outside of a range."""
     low, high = max(write.start, start), min(write.end, end)
     if (low, high) == (write.start, write.end):
-        return write, []
+        return []
     # Of writes that were merged it is not known where their bytes lie: evenly, then.
     length = write.end - write.start
     before = write.nbytes * (low - write.start) // length
     after = write.nbytes * (write.end - high) // length
     # The write itself is pending until the last of it is durable.
     in_front, behind = (write.writes, 0) if low > write.start else (0, write.writes)
-    parts = [
-        Write(write.start, low, before, in_front),
-        Write(high, write.end, after, behind),
-    ]
-    inside = Write(low, high, write.nbytes - before - after, 0)
-    return inside, [part for part in parts if part.start < part.end]
+    parts = [Write(write.start, low, before, in_front), Write(high, write.end, after, behind)]
+    return [part for part in parts if part.start < part.end]
 
 
 def _merged(writes: list[Write], most: int) -> list[Write]:

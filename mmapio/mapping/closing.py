@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import enum
 
-from ..errors import FileError, InUseError, clear_errors, file_error
+from ..errors import ClosedError, FileError, InUseError, clear_errors, file_error
 from .flushing import flush_rest
 from .region import Region, newest_place, places_of, references_to_bytes
-from .source import Source
+from .source import Source, closing
 
 __all__ = ["WhenInUse", "close_source", "uses_of"]
 
@@ -26,27 +25,41 @@ def close_source(source: Source, when_in_use: WhenInUse, own: int = 0) -> None:
 
     It stays open, and can be closed once more, if anything fails before its memory is given back.
     """
-    if source.busy:
-        source.stop_copying()  # as may be a call that a signal handler has interrupted
-    error = flush_rest(newest_place(source)) if source.flushes_itself else None
+    is_used_here = source.is_used_here()  # by a call that a signal handler has interrupted
+    if is_used_here:
+        when_in_use = WhenInUse.KEEP  # it goes on, and nothing that it stores gets lost
+    error = _last_flush(source) if source.flushes_itself else None
+    if source.busy or source.syncing:
+        source.stop_copying()
     with source.lock:
-        if source.ledger is None:  # as of most mappings: there is no sync to wait for
-            _close(source, when_in_use, own)
-        else:
-            with source.ledger.syncing:
-                _close(source, when_in_use, own)
+        if source.syncing:
+            source.wait_for_syncs()
+        _close(source, when_in_use, own, is_used_here)
     if error is not None:
         raise error
 
 
-def _close(source: Source, when_in_use: WhenInUse, own: int) -> None:
+def _last_flush(source: Source) -> BaseException | None:
+    """Flush what a policy has left to do; return the error to raise in the end."""
+    try:
+        return flush_rest(newest_place(source))
+    except ClosedError:
+        return None
+
+
+@closing
+def _close(source: Source, when_in_use: WhenInUse, own: int, is_used_here: bool) -> None:
+    """Close a mapping whose lock is held; what this thread still uses is unmapped when it goes."""
     if source.closed:
+        if not is_used_here:
+            _give_back({place: references_to_bytes(place) for place in places_of(source)})
         return
     handle = source.handle()
-    if handle is not None:
-        handle._hide()  # from here on it gives nobody a view
+    uses: dict[Region, int] = {}
     try:
-        uses = uses_of(source, own)
+        if handle is not None:
+            handle._hide()  # from here on it gives nobody a view
+        uses = {} if is_used_here else uses_of(source, own)
         is_used = sum(uses.values()) > own
         if is_used and when_in_use is WhenInUse.REFUSE:
             raise InUseError(
@@ -56,8 +69,9 @@ def _close(source: Source, when_in_use: WhenInUse, own: int) -> None:
         if is_used and when_in_use is WhenInUse.KEEP:
             uses = {}
         if is_used or own:
-            _cover([region for region, count in uses.items() if count])
-        source.close()
+            _close_covered(source, [region for region, count in uses.items() if count])
+        else:
+            source.close()
     except OSError as error:
         if isinstance(error, FileError):
             raise
@@ -66,25 +80,44 @@ def _close(source: Source, when_in_use: WhenInUse, own: int) -> None:
         if handle is not None:
             handle._look()
         if source.closed:
-            for region, count in uses.items():
-                if not count:
-                    region.give_back()
+            _give_back(uses)
 
 
-def _cover(regions: list[Region]) -> None:
-    """Put zero pages over all of some regions, or over none of them."""
-    covered: list[Region] = []
+def _give_back(uses: dict[Region, int]) -> None:
+    """Unmap the regions that nobody uses; one that cannot be is left to the next close."""
+    failure: FileError | None = None
+    for region, count in uses.items():
+        if not count:
+            try:
+                region.give_back()
+            except FileError as error:
+                failure = error
+    if failure is not None:
+        raise failure
+
+
+def _close_covered(source: Source, regions: list[Region]) -> None:
+    """Put zero pages over all of some regions and close; if that fails, over none of them."""
     try:
         for region in regions:
             region.cover(-region.address)
-            covered.append(region)
+        source.close()
     except BaseException:
-        for region in covered:
-            with contextlib.suppress(FileError), region.source.opened() as fd:
-                region.uncover(fd, region.capacity)
+        if not source.closed:
+            _uncover(source, regions)
         raise
     for region in regions:
         region.forget()
+
+
+def _uncover(source: Source, regions: list[Region]) -> None:
+    """Map the file again over regions; if that fails too, they stay zeros, and it is closed."""
+    try:
+        with source.opened() as fd:
+            for region in regions:
+                region.uncover(fd, region.capacity)
+    except OSError:
+        source.close()
 
 
 def uses_of(source: Source, own: int = 0) -> dict[Region, int]:

@@ -6,13 +6,14 @@ import contextlib
 import errno
 import functools
 import math
+import sys
 import weakref
 from collections.abc import Callable
+from threading import get_ident
 
 from .. import _os
 from .._pacing import PIECE_BYTES
 from ..durability.background import flusher
-from ..durability.write_ledger import Write, hull
 from ..errors import (
     ClosedError,
     FileError,
@@ -64,8 +65,14 @@ def _flush_open(of: weakref.ref[Source]) -> bool:
         return False
     places = places_of(source)
     if places:
-        flush_rest(places[-1])
+        _raise_end(flush_rest(places[-1]))
     return source.ledger is None or source.ledger.failure is None
+
+
+def _raise_end(error: BaseException | None) -> None:
+    """Raise what `on_error` has raised to end the program; the thread reports it."""
+    if error is not None and not isinstance(error, FileError):
+        raise error
 
 
 class _Ending:
@@ -94,8 +101,12 @@ class _Ending:
         flusher.remove(self._task)
 
 
-def flush_rest(region: Region) -> FlushError | None:
-    """Flush what a policy has left to do; return the error, having called `on_error` with it."""
+def flush_rest(region: Region) -> BaseException | None:
+    """Flush what a policy has left to do; return the error, having called `on_error` with it.
+
+    If that raises, it stops nobody from going on: an error is reported as one that nobody handles,
+    and what ends the program is returned to be raised in the end.
+    """
     source = region.source
     if not source.flushes_itself or source.closed:
         return None
@@ -109,7 +120,12 @@ def flush_rest(region: Region) -> FlushError | None:
         return None
     except FlushError as error:
         if known is None and ledger.policy.on_error is not None:
-            ledger.policy.on_error(error)
+            try:
+                ledger.policy.on_error(error)
+            except Exception:
+                sys.excepthook(*sys.exc_info())
+            except BaseException as end:
+                return end
         return error
     return None
 
@@ -125,8 +141,8 @@ def _flush_and_give_back(left: list[Region]) -> bool:
         if error is not None:
             raise error
     finally:
-        with region.source.syncs():  # of another thread, which may have seen it
-            region.give_back()
+        region.source.wait_for_syncs()  # of another thread, which may have seen it
+        region.give_back()
     return False
 
 
@@ -144,13 +160,11 @@ def note_write(region: Region, start: int, length: int) -> None:
         if region.access is not Access.WRITE or not source.has_file:
             return
         ledger = source.keep_account()
-    due = ledger.add(start, length)
-    if due is None:
-        return
-    if ledger.policy.kind == "always":
-        _sync(region, 0, region.size, due)
-    else:
-        _sync(region, *hull(due), due)
+    if ledger.add(start, length):
+        if ledger.policy.kind == "always":
+            _sync(region, 0, region.size)
+        else:
+            _sync(region, *ledger.extent())
 
 
 def flush_range(region: Region, start: int, length: int, wait: bool) -> None:
@@ -181,27 +195,38 @@ def _start(source: Source, start: int, length: int) -> None:
             raise ledger.fail(error, _doing(start, length), source.path) from error
 
 
-def _sync(region: Region, start: int, length: int, due: list[Write] | None = None) -> None:
-    """Make a range durable, with what is due in it, or else with what is pending."""
+def _sync(region: Region, start: int, length: int) -> None:
+    """Make a range durable; the caller holds no lock of the mapping, nor of anything else.
+
+    A signal handler that flushes within the sync of the thread that it interrupts does so at once.
+    Of the two, each has a result of its own, and a failure counts for both.
+    """
     source = region.source
     ledger = source.ledger or source.keep_account()
-    _write_ahead(source, *(hull(due) if due else (start, length)))
-    # The file first: who closes holds the lock of that, and then waits for syncs. A resize need not
-    # wait: the memory that is synced here stays mapped as long as it is.
+    _write_ahead(source, start, length)
     file = source.opened() if _os.SYNC_NEEDS_FILE else contextlib.nullcontext()
     with file as fd, ledger.syncing, sync_errors(source, _doing, start, length):
-        taken = ledger.take(start, start + length) + (due or [])
-        durable = False
+        pending = ledger.pending()
+        syncing, me = source.syncing, get_ident()
+        is_first = me not in syncing
         try:
+            syncing.add(me)  # whoever closes waits for this
             if source.closed or region.start == region.end:
                 raise ClosedError(f"the mapping of {source.name} is closed")
-            _os.sync(*region.whole_pages(start, length))
+            _os.sync(*region.whole_pages(start, length), ledger.unheard)
             if fd is not None:
                 _os.sync_file(fd)
             source.make_name_durable()
-            durable = True
+        except OSError as error:
+            if source.closed and not isinstance(error, FileError):  # by a handler of this thread
+                raise ClosedError(f"the mapping of {source.name} was closed meanwhile") from error
+            raise
         finally:
-            ledger.settle(taken, durable)
+            if is_first:
+                syncing.discard(me)
+        if source.closed:
+            raise ClosedError(f"the mapping of {source.name} was closed meanwhile")
+        ledger.settle(pending, start, start + length)
 
 
 def _write_ahead(source: Source, start: int, length: int) -> None:

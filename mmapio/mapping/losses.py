@@ -16,7 +16,7 @@ from ..files.descriptors import replaced_error, size_of
 from ..files.holes import has_hole, holes_of
 from ..guard.lost_memory import lost_error, raise_if_part_lost
 from .region import Region, places_of
-from .source import Source
+from .source import Source, changing
 
 __all__ = ["LossCheck", "check_file", "fault_error", "recover"]
 
@@ -122,6 +122,7 @@ def fault_error(region: Region, start: int, stop: int, writing: bool) -> FileErr
     return lost_error(source, start, stop, "I/O error")
 
 
+@changing
 def recover(source: Source) -> int:
     """Remap lost pages from the file; return how many bytes that was."""
     source.forget_end()

@@ -553,7 +553,10 @@ class MappedBytes:
             was_busy = self._source.stop_copying()
             with self._source.lock:
                 if self._state is None:
-                    self._raise_closed()
+                    if self._source.closed:
+                        self._raise_closed()
+                    self._source.check_settled()
+                    self._look()
             if was_busy:  # first, and then it looks again: the next to close waits for this
                 self._source.busy.add(get_ident())
         return state

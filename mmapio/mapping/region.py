@@ -157,8 +157,12 @@ class Region:
         return self._made_bytes() if found is None else found
 
     def _made_bytes(self) -> Bytes:
-        with self.source.lock:  # two arrays would be one too many to count references to
-            found = self._bytes() if self._bytes is not None else None
+        source = self.source
+        if source.busy or source.syncing:
+            source.stop_copying()
+        with source.lock:  # two arrays would be one too many to count references to
+            known = self._bytes
+            found = known() if known is not None else None
             if found is None:
                 root = _Root()
                 root.region = self
@@ -170,7 +174,10 @@ class Region:
                 }
                 found = np.asarray(root)
                 del root.__array_interface__
-                self._bytes = weakref.ref(found)
+                ref = weakref.ref(found)
+                if self._bytes is not known:  # a signal handler has made one meanwhile
+                    return self.bytes()
+                self._bytes = ref
             return found
 
     def known_bytes(self) -> Bytes | None:
@@ -223,8 +230,11 @@ class Region:
             offset = self.source.offset + start - self.address
             try:
                 _os.map_file_at(fd, offset, start, end - start, self.access)
-            except OSError as error:
-                raise self._error(error, f"map {end - start} bytes") from error
+            except BaseException as error:
+                self._covered_from = start
+                if isinstance(error, OSError):
+                    raise self._error(error, f"map {end - start} bytes") from error
+                raise
         if lost_memory.any_loss():
             self.recover(fd, size)
 

@@ -14,17 +14,18 @@ from ..modes import Access
 from .closing import uses_of
 from .page_advice import extend_options
 from .region import Region, places_of, raise_read_only
-from .source import Source
+from .source import Source, changing
 
 __all__ = ["check_unused", "follow_file", "resize_source"]
 
 
+@changing
 def resize_source(source: Source, region: Region, size: object, force: bool) -> None:
     """Grow or shrink the file of a mapping, whose lock is held; `region` is its newest."""
     new, old = as_count(size, "size"), region.size
     _check_resizable(source, region, old, new)
     if not force and (new < old or new > region.capacity):
-        check_unused(source, region, new)
+        _refuse_used(source, region, new)
     if not source.has_file:
         # Also what arrays over what was once cut off have stored there since.
         region.bytes()[min(old, new) : max(old, min(new, region.reached))] = 0
@@ -39,6 +40,7 @@ def resize_source(source: Source, region: Region, size: object, force: bool) -> 
             _grow(source, region, fd, old, new)
 
 
+@changing
 def follow_file(source: Source, region: Region, size: int) -> None:
     """Reach to where the file was grown or cut by other means; the mapping's lock is held."""
     moves = size > region.capacity
@@ -62,8 +64,13 @@ def _with_room(fd: int, source: Source, size: int) -> Region:
         return Region.of_file(fd, source, size)
 
 
+@changing
 def check_unused(source: Source, region: Region, new: int) -> None:
     """Refuse to resize under arrays that would not follow."""
+    _refuse_used(source, region, new)
+
+
+def _refuse_used(source: Source, region: Region, new: int) -> None:
     handle = source.handle()
     if handle is not None:
         handle._hide()  # until it is known, nobody is given a view
@@ -143,8 +150,8 @@ def _grow(source: Source, region: Region, fd: int, old: int, new: int) -> None:
     except BaseException:
         with contextlib.suppress(FileError):
             if moved is not None:
-                with source.syncs():  # of the background thread, which may have seen it
-                    moved.give_back()
+                source.wait_for_syncs()  # of the background thread, which may have seen it
+                moved.give_back()
             for place in places_of(source):
                 place.cover(old)
             set_size(fd, source.offset + new, source.offset + old, False, source.path)

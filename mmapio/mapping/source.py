@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from .. import _os
+from .._reentry import is_within_call
 from ..durability.policy import FlushPolicy
 from ..durability.write_ledger import Ledger
-from ..errors import FlushError, MissingFileError, UnsupportedError
+from ..errors import ClosedError, FlushError, InUseError, MissingFileError, UnsupportedError
 from ..files.closing import close_file
 from ..files.descriptors import identify, open_file, replaced_error
 from ..files.holes import has_hole
@@ -26,12 +28,52 @@ from .options import MapOptions
 if TYPE_CHECKING:
     from ..modes import Mode
 
-__all__ = ["Source"]
+__all__ = ["Source", "changing", "closing"]
 
 
-_NOTHING = contextlib.nullcontext()
 _BLOCK_BYTES = 512  # of statx(2), whatever the blocks of the file system are
 _END_BYTES = 64
+_PAUSE_S = 0.001
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def changing(change: Callable[Concatenate[Source, P], R]) -> Callable[Concatenate[Source, P], R]:
+    """Let a function that changes where a mapping lies be the only one.
+
+    The caller holds the lock. So whoever else changes it is a signal handler of the same thread,
+    which cannot wait, and is refused.
+    """
+
+    @functools.wraps(change)
+    def alone(source: Source, *args: P.args, **kwargs: P.kwargs) -> R:
+        source.check_settled()
+        try:
+            source.is_changing = True
+            return change(source, *args, **kwargs)
+        finally:
+            source.is_changing = False
+
+    return cast(Callable[Concatenate[Source, P], R], alone)
+
+
+def closing(close: Callable[Concatenate[Source, P], R]) -> Callable[Concatenate[Source, P], R]:
+    """Let a function that closes a mapping keep others from changing where that lies.
+
+    It may itself interrupt one that does, which then goes on in memory that is still mapped.
+    """
+
+    @functools.wraps(close)
+    def ahead(source: Source, *args: P.args, **kwargs: P.kwargs) -> R:
+        before = source.is_changing
+        try:
+            source.is_changing = True
+            return close(source, *args, **kwargs)
+        finally:
+            source.is_changing = before
+
+    return cast(Callable[Concatenate[Source, P], R], ahead)
 
 
 class _Ending(Protocol):
@@ -80,6 +122,7 @@ class Source:
         "ending",
         "ends_in_data",
         "facts",
+        "is_changing",
         "ledger",
         "lock",
         "mode",
@@ -87,6 +130,7 @@ class Source:
         "offset",
         "options",
         "path",
+        "syncing",
     )
 
     def __init__(
@@ -120,21 +164,57 @@ class Source:
         """Start with no other threads, as a forked child does, whatever those of its parent did."""
         self.lock = threading.RLock()  # guards what closes, resizes or re-opens
         self.busy: set[int] = set()  # threads that copy from or to the mapping without the lock
+        self.syncing: set[int] = set()  # threads that sync it, likewise
+        self.is_changing = False  # whether its holder is about to close or to resize it
 
     def stop_copying(self) -> bool:
-        """Count this thread no more as one that copies, before it waits for the lock.
+        """Count this thread no more as one that copies or syncs, before it waits for the lock.
 
-        Whoever holds the lock may wait for those that do. Return whether this thread was one.
+        Whoever holds the lock may wait for those that do, and a signal handler may ask for it in
+        such a call. Return whether this thread was one that copies.
         """
         me = threading.get_ident()
         was_busy = me in self.busy
         self.busy.discard(me)
+        self.syncing.discard(me)
         return was_busy
+
+    def is_used_here(self) -> bool:
+        """Return whether a call of this thread uses the mapping, which the caller interrupts."""
+        me = threading.get_ident()
+        # One that holds the lock may also be the caller's own.
+        owns: Callable[[], bool] = self.lock._is_owned  # type: ignore[attr-defined]
+        return me in self.busy or me in self.syncing or (owns() and is_within_call())
 
     def wait_for_copies(self) -> None:
         """Wait until no other thread copies from or to the mapping; none begins to meanwhile."""
-        while self.busy - {threading.get_ident()}:
-            time.sleep(0)
+        _wait_for(self.busy)
+
+    def wait_for_syncs(self) -> None:
+        """Wait until no other thread syncs the mapping."""
+        _wait_for(self.syncing)
+
+    def check_settled(self) -> None:
+        """Raise if the call that this one interrupts is closing or resizing the mapping."""
+        if self.is_changing:
+            raise self._in_use()
+
+    def check_unused_here(self) -> None:
+        """Raise if the call that this one interrupts uses the mapping."""
+        if self.is_used_here():
+            raise self._in_use()
+
+    def _in_use(self) -> InUseError:
+        return InUseError(
+            f"the mapping of {self.name} is in use by the call that this one interrupts; do it "
+            "when that has returned"
+        )
+
+    def _locked(self) -> threading.RLock:
+        """Return the lock, to be taken at once: whoever holds it does not wait for this thread."""
+        if self.busy or self.syncing:
+            self.stop_copying()
+        return self.lock
 
     # The file ------------------------------------------------------------------------------------
 
@@ -162,19 +242,22 @@ class Source:
 
     def descriptor(self) -> int:
         """Return a descriptor of the file that is kept until `close`."""
-        with self.lock:
+        with self._locked():
             if self._fd is None:
-                self._fd = self._reopen()
+                fd = self._reopen()
+                if self._fd is None:  # else a signal handler has opened it meanwhile
+                    self._fd = fd
+                else:
+                    close_file(fd)
             return self._fd
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[int]:
         """Yield a descriptor of the file; opened for this, so that mappings need keep none."""
-        with self.lock:  # nobody closes it meanwhile
-            if self._fd is not None:
-                yield self._fd
-                return
-        fd = self._reopen()
+        with self._locked():  # nobody closes it meanwhile
+            fd = -1 if self._fd is None else os.dup(self._fd)
+        if fd < 0:
+            fd = self._reopen()
         try:
             yield fd
         finally:
@@ -194,7 +277,7 @@ class Source:
 
     def facts_now(self) -> _os.FileFacts | None:
         """Return what is known of the file now; None where there is none to ask about."""
-        with self.lock:
+        with self._locked():
             if self._fd is not None:
                 return identify(self._fd, self.path)
         if self.path is None:
@@ -206,9 +289,13 @@ class Source:
 
     def start_writing(self, start: int, length: int) -> None:
         """Start to write a range of the mapping to the drive, unless that is closed."""
-        with self.lock:  # nobody closes the descriptor meanwhile
-            if not self.closed:
-                _os.start_writeback(self.descriptor(), self.offset + start, length)
+        with self._locked():  # nobody closes the descriptor meanwhile
+            try:
+                if not self.closed:
+                    _os.start_writeback(self.descriptor(), self.offset + start, length)
+            except OSError:
+                if not self.closed:  # by a signal handler, a moment ago
+                    raise
 
     def has_hole(self, start: int, stop: int) -> bool:
         """Return whether a part of a range of the file has no blocks."""
@@ -264,7 +351,10 @@ class Source:
         place = self._places[-1]()
         if place is not None and place.start < place.end:
             return place
-        return self.places[-1]
+        places = self.places
+        if not places:  # it was open a moment ago
+            raise ClosedError(f"the mapping of {self.name} is closed")
+        return places[-1]
 
     def hand_out(self, handle: _Handle) -> None:
         """Note the handle that users hold of the mapping."""
@@ -279,9 +369,10 @@ class Source:
     def keep_account(self) -> Ledger:
         """Return the account of what is not durable, which there is from the first write on."""
         if self.ledger is None:
-            with self.lock:
+            with self._locked():
+                made = Ledger(self.options.flush_policy or FlushPolicy.manual())
                 if self.ledger is None:
-                    self.ledger = Ledger(self.options.flush_policy or FlushPolicy.manual())
+                    self.ledger = made
         return self.ledger
 
     @property
@@ -292,10 +383,6 @@ class Source:
     def end_with(self, ending: _Ending) -> None:
         """Note what ends the mapping if it has a policy that flushes."""
         self.ending = ending
-
-    def syncs(self) -> contextlib.AbstractContextManager[object]:
-        """Return what keeps syncs from starting, having waited for the one under way."""
-        return _NOTHING if self.ledger is None else self.ledger.syncing
 
     def make_name_durable(self) -> None:
         """Sync the directory of a file that was created here, once."""
@@ -338,3 +425,11 @@ class Source:
         )
         if has_more and not finalizing():
             self.close()
+
+
+def _wait_for(threads: set[int]) -> None:
+    """Wait until a set holds no thread but this one."""
+    me, pause_s = {threading.get_ident()}, 0.0
+    while threads - me:
+        time.sleep(pause_s)
+        pause_s = min(_PAUSE_S, 2 * pause_s + 1e-6)

@@ -47,7 +47,7 @@ def _held(method: Callable[Concatenate[H, P], R]) -> Callable[Concatenate[H, P],
     @functools.wraps(method)
     def holding(self: H, *args: P.args, **kwargs: P.kwargs) -> R:
         source = self.source
-        if source.busy:
+        if source.busy or source.syncing:
             source.stop_copying()  # as may be a call that a signal handler has interrupted
         with source.lock:
             self._look()
@@ -150,9 +150,13 @@ class Hold:
         """Refuse to resize under arrays that would not follow."""
         check_unused(self.source, self.region, size)
 
-    @_held
     def resize(self, size: int, force: bool) -> None:
         """Grow or shrink the file, and the mapping with it."""
+        self.source.check_unused_here()
+        self._resize(size, force)
+
+    @_held
+    def _resize(self, size: int, force: bool) -> None:
         resize_source(self.source, self.region, size, force)
 
     @_held
@@ -216,16 +220,21 @@ class Span(Hold):
     def _check(self) -> None:
         stop = min(self.start + self.length, self.region.size)
         raise_if_part_lost(self.region, self.start, stop)
-        check_file(self.region, self.start, stop)
+        if not self.source.is_changing:  # else the call that this interrupts has yet to settle it
+            check_file(self.region, self.start, stop)
 
     # Durability -----------------------------------------------------------------------------------
 
     @_held
-    def mark_dirty(self) -> None:
-        """Note that the range was stored to through an array."""
+    def check_writable(self) -> None:
+        """Raise if the range cannot be stored to, or if a flush of it has failed."""
         if self.region.access is Access.READ:
             raise_read_only(self.region)
         check_flushes(self.source)
+
+    def mark_dirty(self) -> None:
+        """Note that the range was stored to through an array."""
+        self.check_writable()
         note_write(self.region, self.start, self.length)
 
     def flush(self, wait: bool) -> None:
@@ -234,6 +243,8 @@ class Span(Hold):
             return
         flush_range(self.region, self.start, self.length, wait)
         if wait:
+            if self.source.busy or self.source.syncing:
+                self.source.stop_copying()
             with self.source.lock:
                 if not self.source.closed:  # by somebody who has waited for this
                     self._check()

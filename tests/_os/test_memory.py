@@ -178,10 +178,10 @@ def test_memory_without_a_file_is_shared_with_a_forked_child() -> None:
 
 def test_what_is_unmapped_is_gone(fd: int) -> None:
     address = _os.map_file(fd, 0, GRAIN, Access.READ)
-    _os.sync(address, GRAIN)
+    _os.sync(address, GRAIN, [])
     _os.unmap(address, GRAIN)
     with pytest.raises(OSError):
-        _os.sync(address, GRAIN)
+        _os.sync(address, GRAIN, [])
 
 
 # Covering -------------------------------------------------------------------------------------
@@ -268,7 +268,7 @@ def near_and_far(fd: int) -> Iterator[tuple[int, int]]:
 
 def test_sync_cleans_its_range(near_and_far: tuple[int, int]) -> None:
     _, far = near_and_far
-    _os.sync(far, PAGE)
+    _os.sync(far, PAGE, [])
     assert dirty(far) == 0
 
 

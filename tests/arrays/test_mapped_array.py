@@ -46,9 +46,9 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
     sync = mmapio._os.sync
 
-    def spy(address: int, length: int) -> None:
+    def spy(address: int, length: int, failed: list[int]) -> None:
         spans.append((address, length))
-        sync(address, length)
+        sync(address, length, failed)
 
     monkeypatch.setattr(mmapio._os, "sync", spy)
     return spans
@@ -194,7 +194,9 @@ def test_flushing_any_view(
     low, high = np.lib.array_utils.byte_bounds(view)
     with pytest.MonkeyPatch.context() as patch:
         spans: list[tuple[int, int]] = []
-        patch.setattr(mmapio._os, "sync", lambda address, length: spans.append((address, length)))
+        patch.setattr(
+            mmapio._os, "sync", lambda address, length, _: spans.append((address, length))
+        )
         check_flushed(view, spans, low, high)
 
 

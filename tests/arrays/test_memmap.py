@@ -399,9 +399,9 @@ def test_flush_is_durable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[int, int]] = []
     sync = mmapio._os.sync
 
-    def spy(address: int, length: int) -> None:
+    def spy(address: int, length: int, failed: list[int]) -> None:
         calls.append((address, length))
-        sync(address, length)
+        sync(address, length, failed)
 
     monkeypatch.setattr(mmapio._os, "sync", spy)
     mmapio.memmap(path).flush()

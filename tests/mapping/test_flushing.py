@@ -61,9 +61,9 @@ def syncs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     made: list[tuple[int, int]] = []
     real = _os.sync
 
-    def sync(address: int, length: int) -> None:
+    def sync(address: int, length: int, failed: list[int]) -> None:
         made.append((address, length))
-        real(address, length)
+        real(address, length, failed)
 
     monkeypatch.setattr(_os, "sync", sync)
     return made
@@ -205,14 +205,13 @@ def test_bytes_are_counted_exactly_whatever_is_flushed(steps: list[tuple[str, An
             ledger.add(start, length)
             model[start : start + length] += 1
         else:
-            taken = ledger.take(start, start + length)
-            assert sum(w.nbytes for w in taken) == model[start : start + length].sum()
+            pending = ledger.pending()
             assert ledger.pending_bytes == model.sum()  # until it is known to be durable
-            ledger.settle(taken, durable=True)
+            ledger.settle(pending, start, start + length)
             model[start : start + length] = 0
         assert ledger.pending_bytes == model.sum()
         assert (ledger.pending_writes == 0) == (model.sum() == 0)
-    ledger.settle(ledger.take(0, 400), durable=True)
+    ledger.settle(ledger.pending(), 0, 400)
     assert (ledger.pending_bytes, ledger.pending_writes) == (0, 0)
 
 
@@ -222,13 +221,11 @@ def test_a_ledger_stays_small_and_forgets_no_byte() -> None:
     for start in starts:
         ledger.add(int(start), 8)
     assert (ledger.pending_bytes, ledger.pending_writes) == (160_000, 20_000)
-    taken = ledger.take(0, 1 << 41)
+    taken = ledger.pending().values()
     assert len(taken) <= 2048
     covered = sorted((w.start, w.end) for w in taken)
     at = np.searchsorted([start for start, _ in covered], starts, "right") - 1
     assert all(starts + 8 <= np.maximum.accumulate([end for _, end in covered])[at])
-    ledger.settle(taken, durable=False)
-    assert (ledger.pending_bytes, ledger.pending_writes) == (160_000, 20_000)
 
 
 def test_nothing_is_lost_between_sync_and_reset(path: Path, seen: None) -> None:
@@ -614,13 +611,13 @@ def test_a_name_that_may_be_lost_is_told_at_every_flush_and_no_bytes_are(
 ) -> None:
     monkeypatch.setattr(_os, "sync_directory", failing)
     synced: list[int] = []
-    monkeypatch.setattr(_os, "sync", lambda start, length: synced.append(length))
+    monkeypatch.setattr(_os, "sync", lambda start, length, _: synced.append(length))
     for flushes in (1, 2, 3):
         with pytest.raises(FlushError, match="the bytes are durable, but the name") as caught:
             fresh.flush()
         assert (caught.value.errno, len(synced)) == (errno.EIO, flushes)
         monkeypatch.undo()
-        monkeypatch.setattr(_os, "sync", lambda start, length: synced.append(length))
+        monkeypatch.setattr(_os, "sync", lambda start, length, _: synced.append(length))
     fresh.flush(wait=False)
     fresh.close()
 
@@ -636,7 +633,7 @@ def test_the_background_goes_on_flushing_where_only_a_name_is_not_durable(
     m = MappedFile.open(tmp_path / "new", "x+", PAGE, flush_policy=policy)
     wait_for(lambda: told)
     monkeypatch.setattr(_os, "sync_directory", lambda path: None)
-    monkeypatch.setattr(_os, "sync", lambda start, length: synced.append(length))
+    monkeypatch.setattr(_os, "sync", lambda start, length, _: synced.append(length))
     wait_for(lambda: len(synced) > 3)
     if code == "EIO":
         assert len(told) == 1
