@@ -35,7 +35,7 @@ from ..errors import (
     UnsupportedError,
 )
 from ..files.npy import encode_header, read_header
-from ..guard.lost_memory import lost_error
+from ..guard.lost_memory import lost_error, raise_if_lost
 from ..mapping.losses import LossCheck
 from ..mapping.mapped_file import MappedFile
 from ..mapping.opening import map_path
@@ -80,7 +80,7 @@ class Extent:
         The first bytes of it, which never change.
     """
 
-    __slots__ = ("_header", "_length", "_offset", "mapping", "name")
+    __slots__ = ("_address", "_header", "_length", "_offset", "mapping", "name")
 
     def __init__(
         self, mapping: MappedFile, name: str, offset: int, length: int, header: bytes = b""
@@ -90,9 +90,12 @@ class Extent:
         self._offset = offset
         self._length = length
         self._header = header
+        # Where the object's arrays lie, and stay when the mapping is resized
+        self._address = mapping.view(offset, 0).ctypes.data
 
     def check(self) -> None:
         """Raise if the range was lost, or if something else lies there or at the path."""
+        self.raise_if_lost()
         self.mapping._span(self._offset, self._length).check()
         header = self._header
         if header and (found := self.mapping.read(self._offset, len(header))) != header:
@@ -109,7 +112,7 @@ class Extent:
 
     def raise_if_lost(self) -> None:
         """Raise if the guard has met a loss in the range."""
-        self.mapping._span(self._offset, self._length).check_lost()
+        raise_if_lost(self._address, self._length)
 
 
 class Contents(NamedTuple):

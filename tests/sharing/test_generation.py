@@ -14,7 +14,7 @@ import numba
 import pytest
 
 import mmapio
-from mmapio import Generation, MappedFile, _os, atomics
+from mmapio import Generation, MappedFile, _os, atomics, guard
 
 
 @pytest.fixture
@@ -190,6 +190,18 @@ def test_a_generation_lies_beside_the_data_it_is_about(tmp_path):
     for view in (generation, again):
         view.close()
     m.close()
+
+
+@pytest.mark.skipif(guard.why_not() is not None, reason=str(guard.why_not()))
+def test_a_loss_is_met_where_the_mapping_lay_before(tmp_path):
+    m = MappedFile.open(tmp_path / "data", "x+", size=4096)
+    generation = Generation.at(m, 64)
+    m.resize(1 << 20, force=True)  # which moves it, but no array
+    generation.check()
+    generation.bump()
+    os.truncate(tmp_path / "data", 0)
+    with pytest.raises(mmapio.MappingLostError):
+        _ = generation.value
 
 
 def test_closing_leaves_who_waits_alone(tmp_path):
