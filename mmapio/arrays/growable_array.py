@@ -50,7 +50,8 @@ class GrowableArray:
     (`array`, ``g[...]``) are views, of the file's own memory, and stay valid while it grows.
 
     A ``with`` block that ends well commits and closes; after an error, what was not committed is
-    left to the next writer, who drops it.
+    left to the next writer, who drops it. Once it is closed, `shape`, `dtype`, `committed` and
+    `len` still tell what there was; all else raises `ClosedError`.
 
     Parameters
     ----------
@@ -114,7 +115,8 @@ class GrowableArray:
         path : str, bytes or os.PathLike
             The file; one that `numpy.save` wrote, in C order, will do.
         mode : {"r", "r+", "w+", "x+", "a+"}, default "r"
-            As in `MappedFile.open`: ``r`` to read, ``a+`` to append to a file that may be new.
+            As in `MappedFile.open`: ``r`` to read, ``a+`` to append to a file that may be new, or
+            empty.
         dtype : dtype_like, optional
             Type of the items; of a file that is there, what it must be. New files need one.
         row_shape : int or tuple of int, optional
@@ -287,6 +289,8 @@ class GrowableArray:
         ------
         FileError
             If the row cannot be written, on a full disk for one; nothing is appended then.
+        MappingLostError
+            If another program has cut the file off; nothing is appended then.
         ArgumentError, ArgumentTypeError
             If it has another shape, a mask, or a value that does not fit: an integer out of range,
             a float for an integer, a text that would be cut. Floats are rounded.
@@ -337,6 +341,8 @@ class GrowableArray:
         ------
         FileError
             If they cannot be written, on a full disk for one; nothing is appended then.
+        MappingLostError
+            If another program has cut the file off; nothing is appended then.
         ArgumentError, ArgumentTypeError
             If they have another shape, a mask, or values that do not fit, as in `append`.
         MappingLostError
@@ -418,6 +424,12 @@ class GrowableArray:
         FlushError
             If a sync fails, and from then on: what was appended since the last commit may be lost.
             Open the file anew.
+        MappingLostError
+            If another program has cut the file off or written it anew; nothing is written then, and
+            from then on. Open the file anew.
+        ReplacedError
+            If there is another file at the path now. A file that was deleted, or moved to another
+            path, goes on, as for `MappedFile.check`.
         ReadOnlyError
             If the array is open for reading.
         ClosedError
@@ -426,6 +438,8 @@ class GrowableArray:
         Notes
         -----
         The rows are synced before the header tells of them, and then the header is (fdatasync(2)).
+        That the file was cut off and grew again is seen by its header and its holes: not if less
+        than a page was lost, or it was all written again.
 
         Examples
         --------
@@ -461,15 +475,23 @@ class GrowableArray:
 
         Raises
         ------
+        MappingLostError
+            If another program has cut the file off, so that rows are missing; all is as it was.
         ReplacedError
             If there is another file at the path by now.
+        FormatError
+            If the rows have another dtype or shape now than `open` was asked for.
         ClosedError
             If it is closed.
 
         Notes
         -----
         Arrays made before stay as they are. If the writer has truncated the file, what they show of
-        the rows that are gone is undefined.
+        the rows that are gone is undefined, until other rows are there in their place.
+
+        On overlayfs, which containers use, the first writer of a file of a lower layer is given a
+        copy of it: same device and inode, another time of birth. A reader goes on with that copy;
+        arrays made before stay with the old file. Any other file at the path is a `ReplacedError`.
 
         Examples
         --------
@@ -649,7 +671,7 @@ the mapping, and read zeros: another program has cut the file off: '...looked_at
             If arrays over the file are alive, and `force` is False.
         OutOfBoundsError
             If there are not that many rows.
-        FlushError
+        FlushError, MappingLostError, ReplacedError
             As for `commit`.
         ReadOnlyError
             If the array is open for reading.
@@ -699,8 +721,8 @@ the mapping, and read zeros: another program has cut the file off: '...looked_at
         ------
         InUseError
             If arrays over the file are alive, and `force` is False; all is committed then.
-        FlushError
-            If the commit fails; the array is closed all the same.
+        FlushError, MappingLostError, ReplacedError
+            If the commit fails, or rows were lost; the array is closed all the same.
 
         Examples
         --------

@@ -43,7 +43,7 @@ from ..guard.lost_memory import (
 from ..modes import Mode
 from .growing_header import GrowingHeader
 
-__all__ = ["RowFile", "RowLayout", "check_layout", "layout_of", "new_row_type"]
+__all__ = ["RowFile", "RowLayout", "check_layout", "empty_file", "layout_of", "new_row_type"]
 
 
 Result = TypeVar("Result")
@@ -77,6 +77,11 @@ def layout_of(header: NpyHeader, name: str) -> RowLayout:
             f"{name} has rows of shape {layout.shape}, of no bytes, which cannot grow"
         )
     return layout
+
+
+def empty_file(name: str) -> FormatError:
+    """Return the error for a file that has nothing in it, not even a header."""
+    return FormatError(f"{name} is empty, not a .npy file; mode 'a+' with dtype=... begins one")
 
 
 def new_row_type(
@@ -172,6 +177,8 @@ class RowFile:
 
     def _read(self) -> None:
         size = os.fstat(self.fd).st_size
+        if size == 0:
+            raise empty_file(repr(self.path))
         found = read_header(functools.partial(read_at, self.fd), size)
         self.layout = layout_of(found, repr(self.path))
         self.plain = self.layout.dtype.kind in "biufc"  # others may export no buffer

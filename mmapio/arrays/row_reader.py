@@ -15,7 +15,7 @@ from ..files.npy import NpyHeader
 from ..guard.lost_memory import any_loss, lost_error
 from ..mapping.mapped_file import MappedFile
 from .room_to_grow import map_path_with_room
-from .row_file import RowLayout, check_layout, layout_of
+from .row_file import RowLayout, check_layout, empty_file, layout_of
 
 __all__ = ["RowReader"]
 
@@ -114,6 +114,8 @@ class RowReader:
         """Return the header in a mapping of a file of that size."""
         if size < len(self._header):
             self._raise_missing(mapping, size, self.layout.end(self.committed), self.committed)
+        if size == 0:
+            raise empty_file(mapping._source.name)
         data = mapping._hold().bytes()
 
         def read(offset: int, length: int) -> bytes:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -42,6 +44,8 @@ __all__ = [
 ]
 
 Result = TypeVar("Result")
+
+_PATIENCE_S = 10.0  # with another process that fills an empty file, and may compile meanwhile
 
 _BLOCKS_BYTES = 1 << 30  # at a time: they are only noted, not written
 
@@ -271,25 +275,79 @@ def open_or_create(
 
     `use` is called with a descriptor, which it must not keep, the file's facts, and whether the
     file is new. A new one has `size` bytes, zeros but for its `prefix`, and gets its name only
-    when `use` has succeeded: if anything fails, whatever is at the path is as it was.
+    when `use` has succeeded: if anything fails, whatever is at the path is as it was. A mode that
+    opens or creates takes an empty file, as of `tempfile` or `touch`, for one that is not there.
     """
     if size is None or not mode.creates:
         return _use_file(path, mode, use, devices)
+
+    wanted = size
+
+    def create(replace: bool) -> Result:
+        with publishing(path, "create", replace=replace, durable=durable) as draft:
+            set_size(draft.fd, 0, wanted, reserve, path)
+            draft.write(prefix)
+            return use(draft.fd, identify(draft.fd, path), True)
+
+    if mode is not Mode.OPEN_OR_CREATE:
+        return create(mode is Mode.REPLACE)
     while True:
-        if mode is Mode.OPEN_OR_CREATE:
-            with contextlib.suppress(MissingFileError):
-                return _use_file(path, mode, use, devices)
-            path = os.path.realpath(path)
-        try:
-            replace = mode is Mode.REPLACE
-            with publishing(path, "create", replace=replace, durable=durable) as draft:
-                set_size(draft.fd, 0, size, reserve, path)
-                draft.write(prefix)
-                return use(draft.fd, identify(draft.fd, path), True)
-        except ExistingFileError:
-            # Somebody else was first: theirs is the file to open.
-            if mode is not Mode.OPEN_OR_CREATE:
-                raise
+        with _holding_empty(path) as is_empty:
+            if is_empty and size:
+                return create(replace=True)
+        with contextlib.suppress(MissingFileError):
+            return _use_file(path, mode, use, devices)
+        path = os.path.realpath(path)
+        with contextlib.suppress(ExistingFileError):  # somebody else was first: theirs is opened
+            return create(replace=False)
+
+
+@contextlib.contextmanager
+def _holding_empty(path: str) -> Iterator[bool]:
+    """Yield True if a file is empty, and this process the only one to put another in its place."""
+    fd = -1
+    try:
+        if not _is_empty(path):
+            yield False
+        elif sys.platform == "win32":  # which replaces no file that is open
+            yield True
+        else:
+            fd = _locked(path)
+            yield fd >= 0 and _is_empty(path) and os.path.samestat(os.fstat(fd), os.stat(path))
+    finally:
+        if fd >= 0:
+            close_file(fd)
+
+
+def _is_empty(path: str) -> bool:
+    try:
+        facts = os.stat(path)
+    except OSError:  # it is not there, or whoever opens it will say what is wrong
+        return False
+    return stat.S_ISREG(facts.st_mode) and facts.st_size == 0
+
+
+def _locked(path: str) -> int:
+    """Return a descriptor of an empty file that this process alone has locked; -1 if it has not."""
+    try:
+        fd = os.open(path, _COMMON | os.O_RDWR)
+    except OSError:
+        return -1
+    deadline = time.monotonic() + _PATIENCE_S
+    try:
+        while os.fstat(fd).st_size or not _os.lock_file(fd):
+            if os.fstat(fd).st_size or time.monotonic() > deadline:
+                break
+            time.sleep(0.001)
+        else:
+            return fd
+    except OSError:  # the file system has no locks
+        pass
+    except BaseException:
+        close_file(fd)
+        raise
+    close_file(fd)
+    return -1
 
 
 def _use_file(

@@ -89,7 +89,8 @@ class MappedFile(MappedBytes):
         mode : {"r", "r+", "w+", "x+", "a+", "c"}, default "r"
             ``r`` read only; ``r+`` read and write; ``w+`` create, or replace what is there, which
             whoever maps it keeps; ``x+`` create, an error if it is there; ``a+`` open, or create
-            if it is not there; ``c`` copy on write: stores stay private and are never written.
+            if it is not there or empty; ``c`` copy on write: stores stay private and are never
+            written.
         size : int, optional
             Size in bytes of a file that is created; needed by the modes that create.
         offset : int, default 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pickle
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,15 @@ import pytest
 
 import mmapio
 from mmapio import GrowableArray, _os
-from mmapio.errors import FileError, FormatError, MappingLostError, ReplacedError
+from mmapio.arrays import row_file
+from mmapio.errors import (
+    ClosedError,
+    FileError,
+    FormatError,
+    LockedError,
+    MappingLostError,
+    ReplacedError,
+)
 
 pytestmark = pytest.mark.skipif(
     not _os.CAN_MAP_PAST_END, reason="this platform cannot grow a file while it is mapped"
@@ -221,3 +231,62 @@ def test_a_file_with_holes_is_written_on(path: Path) -> None:
         g.append(2)
         g.commit()
     assert np.load(path)[-2:].tolist() == [1, 2]
+
+
+def test_a_file_that_is_cut_off_while_its_header_is_moved(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = np.arange(300_000, dtype="<i8")
+    text = b"{'descr': '<i8', 'fortran_order': False, 'shape': (300000,), }\n"  # as once was usual
+    path.write_bytes(b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text + data.tobytes())
+    real = row_file.read_at
+
+    def read_at(fd: int, offset: int, length: int) -> bytes:
+        if offset > 1 << 20:
+            os.truncate(path, 1 << 20)
+        return real(fd, offset, length)
+
+    monkeypatch.setattr(row_file, "read_at", read_at)
+    with pytest.raises(MappingLostError):
+        GrowableArray.open(path, "r+")
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_one_of_many_threads_is_the_writer(path: Path) -> None:
+    rounds, threads = 20, 4
+    grown(path, 1).close()
+    won, barrier = [0] * threads, threading.Barrier(threads)
+    failures: list[BaseException] = []
+
+    def write(number: int) -> None:
+        for _ in range(rounds):
+            barrier.wait(60)
+            try:
+                with GrowableArray.open(path, "r+") as g:
+                    for _ in range(10):
+                        g.append(number)
+                        g.commit(durable=False)
+                won[number] += 1
+            except LockedError:
+                pass
+            except BaseException as error:
+                failures.append(error)
+
+    workers = [threading.Thread(target=write, args=(number,)) for number in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert failures == []
+    assert sum(won) >= rounds
+    counted = np.bincount(np.load(path)[1:], minlength=threads)
+    assert counted.tolist() == [10 * times for times in won]
+
+
+def test_what_a_closed_array_still_tells(path: Path) -> None:
+    g = grown(path)
+    g.close()
+    assert (len(g), g.shape, g.committed) == (ROWS, (ROWS,), ROWS)
+    for use in (lambda: g.refresh(), lambda: pickle.dumps(g), lambda: g[0], lambda: np.array(g)):
+        with pytest.raises(ClosedError):
+            use()
