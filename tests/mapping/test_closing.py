@@ -260,3 +260,14 @@ def wait_until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.001)
+
+
+def test_two_threads_may_close_a_mapping_that_flushes_itself(tmp_path: Path) -> None:
+    for number in range(50):
+        path = tmp_path / str(number)
+        m = MappedFile.open(path, "x+", size=100, flush_policy=FlushPolicy.every_writes(100))
+        m.write(0, b"kept")
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda each: each.close(), [m, m, m]))
+        m.close()
+        assert path.read_bytes()[:4] == b"kept"
