@@ -1,4 +1,4 @@
-"""Polling: it looks at once, again and again, and in between asks whether there is any sense in it."""
+"""Polling: it looks at once, again and again, and asks in between whether there is sense in it."""
 
 from __future__ import annotations
 

@@ -161,6 +161,7 @@ def note_write(region: Region, start: int, length: int) -> None:
             return
         ledger = source.keep_account()
     if ledger.add(start, length):
+        _write_ahead(source, *ledger.extent())
         if ledger.policy.kind == "always":
             _sync(region, 0, region.size)
         else:
@@ -173,6 +174,7 @@ def flush_range(region: Region, start: int, length: int, wait: bool) -> None:
     if length == 0 or region.access is not Access.WRITE or not source.has_file:
         return
     if wait:
+        _write_ahead(source, start, length)
         _sync(region, start, length)
     else:
         _start(source, start, length)
@@ -203,7 +205,6 @@ def _sync(region: Region, start: int, length: int) -> None:
     """
     source = region.source
     ledger = source.ledger or source.keep_account()
-    _write_ahead(source, start, length)
     file = source.opened() if _os.SYNC_NEEDS_FILE else contextlib.nullcontext()
     with file as fd, ledger.syncing, sync_errors(source, _doing, start, length):
         pending = ledger.pending()
