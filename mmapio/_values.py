@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
@@ -116,7 +117,11 @@ def as_items(
     asked = _Asked(dtype, name, first)
     if _is_exact(values, dtype):
         try:
-            return np.array(values, dtype)
+            if dtype.names is None:
+                return np.array(values, dtype)
+            record = np.zeros((), dtype)  # and so is what pads the fields
+            record[()] = values
+            return record
         except (OverflowError, ValueError):
             pass  # the long way says which one, and why
     refuse_masks(values)
@@ -237,7 +242,7 @@ def _of_foreign(given: npt.NDArray[Any], asked: _Asked) -> npt.NDArray[Any]:
 
 def _of_objects(given: npt.NDArray[Any], asked: _Asked) -> npt.NDArray[Any]:
     """Return Python objects of one kind as an array of that kind."""
-    items = given.reshape(-1).tolist()
+    items = [_as_python(item) for item in given.reshape(-1).tolist()]
     types = set(map(type, items))
     fitting = (make for kinds, make in _GROUPS if all(issubclass(one, kinds) for one in types))
     make = next(fitting, None)
@@ -247,6 +252,12 @@ def _of_objects(given: npt.NDArray[Any], asked: _Asked) -> npt.NDArray[Any]:
         other = (at for at, item in enumerate(items) if type(item) is not type(items[0]))
         asked.refuse_kind(given, next(strange, next(other, 0)))
     return make(items, given, asked).reshape(given.shape)
+
+
+def _as_python(item: Any) -> Any:
+    """Return an integer of another package as Python's; anything else as it is."""
+    is_integer = hasattr(item, "__index__") and not isinstance(item, np.ndarray | np.generic)
+    return operator.index(item) if is_integer and type(item) is not bool else item
 
 
 def _integers(items: list[Any], given: npt.NDArray[Any], asked: _Asked) -> npt.NDArray[Any]:

@@ -24,7 +24,7 @@ from ..errors import (
     UnsupportedError,
 )
 from ..files.descriptors import as_path
-from ..guard.lost_memory import any_loss, raise_if_array_lost, raise_if_source_lost
+from ..guard.lost_memory import any_loss, raise_if_source_lost
 from ..mapping.flushing import sync_errors
 from ..mapping.losses import LossCheck
 from ..mapping.mapped_file import MappedFile
@@ -392,7 +392,8 @@ class GrowableArray:
     def _put(self, rows: npt.NDArray[Any], nbytes: int, count: int) -> bool:
         """Write rows that are right as they are; return False to leave all else to the long way."""
         file, (_, _, start, row_bytes) = self._file, self._layout
-        if file is None:
+        is_foreign = rows.base is not None  # it may lie in a file's memory, which may be lost
+        if file is None or (is_foreign and any_loss()):
             return False
         try:
             with file.lock:
@@ -401,12 +402,13 @@ class GrowableArray:
                     return False
                 if _os.write_at(file.fd, rows, at) != nbytes:  # type: ignore[arg-type]
                     return False
-                if rows.base is not None and any_loss():  # not numpy's own memory
-                    raise_if_array_lost(rows)
+                if is_foreign and any_loss():
+                    file.cut(self._count)
+                    return False
                 self._count += count
                 self._array = None
                 return True
-        except (OSError, ValueError):  # a loss for one
+        except (OSError, ValueError):
             return False
 
     def commit(self, durable: bool = True) -> None:

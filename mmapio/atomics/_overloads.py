@@ -15,6 +15,7 @@ from numba.core.errors import NumbaNotImplementedError
 from numba.extending import overload, register_jitable
 from numba.np.numpy_support import as_dtype
 
+from mmapio._values import store_item
 from mmapio.atomics import _ir
 from mmapio.atomics._rules import (
     check_access,
@@ -26,6 +27,7 @@ from mmapio.atomics._rules import (
     unsupported_place,
 )
 from mmapio.errors import ArgumentTypeError
+from mmapio.guard.lost_memory import raise_if_source_lost
 
 __all__ = [
     "in_kernels",
@@ -33,6 +35,7 @@ __all__ = [
     "kernel_fence",
     "kernel_load",
     "kernel_operation",
+    "put",
 ]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -100,6 +103,20 @@ def in_kernels(function: Function) -> Function:
     """Let kernels call a function that is made of atomic operations; Python runs it as it is."""
     decorate: Callable[[Function], Function] = register_jitable(error_model="numpy")
     return decorate(function)
+
+
+def put(slots: Any, at: Any, record: Any) -> None:
+    """Store a record in a slot; from Python, unless it does not fit or its file has lost it."""
+    store_item(slots, at, record, "record")
+    raise_if_source_lost(record)
+
+
+@overload(put)  # type: ignore[untyped-decorator]  # numba has no types
+def _put(slots: Any, at: Any, record: Any) -> Any:
+    def store(slots: Any, at: Any, record: Any) -> None:
+        slots[at] = record
+
+    return store
 
 
 def _register(function: Function, typer: Callable[..., Any]) -> Function:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmapio.atomics._access import load, store
-from mmapio.atomics._overloads import in_kernels
+from mmapio.atomics._overloads import in_kernels, put
 
 __all__ = ["ring_pop", "ring_push"]
 
@@ -27,7 +27,7 @@ def ring_push(lines: Any, slots: Any, record: Any) -> Any:
     slots : numpy.ndarray
         Its slots, as `mmapio.RingBuffer` has them.
     record : number, record or numpy.ndarray
-        What can be assigned to ``slots[i]``.
+        What can be assigned to ``slots[i]``; from Python, a value that the dtype holds.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def ring_push(lines: Any, slots: Any, record: Any) -> Any:
     filled = load(lines, (0, 0), "relaxed")
     if filled - load(lines, (1, 0), "acquire") >= len(slots):
         return False
-    slots[filled % len(slots)] = record
+    put(slots, filled % len(slots), record)
     store(lines, (0, 0), filled + 1, "release")
     return True
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmapio.atomics._access import fence, load, store
-from mmapio.atomics._overloads import in_kernels
+from mmapio.atomics._overloads import in_kernels, put
 
 __all__ = ["seqlock_read", "seqlock_write"]
 
@@ -30,7 +30,8 @@ def seqlock_write(lines: Any, slots: Any, record: Any) -> None:
     slots : numpy.ndarray
         Its slots, as `mmapio.SeqLock` has them.
     record : number, record or numpy.ndarray
-        The new record: what can be assigned to ``slots[i]``.
+        The new record: what can be assigned to ``slots[i]``; from Python, a value that the dtype
+        holds.
 
     Examples
     --------
@@ -44,7 +45,7 @@ def seqlock_write(lines: Any, slots: Any, record: Any) -> None:
     """
     number = load(lines, (0, 0), "relaxed") + 1
     fence("release")
-    slots[number % len(slots)] = record
+    put(slots, number % len(slots), record)
     store(lines, (0, 0), number, "release")
 
 

@@ -152,7 +152,7 @@ def _cause(source: GuardedFile, low: int, high: int, loss: Loss) -> str:
 
 
 def noticing(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function raise at its end if an array it was given has lost memory.
+    """Let a function raise at its end if an array or a buffer it was given has lost memory.
 
     If it raises for another reason, the error keeps none of the arrays.
     """
@@ -163,7 +163,7 @@ def noticing(function: Callable[P, R]) -> Callable[P, R]:
             result = function(*args, **kwargs)
             if any_loss():
                 for each in (*args, *kwargs.values()):
-                    raise_if_array_lost(each)
+                    raise_if_source_lost(each)
         except BaseException as error:
             clear_frames(error)
             del args, kwargs
