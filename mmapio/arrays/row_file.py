@@ -307,11 +307,23 @@ class RowFile:
         facts = os.fstat(self.fd)
         if not _may_be_at(facts, self.path):
             raise replaced_error(self.path, "was replaced by another")
-        if read_at(self.fd, 0, self.layout.data_offset) not in self._headers:
-            raise self._lost(0, end, "and something else wrote it anew")
+        self._check_header(end)
         if self._is_full and _allocated(facts) < end:
-            for start, _ in holes_of(self.fd, end):
-                raise self._lost(start, end, "and something else grew it again")
+            hole = self._first_hole(end)
+            if hole is not None:
+                raise self._lost(hole, end, "and something else grew it again")
+
+    def _check_header(self, end: int) -> None:
+        # Not by `read_at`, which moves the position: a signal handler may check while rows are
+        # written there.
+        if _os.peek(self.fd, 0, self.layout.data_offset, True) not in self._headers:
+            raise self._lost(0, end, "and something else wrote it anew")
+
+    def _first_hole(self, end: int) -> int | None:
+        try:
+            return next((start for start, _ in holes_of(self.fd, end)), None)
+        finally:
+            os.lseek(self.fd, 0, os.SEEK_END)  # where it was left
 
     def _lost(self, start: int, stop: int, more: str = "") -> MappingLostError:
         """Note that a part of the file was lost, for good: what is there again is not the rows."""
@@ -334,7 +346,10 @@ class RowFile:
         end = self.layout.end(count)
         try:
             if self._loss is None and os.fstat(self.fd).st_size > end:
+                self._check_header(end)  # or what is behind the rows is somebody else's
                 os.ftruncate(self.fd, end)
+        except FileError:
+            raise
         except OSError as error:
             raise file_error(error, f"cut off behind {count} rows", self.path) from error
 

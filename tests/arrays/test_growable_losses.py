@@ -132,6 +132,37 @@ def test_rows_are_not_written_behind_a_gap(path: Path, write: str, size: int) ->
         g.close()
 
 
+def test_what_something_else_wrote_is_not_cut_off(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    g = grown(path)
+    np.save(path, np.ones(10 * ROWS))
+
+    def fail(*_: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    for name in ("write_at", "write_next"):
+        if hasattr(_os, name):
+            monkeypatch.setattr(_os, name, fail)
+    with pytest.raises(MappingLostError, match="something else wrote it anew"):
+        g.append(7)
+    monkeypatch.undo()
+    assert len(np.load(path)) == 10 * ROWS
+
+
+def test_a_check_leaves_the_position_at_the_end(path: Path) -> None:
+    g = grown(path)
+    assert g._file is not None
+    fd, end = g._file.fd, 128 + 8 * ROWS
+    for is_full in (True, False):
+        g._file._is_full = is_full
+        os.lseek(fd, 0, os.SEEK_END)
+        g.check()
+        assert os.lseek(fd, 0, os.SEEK_CUR) == end
+    assert g._file._first_hole(end) is None
+    assert os.lseek(fd, 0, os.SEEK_CUR) == end
+
+
 @pytest.mark.parametrize("replace", REPLACED)
 def test_the_writer_notices_another_file_at_its_path(path: Path, replace: str) -> None:
     g = grown(path)
