@@ -701,13 +701,17 @@ the mapping, and read zeros: another program has cut the file off: '...looked_at
             mapping._follow(self._layout.end(self._count))
             if not force and left < self._count:
                 mapping._hold().check_unused(end)
-            if left < file.committed:
+            is_committed = left < file.committed
+            if is_committed:
                 # First the header: it must never tell of rows that are gone.
                 with sync_errors(mapping._source, _commit, left):
                     file.write_header(left)
                     file.sync()
-            mapping.resize(end, force=True)
-            self._count = left
+            try:
+                mapping.resize(end, force=True)
+            finally:  # the file tells how it went: Ctrl-C can come just after the cut
+                if is_committed or file.ends_with(left):
+                    self._count = left
 
     def close(self, commit: bool = True, force: bool = False) -> None:
         """Commit, give the memory back, and let the next one write; a second time does nothing.

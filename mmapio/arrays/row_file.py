@@ -291,7 +291,10 @@ class RowFile:
         """Raise if the file no longer reaches to the end of the rows that were written to it."""
         if self._loss is not None:
             raise self._loss()
-        size = os.lseek(self.fd, 0, os.SEEK_END)  # in a third of the time of fstat
+        try:
+            size = os.lseek(self.fd, 0, os.SEEK_END)  # in a third of the time of fstat
+        except OSError as error:
+            raise file_error(error, "look at the file", self.path) from error
         if size < end:
             raise self._lost(size, end)
 
@@ -304,6 +307,14 @@ class RowFile:
         self.check_own()
         end = self.layout.end(count)
         self.check_end(end)
+        try:
+            self._check_contents(end)
+        except FileError:
+            raise
+        except OSError as error:
+            raise file_error(error, "look at the file", self.path) from error
+
+    def _check_contents(self, end: int) -> None:
         facts = os.fstat(self.fd)
         if not _may_be_at(facts, self.path):
             raise replaced_error(self.path, "was replaced by another")
@@ -324,6 +335,13 @@ class RowFile:
             return next((start for start, _ in holes_of(self.fd, end)), None)
         finally:
             os.lseek(self.fd, 0, os.SEEK_END)  # where it was left
+
+    def ends_with(self, count: int) -> bool:
+        """Return whether the file is known to end behind so many rows."""
+        try:
+            return os.fstat(self.fd).st_size == self.layout.end(count)
+        except OSError:
+            return False
 
     def _lost(self, start: int, stop: int, more: str = "") -> MappingLostError:
         """Note that a part of the file was lost, for good: what is there again is not the rows."""

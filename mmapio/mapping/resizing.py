@@ -119,15 +119,17 @@ def _check_whole(source: Source, fd: int, size: int) -> None:
 
 
 def _shrink(source: Source, fd: int, old: int, new: int) -> None:
-    places = places_of(source)
+    places, left = places_of(source), old
     try:
         # First the zero pages, then the cut: a thread that reads there finds one or the other.
         for place in places:
             place.cover(new)
         set_size(fd, source.offset + old, source.offset + new, False, source.path)
+        left = new
     finally:
         # The file tells how it went: Ctrl-C can come before the cut, or just after it.
-        left = os.fstat(fd).st_size - source.offset
+        with contextlib.suppress(OSError):
+            left = os.fstat(fd).st_size - source.offset
         for place in places:
             place.uncover(fd, left)
         _settle(source, left)

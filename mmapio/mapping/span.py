@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from .._os import Advice
 from .._validation import Bytes, Progress, bounded
-from ..errors import ClosedError, file_error
+from ..errors import ClosedError, FileError, file_error
 from ..files.closing import close_file
 from ..guard.lost_memory import any_loss, raise_if_part_lost
 from ..modes import Access
@@ -51,7 +51,13 @@ def _held(method: Callable[Concatenate[H, P], R]) -> Callable[Concatenate[H, P],
             source.stop_copying()  # as may be a call that a signal handler has interrupted
         with source.lock:
             self._look()
-            result = method(self, *args, **kwargs)
+            try:
+                result = method(self, *args, **kwargs)
+            except OSError as error:
+                if isinstance(error, FileError):
+                    raise
+                doing = method.__name__.strip("_").replace("_", " ")
+                raise file_error(error, doing, source.path) from error
             if any_loss():
                 self._look_for_losses()
             return result
@@ -127,15 +133,14 @@ class Hold:
     @_held
     def detach(self, close: Callable[[], object]) -> int:
         """Return a descriptor of the file for the caller, once `close` has closed the mapping."""
-        with self.source.opened() as fd:
-            try:
-                own = os.dup(fd)
-            except OSError as error:
-                raise file_error(error, "duplicate the descriptor", self.source.path) from error
+        own = -1
         try:
+            with self.source.opened() as fd:
+                own = os.dup(fd)
             close()
         except BaseException:
-            close_file(own)
+            if own >= 0:
+                close_file(own)
             raise
         return own
 
