@@ -31,6 +31,7 @@ __all__ = [
     "as_bytes",
     "as_count",
     "as_dtype",
+    "as_flag",
     "as_integer",
     "as_nbytes",
     "as_positive",
@@ -83,6 +84,13 @@ def as_count(value: object, name: str) -> int:
     if count > LARGEST:
         raise ArgumentError(f"{name} {count} is larger than any file or memory ({LARGEST})")
     return count
+
+
+def as_flag(value: object, name: str) -> bool:
+    """Return a truth, which must be one: of a text such as "no", nobody could tell."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    raise ArgumentTypeError(f"{name} must be True or False, got {value!r}")
 
 
 def as_positive(value: object, name: str) -> int:

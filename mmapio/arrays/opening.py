@@ -15,6 +15,7 @@ from .._validation import (
     Shape,
     as_count,
     as_dtype,
+    as_flag,
     as_shape,
     fitting_shape,
     full_shape,
@@ -237,9 +238,10 @@ def create(
     kind = as_dtype(dtype)
     _check_order(order)
     full = full_shape_for(shape, kind)
-    size, prefix = _contents(kind, full, None, order, raw)
+    size, prefix = _contents(kind, full, None, order, as_flag(raw, "raw"))
+    replaces = as_flag(overwrite, "overwrite")
     options = MapOptions(
-        Mode.REPLACE if overwrite else Mode.CREATE,
+        Mode.REPLACE if replaces else Mode.CREATE,
         size=size,
         capacity=capacity,
         reserve=reserve,
@@ -254,7 +256,7 @@ def create(
         path,
         options,
         prefix,
-        durable=overwrite,
+        durable=replaces,
         use=lambda region: array_over(region, kind, full, len(prefix), order=order),
     )
 

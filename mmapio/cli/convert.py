@@ -24,7 +24,7 @@ __all__ = ["Converted", "convert"]
 
 def _parse_target(text: str) -> Path:
     path = parse_path(text)
-    if os.path.basename(text) in ("", os.curdir, os.pardir) and not path.is_dir():
+    if os.path.basename(text) in ("", os.curdir, os.pardir) and not os.path.isdir(path):
         raise typer.BadParameter(f"there is no folder {text!r}; make it first")
     return path
 
@@ -107,8 +107,10 @@ def convert(
     """
     if dtype is None and (shape is not None or offset is not None or order is not Order.C):
         raise typer.BadParameter("--shape, --order and --offset are for raw items: give --dtype")
-    is_one = len(files) == 1 and not files[0].is_dir()  # not however many there are in a folder
-    if to is not None and not is_one and not to.is_dir():
+    is_one = len(files) == 1 and not os.path.isdir(
+        files[0]
+    )  # not however many there are in a folder
+    if to is not None and not is_one and not os.path.isdir(to):
         what = "several files go" if len(files) > 1 else f"the files of {str(files[0])!r} go"
         raise typer.BadParameter(f"{what} into a folder, and {str(to)!r} is none; make it first")
     suffix, made = ".bin" if dtype is None else ".npy", dict[Path, Path]()
@@ -147,7 +149,7 @@ def _target_of(path: Path, to: Path | None, suffix: str) -> Path:
     name = path.with_suffix(suffix).name
     if to is None:
         return path.with_name(name)
-    return to / name if to.is_dir() else to
+    return to / name if os.path.isdir(to) else to
 
 
 def _show_converted(screen: Console, report: Converted) -> None:

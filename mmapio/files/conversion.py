@@ -13,8 +13,8 @@ from math import prod
 from typing import TYPE_CHECKING, Final, Literal
 
 from .. import _os
-from .._validation import Path, Progress, as_count, as_dtype, fitting_shape
-from ..errors import ArgumentError, ExistingFileError, FormatError
+from .._validation import Path, Progress, as_count, as_dtype, as_flag, fitting_shape
+from ..errors import ArgumentError, ArgumentTypeError, ExistingFileError, FormatError
 from .descriptors import as_path, read_at, reading
 from .header_seal import settled_header
 from .npy import NpyHeader, begins_as_npy, encode_header
@@ -97,7 +97,7 @@ def to_npy(
     array([[   1,  515, 1029],
            [1543, 2057, 2571]], dtype='>u2')
     """
-    item, start = as_dtype(dtype), as_count(offset or 0, "offset")
+    item, start = as_dtype(dtype), 0 if offset is None else as_count(offset, "offset")
     if order not in ("C", "F"):
         raise ArgumentError(f"order must be 'C' or 'F', got {order!r}")
     name = as_path(source)
@@ -198,7 +198,9 @@ def _write(
 ) -> None:
     """Publish a file made of a prefix, and the data of another file from `start` on."""
     name, fd, facts = source
-    _check_target(target, facts, overwrite)
+    if progress is not None and not callable(progress):
+        raise ArgumentTypeError(f"progress must be callable, got {type(progress).__name__!r}")
+    _check_target(target, facts, as_flag(overwrite, "overwrite"))
     total, done = prod(header.shape) * header.dtype.itemsize, 0
     with publishing(
         target,

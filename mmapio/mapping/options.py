@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple, Self
 
-import numpy as np
-
 from .._os import Advice
-from .._validation import as_count, as_nbytes
+from .._validation import as_count, as_flag, as_nbytes
 from ..durability.policy import FlushPolicy
 from ..errors import ArgumentError, ArgumentTypeError, ReadOnlyError
 from ..modes import Access, Mode
@@ -82,17 +80,17 @@ class MapOptions(_Fields):
             )
         policy = None if flush_policy is None else _as_policy(flush_policy, kind)
         # The defaults without a call: this is on the way of every mapping that is opened.
-        huge = hugepages if hugepages is False else _as_flag(hugepages, "hugepages")
-        locks = lock if lock is False else _as_flag(lock, "lock")
+        huge = hugepages if hugepages is False else as_flag(hugepages, "hugepages")
+        locks = lock if lock is False else as_flag(lock, "lock")
         fields = (
             kind,
             _as_size(size, kind) if kind.creates or size is not None else None,
             as_count(offset, "offset"),
             None if length is None else as_count(length, "length"),
             0 if capacity is None else as_nbytes(capacity, "capacity"),
-            reserve if reserve is True else _as_flag(reserve, "reserve"),
+            reserve if reserve is True else as_flag(reserve, "reserve"),
             policy,
-            guard if guard is True else _as_flag(guard, "guard"),
+            guard if guard is True else as_flag(guard, "guard"),
             touch == "eager",
             advice,
             huge,
@@ -111,12 +109,6 @@ def _as_size(size: object, mode: Mode) -> int | None:
     if not mode.creates:
         raise ArgumentError(f"size is for modes that create a file, not {mode.value!r}")
     return as_count(size, "size")
-
-
-def _as_flag(value: object, name: str) -> bool:
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    raise ArgumentTypeError(f"{name} must be True or False, got {value!r}")
 
 
 def _as_policy(policy: object, mode: Mode) -> FlushPolicy:
