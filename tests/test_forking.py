@@ -272,6 +272,13 @@ OBJECTS = {
         "push_and_pop()",
         None,
     ),
+    "RingBuffer.check": (
+        "r = mmapio.RingBuffer.open('k.ring', dtype='i8', capacity=8)\n"
+        "def guarded():\n"
+        "    with r.guard(): len(r)\n",
+        "r.check(); guarded(); r.pop(timeout=1e-5); r.recover()",
+        None,
+    ),
     "SeqLock": ("s = mmapio.SeqLock.anonymous('i8')", "s.write(1); s.read()", None),
     "ShardedCounter": ("c = mmapio.ShardedCounter.anonymous()", "c.add(1); c.value", None),
     "MappedFile": (
@@ -311,6 +318,13 @@ OBJECTS = {
         "w.append(1); w.commit()\n"
         "g = mmapio.GrowableArray.open('r.npy')",
         "g.refresh(); len(g); g.array",
+        None,
+    ),
+    "GrowableArray.wait": (
+        "w = mmapio.GrowableArray.open('v.npy', 'w+', dtype='i8')\n"
+        "w.append(1); w.commit()\n"
+        "g = mmapio.GrowableArray.open('v.npy')",
+        "g.wait(timeout=1e-5); g.check(); g.recover()",
         None,
     ),
     "FlushPolicy.every_millis": (

@@ -404,6 +404,37 @@ def test_a_closed_part_checks_nothing(kind, tmp_path):
             use(part)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_closing_meanwhile_is_all_that_other_threads_can_meet(kind, tmp_path):
+    errors: list[BaseException] = []
+
+    def use(part: Any) -> None:
+        try:
+            while True:
+                content(part)
+                part.check()
+                with part.guard():
+                    change(part)
+                part.recover()
+        except mmapio.ClosedError:
+            pass
+        except BaseException as error:
+            errors.append(error)
+
+    for n in range(20):
+        part = OPENED[kind](tmp_path / str(n))
+        threads = [threading.Thread(target=use, args=(part,)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        content(part)
+        part.close()
+        for thread in threads:
+            thread.join(30)
+            assert not thread.is_alive()
+    assert [error for error in errors if not isinstance(error, mmapio.FormatError)] == []
+    assert not errors or kind is RingBuffer  # which has two producers here
+
+
 @pytest.mark.parametrize(
     ("kind", "numbers", "message"),
     [
