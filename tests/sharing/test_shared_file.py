@@ -168,7 +168,7 @@ def test_every_cut_and_every_changed_byte_of_a_header_is_one_clear_error(kind, t
     for size in [*range(0, 200, 7), len(whole) - 1]:
         path.write_bytes(whole[:size])
         with pytest.raises(mmapio.FormatError):
-            kind.open(path)
+            kind.open(path, "r+")
     opened = 0
     for at in range(min(header, 200)):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x41]) + whole[at + 1 :])
