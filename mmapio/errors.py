@@ -337,7 +337,8 @@ class MappingLostError(FileError):
         The bytes of the file that were lost, as far as it is known; whole pages, as a rule.
     cause : {"truncated", "no space", "I/O error", "memory error", "unknown"}
         Why: another program cut the file off; there was no space on the disk for what was stored
-        in a file with holes; the drive failed; or the memory did.
+        in a file with holes; the drive failed; the memory did; or the path no longer leads to the
+        file, so that it cannot be found out.
 
     Examples
     --------

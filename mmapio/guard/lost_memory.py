@@ -17,7 +17,7 @@ from numpy.lib.array_utils import byte_bounds
 
 from .. import _os
 from .._validation import as_bytes
-from ..errors import MappingLostError, MmapioError, clear_frames
+from ..errors import MappingLostError, MmapioError, ReplacedError, clear_frames
 from . import GuardedFile, GuardedMemory, Loss, any_loss, loss_of, lost_between
 
 __all__ = [
@@ -39,12 +39,14 @@ _CODES: Final = {
     "no space": errno.ENOSPC,
     "I/O error": errno.EIO,
     "memory error": errno.EIO,
+    "unknown": errno.EIO,
 }
 _WHY: Final = {
     "truncated": "another program has cut the file off",
     "no space": "there was no space on the disk for what was stored there; free some",
     "I/O error": "the drive reports an I/O error",
     "memory error": "the memory has failed",
+    "unknown": "the path leads to the file no more, so that the reason cannot be found out",
 }
 _WITHOUT_MEMORY: Final = (int, float, complex, str, bytes, np.number, np.bool_)
 _MEMORY_CODES: Final = (4, 5)  # BUS_MCEERR_AR and BUS_MCEERR_AO
@@ -140,11 +142,16 @@ def _cause(source: GuardedFile, low: int, high: int, loss: Loss) -> str:
         return "truncated"
     if source.facts is not None and source.facts.is_device:
         return "I/O error"
-    with contextlib.suppress(OSError, MmapioError):
+    try:
         with source.opened() as fd:
             size = _os.identify(fd).size
-        if size <= low:
-            return "truncated"
+    except ReplacedError:
+        return "unknown"
+    except (OSError, MmapioError):
+        return "I/O error"
+    if size <= low:
+        return "truncated"
+    with contextlib.suppress(OSError, MmapioError):
         # Not only at `low`: blocks for the first part of what was stored may have been found.
         if source.has_hole(low, min(high, size)):
             return "no space"

@@ -153,3 +153,13 @@ def test_neighbours_are_told_apart(tmp_path: Path) -> None:
         end = as_strided(array[-1:], (1,), (1,), subok=True)
         assert end.filename == str(tmp_path / f"{n}")
         assert array[PAGE:].filename == str(tmp_path / f"{n}")
+
+
+@needs_guard
+def test_no_reason_is_made_up_for_a_file_that_is_at_no_path(array: MappedArray) -> None:
+    with open(str(array.filename), "r+b") as file:
+        os.replace(str(array.filename), f"{array.filename}.moved")
+        file.truncate(0)
+    with pytest.raises(MappingLostError, match="the path leads to the file no more") as caught:
+        kernels.sum(array)
+    assert caught.value.cause == "unknown"
