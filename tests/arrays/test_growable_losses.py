@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import mmapio
-from mmapio import GrowableArray, _os
+from mmapio import GrowableArray, _os, guard
 from mmapio.arrays import row_file
 from mmapio.errors import (
     ClosedError,
@@ -321,3 +321,58 @@ def test_what_a_closed_array_still_tells(path: Path) -> None:
     for use in (lambda: g.refresh(), lambda: pickle.dumps(g), lambda: g[0], lambda: np.array(g)):
         with pytest.raises(ClosedError):
             use()
+
+
+def test_nothing_is_committed_once_the_file_was_cut_off(path: Path, scale: float) -> None:
+    generator = np.random.default_rng(1)
+    for number in range(int(60 * scale)):
+        g = GrowableArray.open(path, "w+", dtype="i8")
+        g.extend(np.arange(1, 20_000))
+        g.commit(durable=False)
+        size, is_cut = int(generator.integers(0, 140_000)), threading.Event()
+
+        def cut(size: int = size, is_cut: threading.Event = is_cut) -> None:
+            os.truncate(path, size)
+            is_cut.set()
+
+        thread = threading.Timer(float(generator.random()) / 200, cut)
+        thread.start()
+        was_cut = False
+        with pytest.raises(MappingLostError):  # noqa: PT012
+            while not was_cut:
+                was_cut = is_cut.is_set()
+                for row in range(1, number % 5 + 2):
+                    g.append(np.array(row))
+                g.commit(durable=False)
+        thread.join()
+        with pytest.raises(MappingLostError):
+            g.close()
+
+
+@pytest.mark.skipif(guard.why_not() is not None, reason=f"no guard: {guard.why_not()}")
+def test_a_reader_lives_through_all_that_a_file_can_suffer(path: Path, scale: float) -> None:
+    g = grown(path, 50_000)
+    content, is_over = path.read_bytes(), threading.Event()
+
+    def spoil() -> None:
+        generator = np.random.default_rng(2)
+        for _ in range(int(300 * scale)):
+            os.truncate(path, int(generator.integers(0, len(content))))
+            with open(path, "r+b") as file:
+                file.write(content)
+        is_over.set()
+
+    reader = GrowableArray.open(path)
+    thread = threading.Thread(target=spoil)
+    thread.start()
+    refused = 0
+    while not is_over.is_set():
+        try:
+            assert reader.refresh() == 50_000
+            reader.array.sum()
+        except (MappingLostError, FormatError):
+            refused += 1
+    thread.join()
+    assert reader.refresh() == 50_000
+    assert (reader.array == np.arange(1, 50_001)).all()
+    g.close()
