@@ -97,6 +97,7 @@ def in_terminal() -> Callable[..., Any]:
             env={name: value for name, value in variables.items() if value is not None},
             dimensions=(rows, columns),
             encoding="utf-8",
+            codec_errors="replace",  # what is ended may be in the middle of a character
             timeout=60,
         )
 

@@ -50,6 +50,7 @@ def test_interrupt_ends_the_demonstration(tmp_path: Path, delay_s: float) -> Non
         ["-m", "mmapio", "demo"],
         env=os.environ | {"PYTHONPATH": PACKAGE, "TMPDIR": str(tmp_path), "TERM": "xterm"},
         encoding="utf-8",
+        codec_errors="replace",  # what is ended may be in the middle of a character
         timeout=60,
     )
     terminal.expect_exact("scan it: extremes")  # what follows are the processes

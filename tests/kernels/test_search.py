@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -18,6 +18,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from samples import DTYPES, LAYOUTS
 
+import mmapio
 from mmapio import kernels
 from mmapio.errors import ArgumentError, ArgumentTypeError
 from mmapio.kernels.engine import pieces
@@ -129,16 +130,18 @@ def test_long_arrays_with_matches_everywhere() -> None:
     check(a, 7)
 
 
-def test_a_search_ends_soon() -> None:
-    """It does not look at the rest of a file; other threads finish the piece they are at."""
-    a = np.zeros(1 << 28, "u1")
-    a[0] = 1
-    for value in (1, b"\1\0"):
-        kernels.find(a[:10], value)  # compiled before the clock starts
-    started = time.perf_counter()
+def test_a_search_ends_soon(tmp_path: Path) -> None:
+    """It does not look at the rest of a file, which would take longer than a test may."""
+    path = tmp_path / "sparse"
+    try:
+        with open(path, "wb") as file:
+            file.write(b"\1")
+            file.truncate(4 << 40)
+        a = mmapio.open(path, dtype="u1")
+    except OSError as error:
+        pytest.skip(f"no file of 4 TiB can be mapped here: {error}")
     assert kernels.find(a, 1) == 0
     assert kernels.find(a, b"\1\0") == 0
-    assert time.perf_counter() - started < 0.05
 
 
 def test_the_first_wins_whichever_thread_is_faster() -> None:
@@ -208,9 +211,8 @@ def test_a_pattern_longer_than_the_text() -> None:
 
 @pytest.mark.parametrize("text", [b"a", b"ab", b"aab"])
 def test_no_text_takes_more_than_linear_time(text: bytes) -> None:
-    """Comparing 100,000 bytes at each of 2,000,000 places would take minutes."""
+    """Comparing 100,000 bytes at each of 2,000,000 places would take longer than a test may."""
     whole = np.frombuffer(text * (2_000_000 // len(text)), "u1")
-    started = time.perf_counter()
     pattern = whole[:100_000].tobytes()
     found = kernels.find_all(whole, pattern)
     assert found.tolist() == list(range(0, whole.size - len(pattern) + 1, len(text)))
@@ -218,7 +220,6 @@ def test_no_text_takes_more_than_linear_time(text: bytes) -> None:
         broken = bytearray(pattern)
         broken[at] = ord("x")
         assert kernels.find(whole, bytes(broken)) == -1
-    assert time.perf_counter() - started < 20
 
 
 def test_the_result_may_be_longer_than_the_room_for_it() -> None:
