@@ -625,22 +625,16 @@ def _on_plain(
     call: Callable[[Any, Any], Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """Call a function, which numpy has a short cut in for its own classes, with a plain array."""
-    if not args:
-        first = "arr" if name == "structured_to_unstructured" else "a"
-        array, kwargs = kwargs[first], {**kwargs}
-        kwargs[first] = plain = _plain(array)
-    else:
-        array, plain = args[0], _plain(args[0])
-        args = (plain, *args[1:])
-    result = call(args, kwargs)
-    # Of these only structured_to_unstructured gives views, by strides.
-    if plain is not array and type(result) is np.ndarray and region_at(result) is not None:
-        return result.view(type(array))
-    return result
-
-
-def _plain(thing: Any) -> Any:
-    return thing.ndarray if type(thing) in _GIVE_PLAIN else thing
+    gives_views = name == "structured_to_unstructured"
+    first = "arr" if gives_views else "a"
+    array = args[0] if args else kwargs[first]
+    if type(array) not in _GIVE_PLAIN:
+        return call(args, kwargs)
+    # What keeps the memory must be seen by `close`; what is over with the call may cost less.
+    plain = array.ndarray if gives_views else array.view(np.ndarray)
+    result = call((plain, *args[1:]), kwargs) if args else call((), {**kwargs, first: plain})
+    is_view = gives_views and type(result) is np.ndarray and region_at(result) is not None
+    return result.view(type(array)) if is_view else result
 
 
 # Functions of numpy that are not to have the array as it is, by name: importing those of

@@ -11,7 +11,9 @@ environment tries them all.
 
 from __future__ import annotations
 
+import copy
 import inspect
+import operator
 import os
 import types
 import warnings
@@ -167,11 +169,37 @@ MODULES: dict[str, Any] = {
 }
 
 
+OTHERS = ("methods", "attributes", "python", "random")
+# Of Python itself, and what other libraries ask arrays for.
+PYTHONS: tuple[Any, ...] = (
+    *(
+        list,
+        tuple,
+        set,
+        bool,
+        int,
+        float,
+        complex,
+        bytes,
+        bytearray,
+        memoryview,
+        len,
+        sum,
+        max,
+        min,
+    ),
+    *(sorted, reversed, iter, next, abs, divmod, round, hash, str, format, isinstance, range, zip),
+    *(map, filter, enumerate, any, all, copy.copy, copy.deepcopy, np.random.SeedSequence),
+)
+DRAWS = ("shuffle", "permutation", "choice", "normal", "poisson", "binomial")
+DRAWS += ("permuted", "multinomial", "dirichlet", "multivariate_normal", "beta", "exponential")
+
+
 def functions_of(place: str) -> dict[str, Callable[..., Any]]:
-    """Return the public functions of a module by name, or the methods of arrays."""
-    if place == "methods":
-        names = [name for name in dir(np.ndarray) if callable(getattr(np.ndarray, name))]
-        return {name: method(name) for name in names if name not in LEFT_OUT}
+    """Return the public functions of a place by name."""
+    others = others_of(place)
+    if others is not None:
+        return others
     module = MODULES[place]
     names = getattr(module, "__all__", None) or dir(module)
     found = {name: getattr(module, name) for name in sorted(set(names) - LEFT_OUT)}
@@ -182,6 +210,44 @@ def functions_of(place: str) -> dict[str, Callable[..., Any]]:
         if callable(thing) and not name.startswith("_") and not is_module(thing)
         if not inspect.isclass(thing) or issubclass(thing, (np.generic, np.matrix))
     }
+
+
+def attribute(name: str) -> Callable[..., Any]:
+    """Return a function that gets an attribute, or sets it first to what else it is given."""
+
+    def use(a: Any, *values: Any) -> Any:
+        for value in values:
+            setattr(a, name, value)
+        return getattr(a, name), a
+
+    return use
+
+
+def drawing(kind: Any, name: str) -> Callable[..., Any]:
+    """Return a method of a generator of random numbers, which begins anew at each call."""
+
+    def draw(a: Any, *args: Any, **kwargs: Any) -> Any:
+        return getattr(kind(5), name)(a, *args, **kwargs), a
+
+    return draw
+
+
+def others_of(place: str) -> dict[str, Callable[..., Any]] | None:
+    """Return the functions of what is no module of numpy; None for one that is."""
+    if place == "methods":
+        names = [name for name in dir(np.ndarray) if callable(getattr(np.ndarray, name))]
+        return {name: method(name) for name in names if name not in LEFT_OUT}
+    if place == "attributes":
+        names = [name for name in dir(np.ndarray) if not callable(getattr(np.ndarray, name))]
+        return {name: attribute(name) for name in names if not name.startswith("_")}
+    if place == "python":
+        found = {name: getattr(operator, name) for name in operator.__all__}
+        found |= {thing.__name__: thing for thing in PYTHONS}
+        return found
+    if place == "random":
+        kinds = {"rng": np.random.default_rng, "state": np.random.RandomState}
+        return {f"{kind}.{name}": drawing(kinds[kind], name) for kind in kinds for name in DRAWS}
+    return None
 
 
 def method(name: str) -> Callable[..., Any]:
@@ -274,6 +340,11 @@ ALLOWED = {
     "np.array_repr": "shows the name of the class",
     "np.str_": "shows that of the items of a list",
     "np.object_": "keeps the arrays in a list as they are",
+    "attributes.base": "is all of the memory, with its room to grow",
+    "attributes.strides": "may reach as far as that",
+    "python.str": "shows the name of the class, of the items of a list",
+    "python.format": "shows it as well",
+    "python.getitem": "items picked by a list or a mask keep the class",
     "methods.__getitem__": "items picked by a list or a mask keep the class: slices are fast so",
     **dict.fromkeys(
         ("char.equal", "char.not_equal", "char.less", "char.less_equal")
@@ -314,7 +385,7 @@ def differences(place: str, array: str, folder: Path) -> Iterator[str]:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.timeout(1800 if ALL else 120)
-@pytest.mark.parametrize("place", [*MODULES, "methods"])
+@pytest.mark.parametrize("place", [*MODULES, *OTHERS])
 def test_mapped_arrays_are_treated_as_plain_ones(place: str, tmp_path: Path) -> None:
     found: list[str] = []
     with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -326,10 +397,11 @@ def test_mapped_arrays_are_treated_as_plain_ones(place: str, tmp_path: Path) -> 
 
 
 def test_the_sweep_is_of_all_of_numpy() -> None:
-    numbers = {place: len(functions_of(place)) for place in [*MODULES, "methods"]}
+    numbers = {place: len(functions_of(place)) for place in [*MODULES, *OTHERS]}
     assert numbers["np"] > 400
     assert numbers["ma"] > 150
     assert numbers["methods"] > 100
+    assert numbers["attributes"] > 10
     assert min(numbers.values()) >= 2
     tried = sum(1 for place in numbers for array in ARRAYS for _ in calls(place, array))
     assert tried > 100_000
