@@ -30,6 +30,8 @@ from ..mapping.losses import LossCheck
 from ..mapping.mapped_file import MappedFile
 from ..mapping.options import MapOptions, Touch
 from ..modes import Mode
+from .mapped_array import MappedArray
+from .numpy_writers import WRITERS
 from .room_to_grow import CAPACITY, map_file_with_room, map_path_with_room
 from .row_file import RowFile, check_layout, new_row_type
 from .row_reader import RowReader
@@ -788,6 +790,11 @@ the mapping, and read zeros: another program has cut the file off: '...looked_at
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.array(self.array, dtype, copy=copy)
 
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        # Those that write files open them before they ask for the rows, which may be the file's.
+        kind = MappedArray if func.__name__ in WRITERS else ndarray
+        return func(*_with_rows(args, kind), **_with_rows(kwargs, kind))
+
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"mode={self._mapping.mode!r}"
         shape, kind = self.shape, str(self.dtype)
@@ -816,3 +823,14 @@ def _commit(count: int) -> str:
 def _reopen(kind: type[GrowableArray], path: str) -> GrowableArray:
     """Open for reading what was pickled; it has one writer already."""
     return kind.open(path)
+
+
+def _with_rows(thing: Any, kind: type[npt.NDArray[Any]]) -> Any:
+    """Return arguments of a function with arrays of the rows in place of growable arrays."""
+    if isinstance(thing, GrowableArray):
+        return thing.array.view(kind)
+    if type(thing) in (tuple, list):
+        return type(thing)(_with_rows(each, kind) for each in thing)
+    if type(thing) is dict:
+        return {name: _with_rows(each, kind) for name, each in thing.items()}
+    return thing

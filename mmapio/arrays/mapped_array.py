@@ -55,7 +55,7 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
 
     A class derived from it is treated as numpy treats any that is derived from `numpy.ndarray`:
     copies and results have that class as well, and are not mapped. It is pickled by reference too,
-    as that class, unless it defines ``__reduce__``.
+    as that class, unless it defines ``__reduce__``; attributes do not travel, as in numpy.
 
     `numpy.save`, ``savez`` and ``savetxt``, and the method `tofile`, put a new file in place of the
     one that the array is mapped from, if they are given its path; an open file that would be
@@ -532,7 +532,8 @@ alive; drop them, or close(force=True), after which they read zeros
             return super().__reduce_ex__(protocol)
         at = self._mapped_offset()
         writeable = self.flags.writeable
-        return _rebuild, (mapping, at, self.shape, self.dtype, self.strides, writeable, kind)
+        facts = (mapping, at, self.shape, self.dtype, self.strides, writeable)
+        return _rebuild, facts if kind is MappedArray else (*facts, kind)
 
     def dump(self, file: Any) -> None:
         """Pickle the array to a file, as `numpy.ndarray.dump`; the pickle refers to its own file.
@@ -601,7 +602,7 @@ def _rebuild(
     dtype: np.dtype[Any],
     strides: tuple[int, ...],
     writeable: bool,
-    kind: type[A],
+    kind: type[A] = MappedArray,  # type: ignore[assignment]
 ) -> A:
     """Return the array that was pickled by reference."""
     array = array_over(mapping._region, dtype, shape, offset, strides, kind=kind)

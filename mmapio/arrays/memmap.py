@@ -161,10 +161,10 @@ def _array_in(
 ) -> A:
     """Return the array that lies in a mapped file, which is extended for it if it may be."""
     mapping = MappedFile(region)
-    facts = region.source.facts
-    can_grow = region.access is Access.WRITE and facts is not None and facts.is_regular
-    if can_grow and needed is not None and needed > mapping.size:
-        mapping.resize(needed)
+    if needed is not None and needed > mapping.size and region.access is Access.WRITE:
+        facts = region.source.facts
+        if facts is not None and facts.is_regular:  # a device does not grow
+            mapping.resize(needed)
     return open_raw(mapping._region, dtype, shape, offset, order, cls)
 
 

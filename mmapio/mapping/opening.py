@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from .. import _os
-from .._validation import as_count, bounded
+from .._validation import LARGEST, as_count, bounded
 from ..errors import ArgumentError, FileError, file_error
 from ..files.closing import close_file
 from ..files.descriptors import (
@@ -143,7 +143,7 @@ def map_open_file(fd: int, source: Source, facts: _os.FileFacts, room: int | Non
     """Map a file that is open, and apply the options to its memory."""
     options = source.options
     wanted = options.length
-    if wanted is None and facts.is_endless:
+    if wanted is None and facts.size == LARGEST:  # as of a character device
         wanted = room
         if room is None:
             reason = "cannot map a device that has no size; give a length, or a dtype and a shape"

@@ -108,6 +108,35 @@ def test_links_to_the_file_are_known(tmp_path: Path) -> None:
 
 
 @POSIX
+@pytest.mark.parametrize("size", SIZES)
+def test_a_growable_array_is_saved_over_its_own_file(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "g.npy"
+    with mmapio.GrowableArray.open(path, "w+", dtype="f8", row_shape=()) as g:
+        g.extend(np.arange(1.0, size + 1))
+        g.commit()
+        np.save(path, g)
+        np.testing.assert_array_equal(np.load(path), np.arange(1.0, size + 1))
+        np.save(file=path, arr=g)
+        with pytest.raises(mmapio.ReplacedError):
+            g.commit()
+        g.close(commit=False)
+
+
+def test_functions_take_growable_arrays_as_arrays(tmp_path: Path) -> None:
+    with mmapio.GrowableArray.open(tmp_path / "g.npy", "w+", dtype="f8", row_shape=2) as g:
+        g.extend(np.arange(12.0).reshape(6, 2))
+        rows = g[:]
+        for function in (np.sum, np.ravel, np.argsort, np.nanmax, np.ndim, np.shape, np.isnan):
+            np.testing.assert_array_equal(function(g), function(rows))
+        both = np.concatenate([g, rows], axis=1)
+        np.testing.assert_array_equal(both, np.hstack((rows, rows)))
+        np.testing.assert_array_equal(g, rows)
+        assert type(np.flip(g)) is np.ndarray
+        np.savez(tmp_path / "x.npz", first=g)
+        np.testing.assert_array_equal(np.load(tmp_path / "x.npz")["first"], rows)
+
+
+@POSIX
 def test_one_of_several_arrays_is_enough(tmp_path: Path) -> None:
     path = tmp_path / "t.npz"
     np.arange(300.0).tofile(path)
