@@ -115,6 +115,11 @@ class RowReader:
         if size < len(self._header):
             self._raise_missing(mapping, size, self.layout.end(self.committed), self.committed)
         if size == 0:
+            facts = mapping._source.facts
+            if facts is not None and facts.is_device:
+                raise FormatError(
+                    f"{mapping.path!r} is a device, which cannot grow: use mmapio.open"
+                )
             raise empty_file(mapping._source.name)
         data = mapping._hold().bytes()
 

@@ -7,12 +7,11 @@ then a blank or a tab for each bit.
 from __future__ import annotations
 
 import functools
-import os
 import time
 import zlib
 from typing import Final
 
-from .descriptors import read_at
+from .descriptors import read_at, size_of
 from .npy import LARGEST_HEADER, MAGIC, NpyHeader, Read, read_header
 
 __all__ = ["SEAL_BITS", "is_sealed", "is_whole", "seal", "settled_header", "whole_header"]
@@ -71,8 +70,8 @@ def settled_header(fd: int) -> tuple[NpyHeader, bytes, int]:
     """
     read, before = functools.partial(read_at, fd), b""
     while True:
-        header, raw = whole_header(read, os.fstat(fd).st_size)
-        size = os.fstat(fd).st_size
+        header, raw = whole_header(read, size_of(fd, None))
+        size = size_of(fd, None)
         if size >= header.file_size or raw == before:
             return header, raw, size
         before = raw

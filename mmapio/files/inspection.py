@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from numpy.lib import format as numpy_format
 
-from .descriptors import as_path, identify, read_at, reading
+from .descriptors import as_path, read_at, reading
 from .header_seal import settled_header
 from .holes import holes_of
 from .npy import MAGIC, NpyHeader, begins_as_npy
@@ -158,8 +158,8 @@ def inspect(path: str | os.PathLike[str]) -> FileInfo:
         read = functools.partial(read_at, fd)
         header, version = None, ""
         if begins_as_npy(read):
-            header, _, _ = settled_header(fd)
-            facts = identify(fd, None)  # again: it may be appended to, and the size is taken last
+            header, _, size = settled_header(fd)
+            facts = facts._replace(size=size)  # it may be appended to: this one is the header's
             version = "{}.{}".format(*read(len(MAGIC), 2))
         holes = tuple(holes_of(fd, facts.size))
     return FileInfo(os.fspath(path), facts.size, facts.allocated, holes, version, header)

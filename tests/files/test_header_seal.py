@@ -61,15 +61,15 @@ def test_a_header_that_claims_to_be_long_is_not_read(version: int) -> None:
 
 
 def test_a_size_is_taken_after_the_header(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def grown(fd: int) -> os.stat_result:
+    def grown(fd: int) -> _os.FileFacts:
         monkeypatch.undo()
-        found = os.fstat(fd)
+        found = _os.identify(fd)
         g.extend(range(5))
         g.commit(durable=False)
         return found
 
     with GrowableArray.open(path, "x+", dtype="i8") as g, open(path, "rb") as file:
-        monkeypatch.setattr(os, "fstat", grown)
+        monkeypatch.setattr(_os, "identify", grown)
         header, raw, size = settled_header(file.fileno())
         assert header.file_size <= size == path.stat().st_size
         assert raw == path.read_bytes()[: len(raw)]
