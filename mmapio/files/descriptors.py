@@ -313,10 +313,17 @@ def _holding_empty(path: str) -> Iterator[bool]:
             yield True
         else:
             fd = _locked(path)
-            yield fd >= 0 and _is_empty(path) and os.path.samestat(os.fstat(fd), os.stat(path))
+            yield fd >= 0 and _is_empty(path) and _is_at(fd, path)
     finally:
         if fd >= 0:
             close_file(fd)
+
+
+def _is_at(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except OSError:  # somebody has just removed it
+        return False
 
 
 def _is_empty(path: str) -> bool:

@@ -17,7 +17,6 @@ import inspect
 import io
 import itertools
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -50,6 +49,11 @@ NAME = "x.npy"
 
 def nothing(folder: Path) -> None:
     """Leave the folder empty."""
+
+
+def empty(folder: Path) -> None:
+    """Make an empty file, in whose place a new one may be put."""
+    (folder / NAME).touch()
 
 
 def old(folder: Path) -> None:
@@ -100,6 +104,7 @@ CALLS = {
     "open w+ raw": Call(mmapio.open, {"path": NAME, "mode": "w+", **TWELVE, "offset": 9}),
     "open x+": Call(mmapio.open, {"path": NAME, "mode": "x+", **TWELVE}, nothing),
     "open a+": Call(mmapio.open, {"path": NAME, "mode": "a+", **TWELVE}, nothing),
+    "open a+ empty": Call(mmapio.open, {"path": NAME, "mode": "a+", **TWELVE}, empty),
     "open r+": Call(
         mmapio.open, {"path": NAME, "mode": "r+", "flush_policy": POLICY, "touch": "eager"}
     ),
@@ -129,6 +134,8 @@ CALLS = {
     "growable r+ rows": Call(GROW, {"path": NAME, "mode": "r+", "recover": "rows"}, uncommitted),
     "growable moved": Call(GROW, {"path": NAME, "mode": "r+"}, without_room),
     "ring w+": Call(RING, {"path": NAME, "mode": "w+", "dtype": "f8", "capacity": 16}),
+    "ring a+ empty": Call(RING, {"path": NAME, "mode": "a+", "dtype": "f8", "capacity": 16}, empty),
+    "growable a+ empty": Call(GROW, {"path": NAME, "mode": "a+", "dtype": "f8"}, empty),
     "seqlock a+": Call(SEQLOCK, {"path": NAME, "mode": "a+", "dtype": "f8"}, nothing),
     "counter w+": Call(COUNTER, {"path": NAME, "mode": "w+", "shards": 4}),
     "generation x+": Call(GENERATION, {"path": NAME, "mode": "x+"}, nothing),
@@ -175,15 +182,10 @@ COMMANDS = {
 IN_PLACE = ("open r+", "memmap extends", "delete", "aio.delete", "growable r+", "growable r+ rows")
 
 
-@contextlib.contextmanager
-def working_in(folder: Path) -> Iterator[None]:
-    before = os.getcwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
-        shutil.rmtree(folder)
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 class Outcome(NamedTuple):
@@ -203,14 +205,19 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def opened(folder: Path) -> list[str]:
-    """Return what is open: descriptors of this process, and mappings of files in a folder."""
-    links = []
+def descriptors() -> set[str]:
+    """Return the open descriptors of this process, and where they lead."""
+    found = set()
     for number in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):
-            links.append(f"{number} {os.readlink(f'/proc/self/fd/{number}')}")
-    maps = Path("/proc/self/maps").read_text(errors="replace").splitlines()
-    return sorted([*links, *(line for line in maps if str(folder) in line)])
+        with contextlib.suppress(OSError):  # that of the folder itself
+            found.add(f"{number} {os.readlink(f'/proc/self/fd/{number}')}")
+    return found
+
+
+def mappings(folder: Path) -> list[bytes]:
+    """Return the mappings of files in a folder, deleted ones too."""
+    maps, name = Path("/proc/self/maps").read_bytes(), os.fsencode(folder)
+    return [line for line in maps.splitlines() if name in line] if name in maps else []
 
 
 def outcome_of(
@@ -219,20 +226,21 @@ def outcome_of(
     around: contextlib.AbstractContextManager[object],
     **changed: Any,
 ) -> Outcome:
-    folder.mkdir()
     call.setup(folder)
-    with working_in(folder):
-        before, open_before, error = contents(folder), set(opened(folder)), None
-        try:
-            with around:
-                found = call(**changed)
-        except (Exception, KeyboardInterrupt) as caught:
-            error = caught  # held, and its frames with it
-        else:
-            if hasattr(found, "close"):
-                found.close()
-        left = [line for line in opened(folder) if line not in open_before]
-        return Outcome(before, contents(folder), error, left)
+    before, open_before, error = contents(folder), descriptors(), None
+    try:
+        with around:
+            found = call(**changed)
+    except (Exception, KeyboardInterrupt) as caught:
+        error = caught  # held, and its frames with it
+    else:
+        if hasattr(found, "close"):
+            found.close()
+    left = [*descriptors() - open_before, *map(str, mappings(folder))]
+    after = contents(folder)
+    for name in after:
+        os.unlink(folder / name)
+    return Outcome(before, after, error, left)
 
 
 BUILTINS = (OSError, ValueError, TypeError, IndexError)
@@ -315,7 +323,14 @@ RIGHT: dict[str, dict[str, list[Any]]] = {
     "memmap extends": {"dtype": NO_DTYPES[len(NO_PLAIN_DTYPES) :]},
 }
 # Address space is taken as far as there is some.
-for _name in ("growable w+", "growable a+", "growable r+", "growable r+ rows", "growable moved"):
+for _name in (
+    "growable w+",
+    "growable a+",
+    "growable r+",
+    "growable r+ rows",
+    "growable moved",
+    "growable a+ empty",
+):
     RIGHT[_name] = {"capacity": [HUGE]}
 
 
@@ -330,8 +345,8 @@ def parameters(call: Call) -> list[str]:
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_wrong_argument_changes_nothing(tmp_path: Path, name: str) -> None:
-    call, accepted, count = CALLS[name], RIGHT.get(name, {}), itertools.count()
+def test_a_wrong_argument_changes_nothing(folder: Path, name: str) -> None:
+    call, accepted = CALLS[name], RIGHT.get(name, {})
     for parameter in parameters(call):
         for value in WRONG[parameter]:
             if any(value is right for right in accepted.get(parameter, [])):
@@ -340,7 +355,7 @@ def test_a_wrong_argument_changes_nothing(tmp_path: Path, name: str) -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of numpy, about dtypes that are none
                 found = outcome_of(
-                    tmp_path / str(next(count)),
+                    folder,
                     call,
                     contextlib.nullcontext(),
                     **{parameter: given},
@@ -428,17 +443,17 @@ def ways() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("name", "kind"), ways())
-def test_a_failing_system_call_changes_nothing(tmp_path: Path, name: str, kind: str) -> None:
+def test_a_failing_system_call_changes_nothing(folder: Path, name: str, kind: str) -> None:
     call, count, is_hidden = (CALLS | COMMANDS)[name], itertools.count(), kind == "hidden"
     clean = Failing(hidden=is_hidden)
-    done = outcome_of(tmp_path / "clean", call, clean)
+    done = outcome_of(folder, call, clean)
     assert (done.error, done.left_open) == (None, [])
     assert bool(clean.counts["_os.open_nameless"]) == (name not in IN_PLACE)
     for failing, calls in sorted(clean.counts.items()):
         for nth in range(1, min(calls, MOST_CALLS) + 1):
             for error in errors_to_try(next(count)) if failing not in NEVER else ():
                 around = Failing(failing, nth, error, is_hidden)
-                found = outcome_of(tmp_path / "failing", call, around)
+                found = outcome_of(folder, call, around)
                 check_failure(found, done, f"{name}: {failing} #{nth}: {error!r} {found.error!r}")
 
 
