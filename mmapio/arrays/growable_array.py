@@ -792,7 +792,7 @@ the mapping, and read zeros: another program has cut the file off: '...looked_at
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         # Those that write files open them before they ask for the rows, which may be the file's.
-        kind = MappedArray if func.__name__ in WRITERS else ndarray
+        kind = MappedArray if getattr(func, "__name__", "") in WRITERS else ndarray
         return func(*_with_rows(args, kind), **_with_rows(kwargs, kind))
 
     def __repr__(self) -> str:

@@ -509,8 +509,8 @@ alive; drop them, or close(force=True), after which they read zeros
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         # numpy hands the types on unread, apart from asking whether they are its own.
         try:
-            special = _SPECIAL.get(func.__name__)
-            if special is None or not func.__module__.startswith("numpy"):
+            special = _SPECIAL.get(getattr(func, "__name__", ""))
+            if special is None or not str(func.__module__).startswith("numpy"):
                 result = super().__array_function__(func, types, args, kwargs)
             else:
                 call = functools.partial(super().__array_function__, func, types)
