@@ -216,6 +216,8 @@ class Generation(SharedObject):
         number = self._file
         before = int(number.add(1))
         number.word.wake()
+        if not before:
+            number.check()  # the number in the last page of a file that was cut off is 0, too
         if any_loss():
             number.extent.raise_if_lost()
         return before + 1 if before < 2**63 - 1 else -(2**63)

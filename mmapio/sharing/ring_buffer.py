@@ -256,6 +256,8 @@ class RingBuffer(SharedObject):
                 return False
             filled = ring.grown(ring.filled, filled)
         store_item(slots, filled % len(slots), record, "record")
+        if not filled:
+            ring.check()  # a count in the last page of a file that was cut off is 0, too
         if any_loss():
             raise_if_source_lost(record)
             ring.extent.raise_if_lost()  # and what nobody would find is not sent
@@ -448,6 +450,8 @@ def _push_block(ring: _RingFile, data: npt.NDArray[Any]) -> int:
     first = slots[start : start + count]
     first[:] = data[: len(first)]
     slots[: count - len(first)] = data[len(first) : count]
+    if not filled:
+        ring.check()
     if any_loss():
         raise_if_source_lost(data)
         ring.extent.raise_if_lost()

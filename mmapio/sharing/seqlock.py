@@ -202,6 +202,8 @@ class SeqLock(SharedObject):
             file.extent.refuse()
         fence("release")
         store_item(slots, (latest + 1) % len(slots), record, "record")
+        if not latest:
+            file.check()  # the number in the last page of a file that was cut off is 0, too
         if any_loss():
             raise_if_source_lost(record)
             file.extent.raise_if_lost()
@@ -240,6 +242,8 @@ class SeqLock(SharedObject):
             fence("acquire")
             if load() - number < count - 1:
                 break
+        if not number:
+            file.check()
         if any_loss():
             file.extent.raise_if_lost()
         return record

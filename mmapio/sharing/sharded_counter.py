@@ -188,6 +188,8 @@ class ShardedCounter(SharedObject):
         """
         file = self._file
         total: int = sum(map(file.load, range(len(file.lines))))
+        if not total:
+            file.check()  # so are cells in the last page of a file that was cut off
         if any_loss():
             file.extent.raise_if_lost()
         return (total + 2**63) % 2**64 - 2**63

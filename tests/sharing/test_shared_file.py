@@ -286,6 +286,29 @@ def test_methods_that_find_no_bytes_say_so(kind, mode, tmp_path, run_python):
 
 
 @unpinned
+@pytest.mark.parametrize(
+    ("kind", "use"),
+    [
+        (ShardedCounter, content),
+        (SeqLock, content),
+        (SeqLock, change),
+        (RingBuffer, change),
+        (RingBuffer, lambda ring: ring.push_many(np.zeros(1, RECORD))),
+        (Generation, change),
+    ],
+)
+def test_numbers_that_became_zeros_without_a_signal_are_not_believed(
+    kind, use, tmp_path, run_python
+):
+    """They lie in the page in which the file ends now."""
+    part = OPENED[kind](tmp_path / "part")
+    change(part)
+    run_python(CUT, str(tmp_path / "part"), "100")
+    with pytest.raises(mmapio.MappingLostError, match="cut the file off"):
+        use(part)
+
+
+@unpinned
 @guarded
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_block_ends_with_the_loss_that_it_has_met(kind, tmp_path, run_python):
@@ -336,6 +359,7 @@ def test_zeros_behind_a_new_end_are_found_by_check(kind, tmp_path, run_python):
 @pytest.mark.parametrize("kind", KINDS)
 def test_another_file_at_the_path_is_found_by_check(kind, tmp_path, run_python):
     part = OPENED[kind](tmp_path / "part")
+    change(part)  # a first one would notice
     os.unlink(tmp_path / "part")
     part.check()  # nobody can open another one
     OPENED[kind](tmp_path / "part.new")
