@@ -328,6 +328,11 @@ def write_at(fd: int, data: Buffer, offset: int) -> int:
     return os.pwrite(fd, data, offset)
 
 
+def write_next(fd: int, data: Buffer) -> int:
+    """Write bytes to a file from its own position on, and move that; return how many went there."""
+    return os.write(fd, data)
+
+
 def lock_file(fd: int) -> bool:
     """Lock a file until its descriptor, and all copies of that, are closed; False if it is."""
     # Not fcntl's locks, which a process loses when it closes any descriptor of the file.

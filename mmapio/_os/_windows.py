@@ -345,6 +345,11 @@ def write_at(fd: int, data: Buffer, offset: int) -> int:
     return os.write(fd, data)
 
 
+def write_next(fd: int, data: Buffer) -> int:
+    """Write bytes to a file from its own position on, and move that; return how many went there."""
+    return os.write(fd, data)
+
+
 def lock_file(fd: int) -> bool:
     """Lock a file until its descriptor, and all copies of that, are closed; False if it is."""
     os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)

@@ -19,9 +19,11 @@ from ..errors import (
     ArgumentError,
     ClosedError,
     FileError,
+    InUseError,
     OutOfBoundsError,
     ReadOnlyError,
     UnsupportedError,
+    file_error,
 )
 from ..files.descriptors import as_path
 from ..guard.lost_memory import any_loss, raise_if_source_lost
@@ -78,10 +80,14 @@ class GrowableArray:
         "__weakref__",
         "_array",
         "_count",
+        "_cuts",
         "_durable",
+        "_fast",
         "_file",
+        "_is_changing",
         "_layout",
         "_mapping",
+        "_most",
         "_side",
     )
 
@@ -93,6 +99,10 @@ class GrowableArray:
         self._durable = -1  # how many rows are known to be durable
         self._layout = self._side.layout
         self._count = self._side.committed
+        self._most = self._count  # with what is being appended, as far as it is in the file
+        self._cuts = 0  # how often rows were dropped
+        self._is_changing = False  # whether a call is changing the rows in more than one step
+        self._fast = self._file  # None meanwhile, so that none is appended the short way
 
     @classmethod
     def open(
@@ -220,7 +230,7 @@ class GrowableArray:
         try:
             file.prepare(count, fd, use)
             found = cls(mapped[0], file)
-            found._count = count
+            found._count = found._most = count
             return found
         except BaseException:
             for mapping in mapped:
@@ -236,11 +246,11 @@ class GrowableArray:
         found = self._array
         if found is None:
             with self._side.lock:
-                count, layout = self._count, self._layout
-                self._mapping._follow(layout.end(count))
-                shape, data = (count, *layout.shape), self._mapping._hold().bytes()
-                found = np.ndarray(shape, layout.dtype, data, layout.data_offset)
-                self._array = found
+                while found is None or len(found) != self._count:  # one may be appended meanwhile
+                    count, layout = self._count, self._layout
+                    self._mapping._follow(layout.end(count))
+                    shape, data = (count, *layout.shape), self._mapping._hold().bytes()
+                    self._array = found = np.ndarray(shape, layout.dtype, data, layout.data_offset)
         return found
 
     @property
@@ -325,11 +335,7 @@ class GrowableArray:
         if data.shape != shape:
             raise ArgumentError(f"a row has shape {shape}, got {data.shape}")
         raise_if_source_lost(row)
-        file = self._writer()
-        with file.lock:
-            file.write(data, self._count)
-            self._count += 1
-            self._array = None
+        self._append(data, 1)
 
     def extend(self, rows: npt.ArrayLike) -> None:
         """Append some rows: all of them, or none.
@@ -375,43 +381,131 @@ class GrowableArray:
             wanted = ", ".join(map(str, ("n", *self._layout.shape)))
             raise ArgumentError(f"rows have shape ({wanted}), got {data.shape}")
         raise_if_source_lost(rows)
-        file = self._writer()
         step = max(1, _PIECE_BYTES // self._layout.nbytes)
-        with file.lock:
-            count = self._count
-            try:
-                for at in range(0, len(data), step):
-                    piece = as_items(data[at : at + step], dtype, "rows", at)
-                    file.write(piece, count + at)
-                raise_if_source_lost(rows)
-            except BaseException:
-                if file.fd >= 0:
-                    file.cut(count)
-                raise
-            self._count = count + len(data)
-            self._array = None
+        if len(data) <= step:
+            self._append(as_items(data, dtype, "rows"), len(data), rows)
+            return
+        self._append_pieces(
+            (as_items(data[at : at + step], dtype, "rows", at) for at in range(0, len(data), step)),
+            len(data),
+            rows,
+        )
 
     def _put(self, rows: npt.NDArray[Any], nbytes: int, count: int) -> bool:
         """Write rows that are right as they are; return False to leave all else to the long way."""
-        file, (_, _, start, row_bytes) = self._file, self._layout
+        file, (_, _, start, row_bytes) = self._fast, self._layout
         is_foreign = rows.base is not None  # it may lie in a file's memory, which may be lost
         if file is None or (is_foreign and any_loss()):
             return False
         try:
             with file.lock:
-                at = start + self._count * row_bytes
-                if os.lseek(file.fd, 0, os.SEEK_END) < at:  # it was cut off
+                before, cuts = self._count, self._cuts
+                self._most += count
+                if (  # it was cut off, or holds more, or has no room
+                    os.lseek(file.fd, 0, os.SEEK_END) != start + before * row_bytes
+                    or _os.write_next(file.fd, rows) != nbytes  # type: ignore[arg-type]
+                    or (is_foreign and any_loss())
+                ):
+                    self._most -= count
                     return False
-                if _os.write_at(file.fd, rows, at) != nbytes:  # type: ignore[arg-type]
-                    return False
-                if is_foreign and any_loss():
-                    file.cut(self._count)
-                    return False
-                self._count += count
+                if self._count == before and self._cuts == cuts:
+                    self._count = before + count
+                else:  # a signal handler has appended too, or truncated
+                    self._settle(file)
                 self._array = None
                 return True
         except (OSError, ValueError):
+            self._most -= count
             return False
+
+    def _append(self, data: npt.NDArray[Any], count: int, rows: object = None) -> None:
+        """Append rows by one write; a signal handler may append as well, or commit, meanwhile.
+
+        So what is written goes to the end of the file, wherever that is by then, and only what has
+        been written is counted, by the one who finds it there first.
+        """
+        file = self._writer()
+        with file.lock:
+            self._refuse_changing()
+            self._settle(file)
+            before, cuts = self._count, self._cuts
+            self._most += count
+            try:
+                file.write(data)
+                raise_if_source_lost(rows)
+            except BaseException as error:
+                self._most -= count
+                self._settle(file)  # which takes back what was written
+                raise file.undone(self._count, error, data) from error
+            if self._count == before and self._cuts == cuts:
+                self._count = before + count
+            else:
+                self._settle(file)
+            self._array = None
+
+    def _append_pieces(self, pieces: Iterator[npt.NDArray[Any]], count: int, rows: object) -> None:
+        """Append rows by many writes, between which nobody can append."""
+        file, piece = self._writer(), None
+        with file.lock:
+            self._refuse_changing()
+            try:
+                self._settle(file)
+                self._is_changing, self._fast = True, None
+                for piece in pieces:
+                    file.write(piece)
+                raise_if_source_lost(rows)
+                self._most += count
+                self._count += count
+            except BaseException as error:
+                self._end_change()
+                self._settle(file)
+                raise file.undone(self._count, error, piece) from error
+            finally:
+                self._end_change()
+            self._array = None
+
+    def _end_change(self) -> None:
+        self._is_changing, self._fast = False, self._file
+
+    def _settle(self, file: RowFile) -> None:
+        """Count what a call that was interrupted has appended, and drop what it has left in part.
+
+        A signal handler may append or truncate within any call made here. So each decision is made
+        on numbers that were taken after the last one, and the next step follows at once.
+        """
+        _, _, start, nbytes = self._layout
+        is_ours = False
+        while not self._is_changing and file.fd >= 0:
+            cuts = self._cuts
+            size = file.check_end(0)
+            count, most = self._count, self._most
+            rows, rest = (size - start) // nbytes, (size - start) % nbytes
+            if self._cuts != cuts:
+                continue
+            if rows < count:
+                file.check_end(start + count * nbytes)  # raises, unless some were appended since
+            elif (rows > most or rest) and not is_ours:
+                file.check_header(size)  # or what is behind the rows is somebody else's
+                is_ours = True
+            elif rows > most or rest:
+                keep = rows if rows <= most else most if most > count else count
+                try:
+                    os.ftruncate(file.fd, start + keep * nbytes)
+                except OSError as error:
+                    doing = f"cut off behind {keep} rows"
+                    raise file_error(error, doing, self.path) from error
+            else:
+                if rows > count:
+                    self._count, self._array = rows, None
+                return
+
+    def _refuse_changing(self) -> None:
+        """Raise if the call that this one interrupts has changed the rows in part."""
+        if self._is_changing:
+            raise InUseError(
+                f"the growable array of {self.path!r} is in use by the call that this one "
+                "interrupts; do it when that has returned"
+            )
 
     def commit(self, durable: bool = True) -> None:
         """Publish the rows that were appended, and make them durable.
@@ -458,16 +552,22 @@ class GrowableArray:
         """
         file = self._writer()
         with file.lock, sync_errors(self._mapping._source, _commit, self._count):
-            file.check(self._count)
-            if durable:
-                file.sync()
-            if file.committed != self._count:
-                file.write_header(self._count)
+            cuts = -1
+            while cuts != self._cuts:  # or a signal handler has truncated it meanwhile
+                count, cuts = self._count, self._cuts
+                most = max(count, file.committed)
+                file.check(count)
+                if durable:
+                    file.sync()
+                if file.committed == count or cuts != self._cuts:
+                    continue
+                file.write_header(count, most)
                 if durable:
                     file.sync()
             if durable:
-                file.check(self._count)
-                self._durable = self._count
+                file.check(count)
+                if self._durable < count and cuts == self._cuts:
+                    self._durable = count
 
     def refresh(self) -> int:
         """Show the rows that the writer has committed since.
@@ -694,26 +794,42 @@ the mapping, and read zeros: another program has cut the file off: '...looked_at
         left = as_count(count, "count")
         file = self._writer()
         with file.lock:
+            self._refuse_changing()
             if left > self._count:
                 raise OutOfBoundsError(f"there are {self._count} rows, fewer than {left}")
             file.check(self._count)
-            self._array = None
-            file.cut(self._count)  # of what an interrupted append has left
-            mapping, end = self._mapping, self._layout.end(left)
-            mapping._follow(self._layout.end(self._count))
-            if not force and left < self._count:
-                mapping._hold().check_unused(end)
-            is_committed = left < file.committed
-            if is_committed:
-                # First the header: it must never tell of rows that are gone.
-                with sync_errors(mapping._source, _commit, left):
-                    file.write_header(left)
-                    file.sync()
             try:
+                self._settle(file)  # with what an interrupted append has left
+                self._is_changing, self._fast = True, None
+                self._truncate(file, left, force)
+            finally:
+                self._end_change()
+
+    def _truncate(self, file: RowFile, left: int, force: bool) -> None:
+        self._array = None
+        mapping, end = self._mapping, self._layout.end(left)
+        count = self._count
+        mapping._follow(self._layout.end(count))
+        if not force and left < count:
+            mapping._hold().check_unused(end)
+        # Of what a call that this one interrupts is about to append, nothing is dropped.
+        self._cuts, self._most = self._cuts + 1, self._most - (self._count - left)
+        self._count, self._durable = left, -1
+        is_committed = left < file.committed
+        if is_committed:
+            # First the header: it must never tell of rows that are gone.
+            with sync_errors(mapping._source, _commit, left):
+                file.write_header(left)
+                file.sync()
+        if left < count:
+            try:
+                mapping._follow(file.check_end(end))  # which a signal handler may have moved
                 mapping.resize(end, force=True)
-            finally:  # the file tells how it went: Ctrl-C can come just after the cut
-                if is_committed or file.ends_with(left):
-                    self._count = left
+                file.check_end(end)  # where an append that this interrupts goes on
+            except BaseException:  # the file tells how it went: Ctrl-C can come just after the cut
+                if not (is_committed or file.ends_with(left)):
+                    self._count, self._most = count, self._most + count - left
+                raise
 
     def close(self, commit: bool = True, force: bool = False) -> None:
         """Commit, give the memory back, and let the next one write; a second time does nothing.
@@ -748,18 +864,27 @@ the mapping, and read zeros: another program has cut the file off: '...looked_at
             if self.closed:
                 return
             self._array = None
+            file = self._file
+            if file is None or file.fd < 0:
+                close_mapping()
+                return
             failure: FileError | None = None
-            if commit and self._file is not None and self._file.fd >= 0:
+            try:
                 try:
-                    if self._is_uncommitted():
+                    if commit:
+                        self._settle(file)  # what a call that this one interrupts has appended
+                    self._is_changing, self._fast = True, None  # what is appended now would be lost
+                    if commit and self._is_uncommitted():
                         self.commit()
-                    else:
-                        self._file.check(self._count)
+                    elif commit:
+                        file.check(self._count)
                 except FileError as error:
                     failure = error
-            close_mapping()
-            if self._file is not None:
-                self._file.close()
+                self._is_changing, self._fast = True, None
+                close_mapping()
+                file.close()
+            finally:
+                self._end_change()
             if failure is not None:
                 raise failure
 

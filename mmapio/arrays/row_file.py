@@ -8,11 +8,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import math
 import os
 import threading
 from collections.abc import Callable
 from math import prod
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
 import numpy as np
 
@@ -20,10 +21,12 @@ from .. import _forking, _os
 from .._validation import LARGEST, as_bytes, full_shape
 from ..errors import (
     ArgumentError,
+    ClosedError,
     FileError,
     FormatError,
     LockedError,
     MappingLostError,
+    MmapioError,
     ReadOnlyError,
     file_error,
 )
@@ -46,6 +49,7 @@ from .growing_header import GrowingHeader
 __all__ = ["RowFile", "RowLayout", "check_layout", "empty_file", "layout_of", "new_row_type"]
 
 
+P = ParamSpec("P")
 Result = TypeVar("Result")
 
 
@@ -109,6 +113,23 @@ def check_layout(
         raise FormatError(f"{path!r} has rows of shape {layout.shape}, not {(*shape, *inner)}")
 
 
+def _unless_closed(
+    method: Callable[Concatenate[RowFile, P], Result],
+) -> Callable[Concatenate[RowFile, P], Result]:
+    """Let a method raise that the file is closed, or another process's, if that is why it fails."""
+
+    @functools.wraps(method)
+    def raising(self: RowFile, *args: P.args, **kwargs: P.kwargs) -> Result:
+        try:
+            return method(self, *args, **kwargs)
+        except (OSError, ValueError) as error:
+            if self.fd < 0 and not isinstance(error, MmapioError):
+                raise self._closed() from error
+            raise
+
+    return cast("Callable[Concatenate[RowFile, P], Result]", raising)
+
+
 class RowFile:
     """A locked file that rows are written to; its header tells of those that are `committed`."""
 
@@ -116,6 +137,7 @@ class RowFile:
         "__weakref__",
         "_header",
         "_headers",
+        "_is_foreign",
         "_is_full",
         "_loss",
         "committed",
@@ -131,6 +153,7 @@ class RowFile:
         self.path = path
         self.lock = threading.RLock()
         self._loss: Callable[[], MappingLostError] | None = None
+        self._is_foreign = False  # as in a child
         self._is_full = False  # as all files that are written from start to end
         self._headers: tuple[bytes, ...] = ()  # as this writer wrote them: the last is the file's
         _forking.renew_in_child(self)
@@ -268,27 +291,27 @@ class RowFile:
         close_file(old)
         self.layout = self.layout._replace(data_offset=header.length)
 
-    def write(self, data: Any, count: int) -> None:
-        """Write rows behind the first `count`: all of them, or none."""
-        at = self.layout.end(count)
-        self.check_own()
-        self.check_end(at)
-        try:
-            # As it is, in half the time, if it can be.
-            written = _os.write_at(self.fd, data, at) if self.plain else 0
-            if written < data.nbytes:
-                left = memoryview(as_bytes(data))[written:]  # type: ignore[arg-type]
-                while len(left):
-                    at += written
-                    written = _os.write_at(self.fd, left, at)
-                    left = left[written:]
-            if any_loss():
-                raise_if_array_lost(data)
-        except BaseException as error:
-            raise self.undone(count, error, data) from error
+    @_unless_closed
+    def write(self, data: Any) -> None:
+        """Write rows at the end of the file, to which `check_end` has moved its position.
 
-    def check_end(self, end: int) -> None:
-        """Raise if the file no longer reaches to the end of the rows that were written to it."""
+        Where that is, the system knows: if a signal handler writes rows meanwhile, these follow.
+        """
+        # As it is, in half the time, if it can be.
+        written = _os.write_next(self.fd, data) if self.plain else 0
+        if written < data.nbytes:
+            left = memoryview(as_bytes(data))[written:]  # type: ignore[arg-type]
+            while len(left):
+                left = left[_os.write_next(self.fd, left) :]
+        if any_loss():
+            raise_if_array_lost(data)
+
+    @_unless_closed
+    def check_end(self, end: int) -> int:
+        """Raise if the file no longer reaches to the end of the rows that were written to it.
+
+        Return its size, to which the position is moved.
+        """
         if self._loss is not None:
             raise self._loss()
         try:
@@ -297,7 +320,9 @@ class RowFile:
             raise file_error(error, "look at the file", self.path) from error
         if size < end:
             raise self._lost(size, end)
+        return size
 
+    @_unless_closed
     def check(self, count: int) -> None:
         """Raise if the file, or the one at its path, is not the one that holds so many rows.
 
@@ -318,17 +343,21 @@ class RowFile:
         facts = os.fstat(self.fd)
         if not _may_be_at(facts, self.path):
             raise replaced_error(self.path, "was replaced by another")
-        self._check_header(end)
+        self.check_header(end)
         if self._is_full and _allocated(facts) < end:
             hole = self._first_hole(end)
             if hole is not None:
                 raise self._lost(hole, end, "and something else grew it again")
 
-    def _check_header(self, end: int) -> None:
+    def check_header(self, end: int) -> None:
+        """Raise if the header is not one that this writer wrote."""
         # Not by `read_at`, which moves the position: a signal handler may check while rows are
         # written there.
-        if _os.peek(self.fd, 0, self.layout.data_offset, True) not in self._headers:
-            raise self._lost(0, end, "and something else wrote it anew")
+        headers: tuple[bytes, ...] = ()
+        while _os.peek(self.fd, 0, self.layout.data_offset, True) not in headers:
+            if headers is self._headers:  # else a signal handler has committed meanwhile
+                raise self._lost(0, end, "and something else wrote it anew")
+            headers = self._headers
 
     def _first_hole(self, end: int) -> int | None:
         try:
@@ -349,47 +378,66 @@ class RowFile:
         return self._loss()
 
     def undone(self, count: int, error: BaseException, data: Any) -> BaseException:
-        """Take back what was written behind the first `count` rows; return the error to raise."""
+        """Return the error to raise when rows could not be written behind the first `count`."""
         if self.fd < 0:
-            return self._foreign()
-        self.cut(count)
+            return self._closed()
         raise_if_copy_failed(error, data)
         if not isinstance(error, OSError) or isinstance(error, FileError):
             return error
         hint = f"nothing was appended; the first {count} rows are as they were"
         return file_error(error, "append", self.path, hint)
 
+    @_unless_closed
     def cut(self, count: int) -> None:
         """Cut the file off behind so many rows, unless it ends before, or was lost."""
         end = self.layout.end(count)
         try:
             if self._loss is None and os.fstat(self.fd).st_size > end:
-                self._check_header(end)  # or what is behind the rows is somebody else's
+                self.check_header(end)  # or what is behind the rows is somebody else's
                 os.ftruncate(self.fd, end)
+                os.lseek(self.fd, end, os.SEEK_SET)
         except FileError:
             raise
         except OSError as error:
             raise file_error(error, f"cut off behind {count} rows", self.path) from error
 
-    def write_header(self, count: int) -> None:
-        """Write a header that tells readers of so many rows."""
-        header = self._header.encode(count)
-        self._headers = (*self._headers[-1:], header)  # Ctrl-C may come before or after the write
-        _os.write_at(self.fd, header, 0)
-        self._headers = (header,)
-        self.committed = count
+    @_unless_closed
+    def write_header(self, count: int, most: float = math.inf) -> None:
+        """Write a header that tells readers of so many rows, unless it tells of more than `most`.
 
+        Then a signal handler has committed more meanwhile. If it does so later, its header is
+        written again.
+        """
+        header = self._header.encode(count)
+        if self.committed > most:
+            return
+        before, self.committed = self.committed, count
+        self._headers = (*self._headers[-1:], header)  # Ctrl-C may come before or after the write
+        while True:
+            newest = self._headers[-1]
+            try:
+                _os.write_at(self.fd, newest, 0)
+            except BaseException:
+                self.committed = before  # the next commit writes one again
+                raise
+            if self._headers[-1] is newest:
+                break
+        self._headers = (newest,)
+
+    @_unless_closed
     def sync(self) -> None:
         """Sync the file: all rows that were written survive a power loss."""
         write_back(self.fd, self.layout.end(self.committed), os.fstat(self.fd).st_size)
         _os.sync_data(self.fd)
 
     def check_own(self) -> None:
-        """Raise an error in a forked child: the file is its parent's."""
+        """Raise an error if it was closed, or in a forked child: the file is its parent's."""
         if self.fd < 0:
-            raise self._foreign()
+            raise self._closed()
 
-    def _foreign(self) -> ReadOnlyError:
+    def _closed(self) -> ClosedError | ReadOnlyError:
+        if not self._is_foreign:
+            return ClosedError(f"the growable array of {self.path!r} is closed")
         return ReadOnlyError(
             f"{self.path!r} is written by the process that opened it, not by this one, which was "
             "forked from it; open it anew"
@@ -398,6 +446,7 @@ class RowFile:
     def renew(self) -> None:
         """Leave the file to the parent: its descriptor holds the lock, and must be the last."""
         self.lock = threading.RLock()
+        self._is_foreign = self.fd >= 0
         self.close()
 
     def close(self) -> None:

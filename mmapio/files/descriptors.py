@@ -209,8 +209,10 @@ def check_readable(fd: int, path: str | None) -> None:
 
 
 def read_at(fd: int, offset: int, length: int) -> bytes:
-    """Return up to `length` bytes of a file from an offset on; its position moves."""
-    os.lseek(fd, offset, os.SEEK_SET)  # os.pread is not there on Windows
+    """Return up to `length` bytes of a file from an offset on; on Windows its position moves."""
+    if sys.platform != "win32":
+        return os.pread(fd, length, offset)
+    os.lseek(fd, offset, os.SEEK_SET)
     return os.read(fd, length)
 
 

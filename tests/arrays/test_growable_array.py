@@ -426,16 +426,16 @@ def test_what_changes_lies_in_one_sector() -> None:
 
 def limited(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
     """Let the file system have room for so many bytes more."""
-    real, left = _os.write_at, [room]
+    real, left = _os.write_next, [room]
 
-    def write_at(fd: int, data: Any, offset: int) -> int:
+    def write_next(fd: int, data: Any) -> int:
         if left[0] == 0:
             raise OSError(errno.ENOSPC, "No space left on device")
         part = memoryview(np.asarray(data).reshape(-1).view("u1"))[: left[0]]
         left[0] -= len(part)
-        return real(fd, part, offset)
+        return real(fd, part)
 
-    monkeypatch.setattr(_os, "write_at", write_at)
+    monkeypatch.setattr(_os, "write_next", write_next)
 
 
 @pytest.mark.parametrize("room", [0, 1, 15, 16, 500])

@@ -223,11 +223,11 @@ def test_a_failed_append_does_not_grow_a_file_that_was_cut_off(
 ) -> None:
     g = grown(path)
 
-    def cut_and_fail(fd: int, data: Any, offset: int) -> int:
+    def cut_and_fail(fd: int, data: Any) -> int:
         os.truncate(path, 1000)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_os, "write_at", cut_and_fail)
+    monkeypatch.setattr(_os, "write_next", cut_and_fail)
     with pytest.raises(FileError):
         g.append(7)
     assert path.stat().st_size == 1000
