@@ -192,7 +192,7 @@ class World:
         mmapio.save(f"s{next(self.numbers) % 3}.npy", self.data)
 
     def copy(self) -> None:
-        mmapio.copy("a.npy", "copy.npy", overwrite=True)
+        mmapio.copy("a.npy", "copy.npy")
 
     def open(self) -> None:
         mmapio.open("a.npy").close(force=True)

@@ -1,0 +1,158 @@
+"""Signal handlers that call mmapio within another call: nothing hangs, and nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pairs
+import pytest
+from steps import at_each_step
+
+import mmapio
+
+# What runs under a timer; each group in a process of its own.
+LOOPS = {
+    "mappings": "write,read,flush,flush_without_waiting,mark_dirty,reopen,check,resize,view",
+    "pages": "guard,recover,residency,release,touch,resize_by_force,close_by_force,atomic,open",
+    "rows": "append,append_array,extend,commit,publish,truncate,refresh,rows_as_array,reopen_rows",
+    "records": "push,push_many,pop,pop_many,write_record,read_record,add,bump,wait",
+    "kernels": "sum,sum_of_mapped,save,copy",
+}
+# What their handlers call; all that there is in a longer run.
+HANDLERS = "write,flush,reopen,resize,append,append_array,commit,push,sum"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no timers that send signals")
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("group", LOOPS)
+def test_handlers_may_call_whatever_they_interrupt(
+    group: str, tmp_path: Path, scale: float
+) -> None:
+    handlers = ",".join(pairs.CALLS) if scale > 1 else HANDLERS
+    policies = "none,always,every_writes,every_millis" if scale > 1 else "every_writes"
+    done = subprocess.run(
+        [sys.executable, pairs.__file__, str(0.005 * scale), LOOPS[group], handlers, policies],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line.startswith("WRONG")] == [], done.stderr
+    assert lines[-1] == "end", f"{lines[-1]}\n{done.stderr}"  # or it hung
+
+
+# Step by step: a handler at each place at which CPython looks for signals ----------------------
+
+
+def at_one_step(step: int, call: Callable[[], object], handle: Callable[[], object]) -> bool:
+    """Call a function, and another at one of its steps; return whether there is such a step."""
+    count = itertools.count()
+
+    def handle_once() -> None:
+        if next(count) == step:
+            handle()
+
+    return at_each_step(call, handle_once) > step
+
+
+def append(g: mmapio.GrowableArray, known: list[int]) -> None:
+    number = 1 + len(known)
+    known.append(number)
+    g.append(number)
+
+
+def append_array(g: mmapio.GrowableArray, known: list[int]) -> None:
+    number = 1 + len(known)
+    known.append(number)
+    g.append(np.array(number))
+
+
+def extend(g: mmapio.GrowableArray, known: list[int]) -> None:
+    numbers = [1 + len(known), 2 + len(known)]
+    known.extend(numbers)
+    g.extend(numbers)
+
+
+def commit(g: mmapio.GrowableArray, known: list[int]) -> None:
+    g.commit()
+
+
+def publish(g: mmapio.GrowableArray, known: list[int]) -> None:
+    g.commit(durable=False)
+
+
+def show(g: mmapio.GrowableArray, known: list[int]) -> None:
+    g._array = None
+    with contextlib.suppress(mmapio.InUseError):  # by the call that this interrupts
+        assert 0 not in g.array
+
+
+CHANGES = [append, append_array, extend, commit, publish, show]
+
+
+@pytest.mark.parametrize("handler", CHANGES, ids=lambda call: call.__name__)
+@pytest.mark.parametrize("call", CHANGES, ids=lambda call: call.__name__)
+def test_every_row_is_there_once_wherever_a_handler_comes(
+    call: Callable[..., None], handler: Callable[..., None], tmp_path: Path
+) -> None:
+    path, known = tmp_path / "rows.npy", list[int]()
+    g = mmapio.GrowableArray.open(path, "w+", dtype="i8")
+    for step in itertools.count():
+        if not at_one_step(step, lambda: call(g, known), lambda: handler(g, known)):
+            break
+        assert len(g) == len(known)
+        assert g.committed <= len(g)
+        assert sorted(g.array.tolist()) == known
+    assert step > 1
+    g.close()
+    assert sorted(np.load(path).tolist()) == known
+
+
+@pytest.mark.parametrize("call", [append, append_array, extend, commit], ids=lambda c: c.__name__)
+def test_an_interrupted_change_of_rows_is_made_or_not(
+    call: Callable[..., None], tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.npy"
+    g = mmapio.GrowableArray.open(path, "w+", dtype="i8")
+    for step in itertools.count():
+        known = g.array.tolist()
+
+        def interrupt() -> None:
+            raise KeyboardInterrupt
+
+        try:
+            if not at_one_step(step, lambda k=known: call(g, k.copy()), interrupt):
+                break
+        except KeyboardInterrupt:
+            pass
+        append(g, [])
+        g.commit()
+        rows = np.load(path).tolist()
+        assert rows[: len(known)] == known
+        assert 0 not in rows
+        assert len(rows) == len(g) <= len(known) + 3
+    g.close()
+
+
+def test_a_close_within_an_append_keeps_its_row_or_refuses_it(tmp_path: Path) -> None:
+    for step in itertools.count():
+        path = tmp_path / f"{step}.npy"
+        g = mmapio.GrowableArray.open(path, "w+", dtype="i8")
+        g.append(1)
+        appended = False
+        try:
+            more = at_one_step(step, lambda g=g: g.append(2), g.close)
+            appended = True
+        except mmapio.ClosedError:
+            more = True
+        if not more:
+            break
+        assert np.load(path).tolist() in ([[1, 2]] if appended else [[1], [1, 2]])
+    assert step > 1
