@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # numpy.typing is slow to import
 
 __all__ = ["as_array", "as_items", "store_item"]
 
+_FEW: Final = 64  # items, of which a list is made faster than numpy looks at them
 _LONGEST: Final = 60  # characters of a value that a message shows
 # The kinds of dtype that each kind takes values of, and what those are called.
 _TAKES: Final = {
@@ -43,6 +44,11 @@ _TAKES: Final = {
     "U": ("SU", "texts"),
     "V": ("SV", "bytes"),
 }
+
+
+# Types of which numpy stores each number as it is in items of some kinds, or refuses it.
+_EXACT_TO: Final = {float: "dg", int: "bhilqBHILQ", np.int64: "l", np.float64: "dg"}
+_INTEGERS: Final = frozenset(np.dtype(code).type for code in "bhilqBHILQ")
 
 
 class _Asked(NamedTuple):
@@ -74,7 +80,9 @@ class _Asked(NamedTuple):
         """Raise the error for a value of a kind that is not stored as the dtype's."""
         value = given.reshape(-1)[at]
         what = type(value).__name__ if given.dtype.hasobject else str(given.dtype)
-        wanted = "records" if self.dtype.fields else _TAKES.get(self.dtype.kind, ("", "its own"))[1]
+        wanted = _TAKES.get(self.dtype.kind, ("", "its own"))[1]
+        if self.dtype.fields or self.dtype.isbuiltin == 2:
+            wanted = "records" if self.dtype.fields else "numbers of its kind"
         raise ArgumentTypeError(
             f"{self.place(given.shape, at)} is {value!r}, of type {what}, which does not fit dtype "
             f"{self.dtype}: it takes {wanted}; convert the values first"
@@ -114,6 +122,8 @@ def as_items(
     """
     if type(values) is np.ndarray and values.dtype == dtype and values.flags.c_contiguous:
         return values
+    if type(values) in _INTEGERS:
+        values = values.item()
     asked = _Asked(dtype, name, first)
     if _is_exact(values, dtype):
         try:
@@ -133,8 +143,10 @@ def as_items(
 def store_item(items: npt.NDArray[Any], at: int, value: Any, name: str) -> None:
     """Store a value as an item of an array, or the row of one, unless it does not fit."""
     kind, dtype = type(value), items.dtype
-    is_right = (kind is np.ndarray or kind is np.void) and value.dtype == dtype
-    if not is_right and not _is_exact(value, dtype):
+    if kind is np.ndarray or kind is np.void:
+        if value.dtype != dtype:
+            value = as_items(value, dtype, name)
+    elif dtype.char not in _EXACT_TO.get(kind, "") and not _is_exact(value, dtype):
         value = as_items(value, dtype, name)
     try:
         items[at] = value
@@ -157,10 +169,9 @@ class _Exact(NamedTuple):
         return kind in self.always or (kind in self.limited and abs(value) <= self.limited[kind])
 
     def takes_all(self, values: Any) -> bool:
-        other = set(map(type, values)) - self.always
-        if not other:
+        if self.always.issuperset(map(type, values)):
             return True
-        limits = [self.limited.get(kind, 0) for kind in other]
+        limits = [self.limited.get(kind, 0) for kind in set(map(type, values)) - self.always]
         return min(limits) > 0 and bool(max(map(abs, values)) <= min(limits))
 
 
@@ -168,23 +179,31 @@ class _Exact(NamedTuple):
 def _exact(dtype: np.dtype[Any]) -> _Exact:
     """Return what numpy stores as items of a dtype without a loss."""
     kind = dtype.kind
-    own = {dtype.type} if kind in "biufc" else set()
-    if kind == "b":
-        return _Exact(frozenset({bool, *own}), {})
-    if kind in "iu":
-        return _Exact(frozenset({bool, int, *own}), {})
-    if kind != "f":
+    if kind not in "biuf" or dtype.isbuiltin == 2:
         return _Exact(frozenset(), {})
-    info = np.finfo(dtype)
-    integers: dict[type, float] = {int: 2.0 ** (info.nmant + 1)}
+    if kind == "b":
+        return _Exact(frozenset({bool, np.bool_}), {})
+    if kind in "iu":
+        return _Exact(frozenset({bool, int, dtype.type}), {})
+    digits, largest = 2.0 ** _digits(dtype), float(np.finfo(dtype).max)
     if dtype.itemsize >= 8:
-        return _Exact(frozenset({float, np.float64, np.float32, np.float16, *own}), integers)
-    return _Exact(frozenset(own), {float: float(info.max), **integers})
+        always: set[type] = {float, np.float64, np.float32, np.float16, dtype.type}
+        return _Exact(frozenset(always), {int: digits})
+    return _Exact(frozenset({dtype.type}), {int: digits, float: largest, np.float64: largest})
+
+
+@functools.cache
+def _takes_record_of(dtype: np.dtype[Any], types: tuple[type, ...]) -> bool:
+    """Return whether a record takes any values of some types, one to a field."""
+    fields = _exact_fields(dtype)
+    return len(fields) == len(types) and all(
+        kind in field.always for field, kind in zip(fields, types, strict=True)
+    )
 
 
 @functools.cache
 def _exact_fields(dtype: np.dtype[Any]) -> tuple[_Exact, ...]:
-    """Return as much for the fields of a record; nothing if these have parts themselves."""
+    """Return what the fields of a record take; nothing if these have parts themselves."""
     fields = [dtype.fields[name][0] for name in dtype.names or ()] if dtype.fields else []
     if any(field.fields or field.subdtype for field in fields):
         return ()
@@ -200,10 +219,12 @@ def _is_exact(values: Any, dtype: np.dtype[Any]) -> bool:
     if dtype.names is None:
         exact = _exact(dtype)
         return exact.takes_all(values) if kind is list or kind is tuple else exact.takes(values)
-    fields = _exact_fields(dtype)
-    if kind is not tuple or len(fields) != len(values):
+    if kind is not tuple:
         return False
-    return all(field.takes(value) for field, value in zip(fields, values, strict=True))
+    if _takes_record_of(dtype, tuple(map(type, values))):
+        return True
+    fields = _exact_fields(dtype)
+    return len(fields) == len(values) and all(map(_Exact.takes, fields, values))
 
 
 # Values as arrays of a dtype of their own ---------------------------------------------------------
@@ -342,7 +363,14 @@ def _fitted(given: npt.NDArray[Any], asked: _Asked) -> npt.NDArray[Any]:
         return np.asarray(given, order="C")
     if not given.size:
         return np.empty(given.shape, dtype)
+    if dtype.isbuiltin == 2:
+        return _as_foreign(given, asked)
     kind = dtype.kind
+    if given.dtype.kind in "biu" and kind in "biuf":
+        low, high = _integers_in(dtype)
+        least, greatest = _bounds(given)
+        if low <= least and greatest <= high:
+            return given.astype(dtype, order="C")
     taken = given.dtype.kind in _TAKES.get(kind, ("",))[0] and given.dtype.fields is None
     if kind in "mV" and given.dtype.kind == kind:
         taken &= np.can_cast(given.dtype, dtype, "same_kind")
@@ -351,8 +379,8 @@ def _fitted(given: npt.NDArray[Any], asked: _Asked) -> npt.NDArray[Any]:
         asked.refuse_kind(given, int(broken))
     if kind == "V" and given.itemsize > dtype.itemsize:
         asked.refuse(given, 0, f"an item has {dtype.itemsize} bytes, and it has {given.itemsize}")
-    if kind in "biu" and (wrong := _beyond(given, dtype)) is not None:
-        asked.refuse(given, int(np.argmax(wrong)), _limits_of(dtype))
+    if kind in "biu":
+        asked.refuse(given, int(np.argmax(_beyond(given, dtype))), _limits_of(dtype))
     with np.errstate(all="ignore"):
         try:
             found = given.astype(dtype, order="C")
@@ -366,31 +394,64 @@ def _fitted(given: npt.NDArray[Any], asked: _Asked) -> npt.NDArray[Any]:
     return found
 
 
+def _as_foreign(given: npt.NDArray[Any], asked: _Asked) -> npt.NDArray[Any]:
+    """Return numbers as a dtype that another package has added, such as bfloat16 or int4."""
+    dtype = asked.dtype
+    own = next((own for own in ("i8", "f8") if np.can_cast(dtype, own, "safe")), None)
+    if own is None or given.dtype.kind not in ("biu" if own == "i8" else "biuf"):
+        asked.refuse_kind(given)
+    with np.errstate(all="ignore"):
+        found = given.astype(dtype, order="C")
+        back = found.astype(own)
+        if given.dtype.kind == "f":
+            wrong = np.isfinite(given) & ~np.isfinite(back)
+        else:
+            wrong = back != given
+        if wrong.any():
+            asked.refuse(given, int(np.argmax(wrong)), f"it would be {back[wrong].flat[0]}")
+    return found
+
+
 _Wrong = np.ndarray[Any, np.dtype[np.bool_]]
 
 
-def _beyond(given: npt.NDArray[Any], dtype: np.dtype[Any]) -> _Wrong | None:
-    """Find the integers that an integer dtype does not hold; None if it holds all."""
-    if np.can_cast(given.dtype, dtype, "safe"):
-        return None
-    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    if low <= int(given.min()) and int(given.max()) <= high:
-        return None
+def _beyond(given: npt.NDArray[Any], dtype: np.dtype[Any]) -> _Wrong:
+    """Find the integers that an integer dtype does not hold."""
+    low, high = _integers_in(dtype)
     wrong: _Wrong = (given < low) | (given > high)
     return wrong
 
 
-def _limits_of(dtype: np.dtype[Any]) -> str:
+@functools.cache
+def _integers_in(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """Return the least and the greatest of the integers that a dtype holds all exactly."""
     if dtype.kind == "b":
-        return "it holds 0 and 1"
-    return f"it holds {np.iinfo(dtype).min} to {np.iinfo(dtype).max}"
+        return 0, 1
+    if dtype.kind in "iu":
+        return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    return -(2 ** _digits(dtype)), 2 ** _digits(dtype)
+
+
+def _digits(dtype: np.dtype[Any]) -> int:
+    """Return how many binary digits a float or the parts of a complex number have."""
+    return int(np.finfo(dtype).nmant) + 1
+
+
+def _bounds(given: npt.NDArray[Any]) -> tuple[int, int]:
+    """Return the least and the greatest of some integers; of few, in the time of a list."""
+    if given.size > _FEW:
+        return int(given.min()), int(given.max())
+    items = given.reshape(-1).tolist()
+    return min(items), max(items)
+
+
+def _limits_of(dtype: np.dtype[Any]) -> str:
+    low, high = _integers_in(dtype)
+    return f"it holds {low} to {high}" if high > 1 else "it holds 0 and 1"
 
 
 def _digits_of(dtype: np.dtype[Any]) -> str:
-    return (
-        f"it would be rounded to {np.finfo(dtype).nmant + 1} binary digits; give a float if it may "
-        "be"
-    )
+    return f"it would be rounded to {_digits(dtype)} binary digits; give a float if it may be"
 
 
 def _check_floats(given: npt.NDArray[Any], found: npt.NDArray[Any]) -> tuple[_Wrong | None, str]:
@@ -407,8 +468,8 @@ def _check_floats(given: npt.NDArray[Any], found: npt.NDArray[Any]) -> tuple[_Wr
 
 def _rounded(given: npt.NDArray[Any], found: npt.NDArray[Any]) -> _Wrong | None:
     """Find the integers that another number stands for in `found`."""
-    exact = 2 ** (np.finfo(found.dtype).nmant + 1)
-    if -exact <= int(given.min()) and int(given.max()) <= exact:
+    low, high = _integers_in(found.dtype)
+    if low <= int(given.min()) and int(given.max()) <= high:
         return None
     # One that was rounded up to the next power of two could not be converted back.
     end = 2.0 ** (64 if given.dtype.kind == "u" else 63)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -473,6 +474,31 @@ def test_a_right_array_is_taken_as_it_is() -> None:
     for dtype in ("f8", "i4", POINT, "U3"):
         array = np.zeros(3, dtype)
         assert as_items(array, array.dtype) is array
+
+
+def test_dtypes_of_other_packages_take_numbers_and_give_them() -> None:
+    for value, name, expected in (
+        (1.5, "bfloat16", 1.5),
+        (0.1, "bfloat16", float(ml_dtypes.bfloat16(0.1))),
+        (1e300, "bfloat16", ArgumentError),
+        (257, "bfloat16", ArgumentError),
+        (1e4, "float8_e4m3fn", ArgumentError),
+        (7, "int4", 7),
+        (8, "int4", ArgumentError),
+        (1.0, "int4", ArgumentTypeError),
+        ("1", "float8_e5m2", ArgumentTypeError),
+    ):
+        dtype = np.dtype(getattr(ml_dtypes, name))
+        for holder in (value, [value], np.array([value])):
+            if isinstance(expected, type):
+                with pytest.raises(expected, match="does not fit dtype"):
+                    as_items(holder, dtype)
+            else:
+                assert as_items(holder, dtype).astype("f8").sum() == expected
+    given = np.array([1.5], ml_dtypes.bfloat16)
+    assert as_items(given, np.dtype("f4")).tolist() == [1.5]
+    with pytest.raises(ArgumentTypeError, match="it takes integers"):
+        as_items(given, np.dtype("i4"))
 
 
 # Cells of one number ------------------------------------------------------------------------------

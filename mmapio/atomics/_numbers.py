@@ -22,11 +22,14 @@ from mmapio.guard.lost_memory import raise_if_source_lost
 __all__ = ["fitted", "from_python", "return_null_if_set"]
 
 _MODULE = __name__
+_EXACT_FLOATS = frozenset({np.float32, np.float16})  # all of which the dtypes of cells hold
 _BIT = ir.IntType(1)
 
 
 def fitted(value: Any, dtype: str) -> Any:
     """Return a value as the Python number that compiled code makes a cell's of."""
+    if type(value) in _EXACT_FLOATS and "f" in dtype:
+        return value.item()
     found = as_items(value, np.dtype(dtype), "value")
     if found.shape:
         raise ArgumentError(f"a cell holds one number, got some of shape {found.shape}")
@@ -100,6 +103,24 @@ def _is_instance(api: Any, number: Any, kind: str) -> Any:
     return api.builder.icmp_signed("==", answer, ir.IntType(32)(1))
 
 
+def _check(api: Any, number: Any, name: str) -> Any:
+    """Emit the answer of one of CPython's checks."""
+    signature = ir.FunctionType(ir.IntType(32), [api.pyobj])
+    ask = cgutils.get_or_insert_function(api.builder.module, signature, name)
+    return api.builder.trunc(api.builder.call(ask, [number]), _BIT)
+
+
+def _is_integer(api: Any, number: Any) -> Any:
+    """Emit whether an object is one integer, of Python or of numpy."""
+    builder = api.builder
+    slot = cgutils.alloca_once_value(builder, _is_instance(api, number, "PyLong_Type"))
+    with builder.if_then(builder.not_(builder.load(slot)), likely=False):
+        is_sequence = _check(api, number, "PySequence_Check")
+        has_index = _check(api, number, "PyIndex_Check")
+        builder.store(builder.and_(has_index, builder.not_(is_sequence)), slot)
+    return builder.load(slot)
+
+
 def _is_error(api: Any, suspicious: Any) -> Any:
     """Emit whether Python has set an error, which few results can mean."""
     slot = cgutils.alloca_once_value(api.builder, _BIT(0))
@@ -111,15 +132,12 @@ def _is_error(api: Any, suspicious: Any) -> Any:
 def _integer(api: Any, dtype: Any, number: Any) -> tuple[Any, Any]:
     """Emit the conversion of an integer by `__index__`, and whether it is right.
 
-    What has a length is an array, which may have a mask, or nothing that has an `__index__`.
+    A sequence is an array, which may have a mask, or has no `__index__`.
     """
     builder = api.builder
     holds_many = cgutils.alloca_once_value(builder, _BIT(0))
     with builder.if_then(builder.not_(_is_instance(api, number, "PyLong_Type")), likely=False):
-        signature = ir.FunctionType(ir.IntType(32), [api.pyobj, api.cstring])
-        ask = cgutils.get_or_insert_function(builder.module, signature, "PyObject_HasAttrString")
-        name = api.context.insert_const_string(builder.module, "__len__")
-        builder.store(builder.trunc(builder.call(ask, [number, name]), _BIT), holds_many)
+        builder.store(_check(api, number, "PySequence_Check"), holds_many)
     as_unsigned = dtype == numba.types.uint64
     wide = _unsigned_long_long(api, number) if as_unsigned else api.long_as_longlong(number)
     failed = _is_error(api, builder.icmp_unsigned("==", wide, wide.type(-1)))
@@ -157,7 +175,7 @@ def _float(api: Any, dtype: Any, number: Any) -> tuple[Any, Any]:
     with builder.if_else(is_float, likely=not is_bool) as (then, otherwise):
         with then:
             builder.store(api.float_as_double(number), slot)
-        with otherwise, builder.if_then(_is_instance(api, number, "PyLong_Type"), likely=True):
+        with otherwise, builder.if_then(_is_integer(api, number), likely=True):
             double = api.float_as_double(number)
             # Larger ones may have been rounded to these.
             limit = 2.0 if is_bool else 2.0 ** (np.finfo(as_dtype(dtype)).nmant + 1)

@@ -74,7 +74,8 @@ def failure_order(order: str) -> str:
 @functools.cache
 def check_dtype(operation: str, dtype: np.dtype[Any]) -> None:
     """Refuse cells that no processor changes in one step, and operations they do not have."""
-    if dtype.kind not in _KINDS or dtype.itemsize > 8 or dtype == np.float16:
+    is_foreign = dtype.isbuiltin == 2  # of another package, such as float8
+    if dtype.kind not in _KINDS or dtype.itemsize > 8 or dtype == np.float16 or is_foreign:
         raise ArgumentTypeError(
             "atomics work on bool, integers of 8 to 64 bits, float32 and float64; "
             f"got dtype {dtype}"

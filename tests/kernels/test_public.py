@@ -6,9 +6,11 @@ import ast
 from collections.abc import Callable
 from pathlib import Path
 
+import ml_dtypes
+import numpy as np
 import pytest
 
-from mmapio import atomics, kernels
+from mmapio import ArgumentTypeError, atomics, kernels
 
 TREE = ast.parse(Path(kernels.__file__).read_bytes())
 
@@ -44,3 +46,25 @@ def test_type_checkers_see_what_comes_on_first_use() -> None:
     lazy = imported(blocks[0].body)
     assert lazy == kernels._HOMES
     assert {*imported(TREE.body), *lazy, "compile_all"} == {*kernels.__all__}
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e5m2", "float8_e4m3fn", "int4"])
+def test_numbers_of_other_packages_are_refused_in_one_sentence(dtype: str) -> None:
+    a = np.arange(4).astype(getattr(ml_dtypes, dtype))
+    alone = ("argmax", "argmin", "count_nonzero", "describe", "histogram", "max", "mean", "min")
+    for name in (*alone, "minmax", "sum", "var", "byte_counts"):
+        with pytest.raises(ArgumentTypeError):
+            getattr(kernels, name)(a)
+    for name in ("count", "find", "find_all"):
+        with pytest.raises(ArgumentTypeError):
+            getattr(kernels, name)(a, 1)
+    for name in ("sum", "mean", "min", "max"):
+        with pytest.raises(ArgumentTypeError):
+            getattr(kernels, name)(a.reshape(2, 2), axis=0)
+    with pytest.raises(ArgumentTypeError):
+        kernels.scatter_add(a, [0], 1)
+    for cell in (atomics.AtomicArray, lambda a: atomics.AtomicCell(a, 0)):
+        with pytest.raises(ArgumentTypeError):
+            cell(a)
+    kernels.scatter(a, [0], 3)
+    assert kernels.gather(a, [0]).astype("f8").tolist() == [3]

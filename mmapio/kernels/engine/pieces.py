@@ -130,7 +130,8 @@ def plain(a: Any) -> NDArray[Any]:
 def numbers(function: str, a: Any) -> NDArray[Any]:
     """Return `a` as an array of numbers that kernels can read, or refuse its type."""
     array = plain(a)
-    if array.dtype.kind not in "biuf" or array.itemsize > 8:
+    # 2: of another package, whose float8 numpy calls a float as well.
+    if array.dtype.kind not in "biuf" or array.itemsize > 8 or array.dtype.isbuiltin == 2:
         hint = "; numpy.frombuffer(a, 'u1') are its bytes" if isinstance(a, bytes) else ""
         raise ArgumentTypeError(
             f"{function} needs bool, integers or floats of at most 64 bits, got {array.dtype}{hint}"
