@@ -94,16 +94,16 @@ def _has_lost_end(region: Region) -> bool:
 
 def _check_holes(region: Region, start: int, stop: int, size: int) -> None:
     """Raise if a range of a file that was cut off, and grew again, has not been written again."""
-    source, first = region.source, start
+    source, hole = region.source, start
     with contextlib.suppress(OSError), source.opened() as fd:
         if next(holes_of(fd, size, source.offset), None) is None:
             source.forget_end()  # somebody has written it all
             return
-        first = next(holes_of(fd, size, start), (size, 0))[0]
-    first -= _os.PAGE_SIZE - 1  # in the page before, it may have been cut off anywhere
+        hole = next((at for at, _ in holes_of(fd, size, start)), size + _os.PAGE_SIZE)
+    first = max(start, hole - _os.PAGE_SIZE + 1)  # in the page before, it may have been cut off
     if first < stop:
         more = "and something else grew it again; recover() takes it as it is now"
-        raise lost_error(source, max(start, first), stop, "truncated", more)
+        raise lost_error(source, first, stop, "truncated", more)
 
 
 def fault_error(region: Region, start: int, stop: int, writing: bool) -> FileError:

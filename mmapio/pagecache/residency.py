@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +14,7 @@ import numpy as np
 from .. import _os
 from .._formatting import printable, resampled, shades, size
 from .._validation import as_count, as_positive, bounded
-from ..errors import ArgumentError, UnsupportedError
+from ..errors import ArgumentError, FileError, UnsupportedError, file_error
 from ..files.descriptors import as_path, reading
 from . import heat_strip
 from .cache_map import CacheMap, edges_of, map_of_file, map_of_memory
@@ -267,7 +267,7 @@ def residency_of(
     """
     count = as_positive(buckets, "buckets")
     name = as_path(path)
-    with reading(name) as (fd, facts):
+    with reading(name) as (fd, facts), _asking(name):
         start, nbytes = bounded(offset, length, facts.size)
         edges = edges_of(start, nbytes, count)
         found = map_of_file(fd, name, edges, by_page=False)
@@ -315,14 +315,26 @@ def residency_of_memory(
     count = None if buckets is None else as_positive(buckets, "buckets")
     edges = edges_of(offset, length, count)
     found = None
-    if opened is not None:
-        with contextlib.suppress(UnsupportedError), opened() as fd:
-            found = map_of_file(fd, path, edges, by_page=count is None)
-    start = address - (offset - int(edges[0]))
-    if found is None:
-        found = map_of_memory(start, edges)
-    use = _os.memory_use(start, int(edges[-1] - edges[0]))
+    with _asking(path):
+        if opened is not None:
+            with contextlib.suppress(UnsupportedError), opened() as fd:
+                found = map_of_file(fd, path, edges, by_page=count is None)
+        start = address - (offset - int(edges[0]))
+        if found is None:
+            found = map_of_memory(start, edges)
+        use = _os.memory_use(start, int(edges[-1] - edges[0]))
     return _report(path, offset, length, found, use)
+
+
+@contextlib.contextmanager
+def _asking(path: str | None) -> Iterator[None]:
+    """Raise an error of ours for one of the system."""
+    try:
+        yield
+    except FileError:
+        raise
+    except OSError as error:
+        raise file_error(error, "tell what is in memory", path) from error
 
 
 def cells(report: Residency, width: int, *, ascii_only: bool = False) -> list[tuple[str, bool]]:

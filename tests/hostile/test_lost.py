@@ -372,6 +372,19 @@ def test_what_is_before_the_cut_is_whole(path: Path) -> None:
     assert LEFT - PAGE < caught.value.start <= LEFT
 
 
+def test_what_was_written_again_is_whole(path: Path) -> None:
+    m = MappedFile.open(path, "r+")
+    m.check()
+    with open(path, "wb") as file:
+        file.seek(10 * PAGE)
+        file.write(CONTENT[10 * PAGE :])
+    m.check(11 * PAGE)
+    for offset in (0, 9 * PAGE):
+        with pytest.raises(MappingLostError, match="grew it again") as caught:
+            m.check(offset)
+        assert caught.value.start == offset
+
+
 def test_a_file_that_was_written_again_holds_what_was_written(path: Path) -> None:
     m = MappedFile.open(path, "r+")
     for byte in b"abc":

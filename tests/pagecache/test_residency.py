@@ -656,3 +656,34 @@ def test_a_report_is_not_imported_before_it_is_asked_for(run_python: Callable[..
     name = "mmapio.pagecache.residency"
     code = f"import sys, mmapio; print({name!r} in sys.modules, mmapio.Residency.__name__)"
     assert run_python(code) == "False Residency\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["cache_facts", "sees_cache", "resident", "memory_use", "identify"]
+)
+@pytest.mark.parametrize("of_path", [False, True])
+def test_an_error_of_the_system_is_one_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, of_path: bool
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 100_000)
+    m = mmapio.MappedFile.open(path)
+    fds = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(_os, name, fail)
+    if name in ("resident", "sees_cache"):  # which are asked where the cache's own figures lack
+
+        def lack(*_: object) -> None:
+            raise OSError(errno.ENOTSUP, "not told")
+
+        monkeypatch.setattr(_os, "cache_facts", lack)
+    if (name == "memory_use") and of_path:
+        residency_of(path)
+        return
+    with pytest.raises(mmapio.FileError, match="broken") as caught:
+        residency_of(path) if of_path else m.residency()
+    assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(path))
+    assert not fds or len(os.listdir("/proc/self/fd")) == fds
