@@ -44,6 +44,6 @@ def sees_cache(fd: int) -> bool:
     of it is, and cachestat(2) of newer kernels (seen with 6.18) EPERM.
     """
     user = os.geteuid()
-    if user in (0, os.fstat(fd).st_uid):
+    if user == 0 or user == os.fstat(fd).st_uid:
         return True
     return os.access(f"/proc/self/fd/{fd}", os.W_OK, effective_ids=True)

@@ -109,6 +109,7 @@ _mlock.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _munlock: Final = _libc.munlock
 _munlock.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 
+_OnePage: Final = ctypes.c_char * 1
 _MAP_FAILED: Final = ctypes.c_void_p(-1).value
 
 
@@ -181,6 +182,12 @@ def advise(address: int, length: int, advice: Advice) -> None:
         raise OSError(errno.ENOTSUP, f"this system has no MADV_{advice.name}")
     if _madvise(address, length, _ADVICE[advice]):
         _raise_errno()
+
+
+def is_resident(address: int) -> bool:
+    """Return whether a page that begins at an address is in memory, as far as the system tells."""
+    page = _OnePage()
+    return _mincore(address, PAGE_SIZE, page) == 0 and page.raw != b"\0"
 
 
 def resident(address: int, length: int) -> NDArray[np.uint8]:

@@ -279,6 +279,11 @@ def smaps(address: int, length: int) -> list[Area]:
     return []
 
 
+def is_resident(address: int) -> bool:
+    """Return whether a page that begins at an address is in memory, as far as the system tells."""
+    return False
+
+
 def resident(address: int, length: int) -> NDArray[np.uint8]:
     """Return 1 for each page of a range that is in memory, else 0."""
     # QueryWorkingSetEx tells what is mapped, not what is in memory.

@@ -82,10 +82,10 @@ class Attributes:
 
     def _give_owner(self, fd: int) -> tuple[bool, bool]:
         """Give owner and group, or the group alone; return what has been given."""
-        assert sys.platform != "win32"
         for owner in (self._owner, -1):
             try:
-                os.fchown(fd, owner, self._group)
+                if sys.platform != "win32":
+                    os.fchown(fd, owner, self._group)
                 break
             except OSError as error:
                 if error.errno not in _REFUSED:
@@ -95,7 +95,7 @@ class Attributes:
 
     def _give_extended(self, fd: int) -> list[str]:
         """Give the extended attributes; return the names of those that cannot be given."""
-        refused = []
+        refused: list[str] = []
         if sys.platform == "linux":
             for name, value in self._extended.items():
                 try:
@@ -107,11 +107,11 @@ class Attributes:
 
 def _names(path: str) -> list[str]:
     """Return the names of the extended attributes of a file that another may have as well."""
-    assert sys.platform == "linux"
-    try:
-        return [name for name in os.listxattr(path) if not name.startswith(_OF_INODE)]
-    except OSError:  # the file system has none
-        return []
+    found: list[str] = []
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # the file system has none
+            found = os.listxattr(path)
+    return [name for name in found if not name.startswith(_OF_INODE)]
 
 
 def narrow(fd: int, permissions: int) -> None:

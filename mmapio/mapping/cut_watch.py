@@ -61,9 +61,9 @@ class CutWatch:
         if self._looks > _LOOKS and self._looks & (self._looks - 1):  # ever more rarely
             return
         try:
-            is_resident = bool(_os.resident(address, _os.PAGE_SIZE)[0])
+            is_resident = _os.is_resident(address)
             with opened() as fd:
-                if is_resident or has_hole(fd, offset, offset + 1):
+                if (is_resident and _os.sees_cache(fd)) or has_hole(fd, offset, offset + 1):
                     self._page = _os.map_copied(fd, offset)
         except OSError:  # no descriptor or memory is left: another time, maybe
             return

@@ -151,7 +151,7 @@ def map_open_file(fd: int, source: Source, facts: _os.FileFacts, room: int | Non
     _, length = bounded(options.offset, wanted, facts.size)
     region = Region.of_file(fd, source, length, options.capacity)
     try:
-        source.note_end(fd, length)
+        source.note_end(fd, region.address, length)
         if options.prepares:
             apply_options(region)
         if options.flush_policy is not None:

@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from .. import _os
 from .._reentry import is_within_call
@@ -22,15 +22,14 @@ from ..files.closing import close_file
 from ..files.descriptors import identify, open_file, replaced_error
 from ..files.holes import has_hole
 from ..files.publishing import is_passing, sync_names
+from ..modes import Access, Mode
 from .cut_watch import CutWatch
 from .options import MapOptions
-
-if TYPE_CHECKING:
-    from ..modes import Mode
 
 __all__ = ["Source", "changing", "closing"]
 
 
+_user: Callable[[], int] = getattr(os, "geteuid", lambda: -1)
 _BLOCK_BYTES = 512  # of statx(2), whatever the blocks of the file system are
 _END_BYTES = 64
 _PAUSE_S = 0.001
@@ -302,24 +301,29 @@ class Source:
         with self.opened() as fd:
             return has_hole(fd, start, stop)
 
-    def note_end(self, fd: int, length: int) -> None:
-        """Note whether so many bytes of a file that was opened end in data: a cut would show.
+    def note_end(self, fd: int, address: int, length: int) -> None:
+        """Note whether so many bytes, mapped at an address, end in data: a cut would show.
 
-        They do not if holes are there already. If it cannot be known at once, it is not.
+        They do not if holes are there already. What is on the drive only is not read for this.
         """
         facts = self.facts
         if facts is None or self._name_is_new or not facts.is_regular:
             return
         if length and facts.blocks * _BLOCK_BYTES >= facts.size:
-            self.ends_in_data = self.has_data_at(fd, length, False)
+            last = address + length - 1
+            # Of a file that a process may only read, Linux says that all is in memory, but to root.
+            may_ask = self.mode.access is Access.WRITE or _user() == 0
+            if may_ask and _os.is_resident(last - last % _os.PAGE_SIZE):
+                self.ends_in_data = self.has_data_at(fd, length, False)
 
     def has_data_at(self, fd: int, end: int, wait: bool) -> bool:
-        """Return whether bytes other than zero precede one of the mapping; without waiting, maybe.
+        """Return whether bytes other than zero precede one of the mapping, in the same page.
 
         Without waiting for the drive, it is False if that is not known.
         """
-        length = min(end, _END_BYTES)
-        return bool(_os.peek(fd, self.offset + end - length, length, wait).strip(b"\0"))
+        stop = self.offset + end
+        length = min(end, _END_BYTES, (stop - 1) % _os.PAGE_SIZE + 1)
+        return bool(_os.peek(fd, stop - length, length, wait).strip(b"\0"))
 
     def watch_cuts(self, blocks: int) -> CutWatch:
         """Return the watch over the end of the file, which has so many blocks."""

@@ -63,11 +63,11 @@ def test_a_look_at_what_is_on_the_drive_reads_nothing(
         page = _os.map_copied(file.fileno(), 0)
         asked = []
 
-        def resident(address: int, length: int) -> list[int]:
+        def is_resident(address: int) -> bool:
             asked.append(address)
-            return [False]
+            return False
 
-        monkeypatch.setattr(_os, "resident", resident)
+        monkeypatch.setattr(_os, "is_resident", is_resident)
         watch = CutWatch(1)
         for _ in range(127):
             watch.set(page, 0, 1, lambda: contextlib.nullcontext(file.fileno()))
@@ -76,7 +76,7 @@ def test_a_look_at_what_is_on_the_drive_reads_nothing(
         _os.unmap(page, PAGE)
 
 
-@pytest.mark.parametrize("name", ["map_copied", "resident", "is_copied"])
+@pytest.mark.parametrize("name", ["map_copied", "is_resident", "is_copied"])
 def test_without_a_copy_nothing_is_claimed(
     path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -134,3 +134,14 @@ def test_a_child_has_a_copy_of_its_own(path: Path) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     with pytest.raises(MappingLostError):
         m.check()
+
+
+@pytest.mark.page_cache
+def test_to_open_and_check_a_file_reads_nothing_of_it(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        _os.drop_cached(file.fileno(), 0, SIZE)
+    m = MappedFile.open(path, "r+")
+    for _ in range(10):
+        m.check()
+    assert m.residency().resident == 0
