@@ -427,7 +427,11 @@ class RowFile:
     @_unless_closed
     def sync(self) -> None:
         """Sync the file: all rows that were written survive a power loss."""
-        write_back(self.fd, self.layout.end(self.committed), os.fstat(self.fd).st_size)
+        try:
+            size = os.fstat(self.fd).st_size
+        except OSError as error:  # which tells nothing of the data
+            raise file_error(error, "look at the file", self.path) from error
+        write_back(self.fd, self.layout.end(self.committed), size)
         _os.sync_data(self.fd)
 
     def check_own(self) -> None:

@@ -4,6 +4,9 @@ Two tables of all public calls that make, replace, change or delete a file. In o
 wrong in each way; in the other, each call of the system fails in turn. Then the old bytes are at
 the path, nothing is left beside them, no descriptor and no mapping is left open, and the error is
 one of ours. Only an error that says that the new file is in its place, or Ctrl-C, may come later.
+
+A third table is of what is done with open files: there too a failing call is an error of ours, and
+when all is closed, nothing is left open.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import inspect
 import io
 import itertools
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -31,9 +35,10 @@ import numpy as np
 import pytest
 
 import mmapio
-from mmapio import FlushPolicy, GrowableArray, MappedFile, MmapioError, _os, aio
+from mmapio import FlushError, FlushPolicy, GrowableArray, MappedFile, MmapioError, _os, aio
 from mmapio.__main__ import main
 from mmapio._os._contract import NAMES
+from mmapio.errors import clear_frames
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="descriptors and mappings are counted in /proc"
@@ -472,6 +477,128 @@ def check_failure(found: Outcome, done: Outcome, case: str) -> None:
     assert is_interrupt or "in its place" in str(found.error), case
     if found.after != done.after:  # but for random marks
         assert list(map(len, found.after.values())) == list(map(len, done.after.values())), case
+
+
+# What is open ---------------------------------------------------------------------------------
+
+PAGE = _os.PAGE_SIZE
+
+
+class Operation(NamedTuple):
+    """Something that is done with what is open, and how that is opened."""
+
+    make: Callable[[], Any]
+    run: Callable[[Any], object]
+
+
+def mapped(**options: Any) -> MappedFile:
+    m = MappedFile.open("mapped.bin", "w+", size=10 * PAGE, **options)
+    m.write(0, b"ab" * 100)
+    return m
+
+
+def growing() -> GrowableArray:
+    g = GrowableArray.open("growing.npy", "w+", dtype="i8")
+    g.extend(range(100))
+    g.commit()
+    return g
+
+
+def following() -> GrowableArray:
+    with growing() as g:
+        reader = GrowableArray.open("growing.npy")
+        g.extend(range(5))
+    return reader
+
+
+def array() -> mmapio.MappedArray:
+    np.save(NAME, OLD)
+    return mmapio.open(NAME, "r+")
+
+
+def ring() -> mmapio.RingBuffer:
+    return mmapio.RingBuffer.open("ring", "w+", "f8", 16)
+
+
+def always() -> MappedFile:
+    return mapped(flush_policy=FlushPolicy.always())
+
+
+def in_writes() -> MappedFile:
+    return mapped(flush_policy=FlushPolicy.every_writes(10))
+
+
+OPERATIONS = {
+    "flush": Operation(mapped, lambda m: m.flush()),
+    "flush, no wait": Operation(mapped, lambda m: m.flush(wait=False)),
+    "check": Operation(mapped, lambda m: m.check()),
+    "guard": Operation(mapped, lambda m: m.guard().__enter__()),
+    "recover": Operation(mapped, lambda m: m.recover()),
+    "grow": Operation(mapped, lambda m: m.resize(20 * PAGE)),
+    "grow in place": Operation(lambda: mapped(capacity="1 MiB"), lambda m: m.resize(20 * PAGE)),
+    "shrink": Operation(mapped, lambda m: m.resize(2 * PAGE)),
+    "residency": Operation(mapped, lambda m: m.residency()),
+    "advise": Operation(mapped, lambda m: m.advise("random")),
+    "prefetch": Operation(mapped, lambda m: m.prefetch()),
+    "release": Operation(mapped, lambda m: m.release()),
+    "evict": Operation(mapped, lambda m: m.release(evict=True)),
+    "punch a hole": Operation(mapped, lambda m: m.punch_hole(PAGE, PAGE)),
+    "lock": Operation(mapped, lambda m: (m.lock(0, PAGE), m.unlock(0, PAGE))),
+    "read": Operation(mapped, lambda m: m.read(0, 10)),
+    "write": Operation(mapped, lambda m: m.write(0, b"x")),
+    "write and flush": Operation(always, lambda m: m.write(0, b"x")),
+    "close": Operation(mapped, lambda m: m.close()),
+    "close and flush": Operation(in_writes, lambda m: m.close()),
+    "fileno": Operation(mapped, lambda m: m.fileno()),
+    "pickle": Operation(mapped, lambda m: pickle.loads(pickle.dumps(m)).close()),
+    "check an array": Operation(array, lambda a: a.check()),
+    "flush an array": Operation(array, lambda a: a.flush()),
+    "pickle an array": Operation(array, lambda a: pickle.loads(pickle.dumps(a)).close()),
+    "append": Operation(growing, lambda g: (g.append(3), g.extend([4, 5]))),
+    "commit": Operation(growing, lambda g: (g.append(3), g.commit())),
+    "truncate": Operation(growing, lambda g: g.truncate(50)),
+    "close a growing one": Operation(growing, lambda g: (g.append(1), g.close())),
+    "look at rows": Operation(growing, lambda g: (g.append(1), g.array.sum())),
+    "check rows": Operation(growing, lambda g: g.check()),
+    "refresh": Operation(following, lambda r: r.refresh()),
+    "push and pop": Operation(ring, lambda r: (r.push(1.5), r.pop())),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_failing_system_call_is_an_error_of_ours_and_leaves_nothing_open(
+    folder: Path, name: str
+) -> None:
+    operation, count, open_before = OPERATIONS[name], itertools.count(), descriptors()
+    clean = Failing()
+    assert operate(operation, clean) is None
+    for failing, calls in sorted(clean.counts.items()):
+        for nth in range(1, min(calls, MOST_CALLS) + 1):
+            for error in errors_to_try(next(count)) if failing not in NEVER else ():
+                found = operate(operation, Failing(failing, nth, error))
+                case = f"{name}: {failing} #{nth}: {error!r} {found!r}"
+                assert found is None or is_ours(found) or found is error, case
+                del found
+                left = [*descriptors() - open_before, *mappings(folder)]
+                assert not left, f"{case}: {left}"
+
+
+def operate(operation: Operation, around: Failing) -> BaseException | None:
+    """Return the error of an operation, and close what it is done with."""
+    thing, error = operation.make(), None
+    try:
+        with around:
+            operation.run(thing)
+    except (Exception, KeyboardInterrupt) as caught:
+        error = caught
+    try:
+        thing.close()
+    except FlushError:  # it fails once more, and the thing is closed all the same
+        assert isinstance(error, FlushError)
+    thing.close()
+    if error is not None:
+        clear_frames(error)
+    return error
 
 
 # Whether the tables are complete --------------------------------------------------------------
