@@ -42,7 +42,8 @@ class memmap(MappedArray):  # noqa: N801
     ----------
     filename : str, bytes, os.PathLike or file object
         The file. A file object must have a descriptor, and show the bytes of that: one that
-        unpacks is refused. Its name is kept if it leads to the file.
+        unpacks is refused. Its name is kept if it leads to the file. A device is mapped too; a
+        character device, which has no size, needs a `shape`.
     dtype : dtype_like, default uint8
         Type of the items.
     mode : {"r", "r+", "w+", "c"} or numpy's long names, default "r+"

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from .. import _os
-from ..errors import ArgumentError, ReplacedError, clear_frames, file_error
-from ..files.descriptors import as_path
+from ..errors import ArgumentError, ReplacedError, clear_frames
+from ..files.descriptors import as_path, identify, size_of
 from ..files.publishing import publishing
 from ..guard.lost_memory import lost_error, raise_if_array_lost
 from ..mapping.losses import check_file
@@ -150,20 +150,17 @@ def _check_file_object(mapped: _Mapped, file: Any) -> None:
     """Refuse to write to an open file that is mapped, but for what comes after the arrays."""
     if not mapped or (fd := _descriptor_of(file)) is None:
         return
-    try:
-        facts = _os.identify(fd)
-    except OSError as error:
-        raise file_error(error, "look at the file", None) from error
+    identity, size = identify(fd, None).identity, size_of(fd, None)
     for array, region in mapped:
         source = region.source
-        if source.identity != facts.identity:
+        if source.identity != identity:
             continue
         start, stop = _place(array, region)
         start, stop = source.offset + start, source.offset + stop
-        if facts.size < stop:
+        if size < stop:
             why = "as opening a file for writing does"
-            raise lost_error(source, max(start, facts.size), stop, "truncated", why)
-        if _position(file, fd, facts.size) < stop:
+            raise lost_error(source, max(start, size), stop, "truncated", why)
+        if _position(file, fd, size) < stop:
             _refuse(source.name)
 
 

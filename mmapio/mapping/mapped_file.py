@@ -85,7 +85,7 @@ class MappedFile(MappedBytes):
         Parameters
         ----------
         path : str, bytes or os.PathLike
-            The file.
+            The file, or a device; a character device, which has no size, needs a `length`.
         mode : {"r", "r+", "w+", "x+", "a+", "c"}, default "r"
             ``r`` read only; ``r+`` read and write; ``w+`` create, or replace what is there, which
             whoever maps it keeps; ``x+`` create, an error if it is there; ``a+`` open, or create

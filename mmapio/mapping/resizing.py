@@ -110,6 +110,8 @@ def _check_resizable(source: Source, region: Region, old: int, new: int) -> None
 
 
 def _check_whole(source: Source, fd: int, size: int) -> None:
+    if source.facts is not None and source.facts.is_device:
+        raise UnsupportedError(f"{source.name} is a device, which has the size that it has")
     end, known = os.fstat(fd).st_size, source.offset + size
     if end != known:
         raise UnsupportedError(

@@ -79,8 +79,19 @@ def test_a_block_device_does_not_grow_and_is_not_replaced(device: Any) -> None:
         mmapio.memmap(device.device, "u1", "w+", shape=10)
     with pytest.raises(mmapio.FileError, match="in mode 'r\\+'"):
         mmapio.save(device.device, np.zeros(3))
-    with pytest.raises(mmapio.MmapioError):
-        MappedFile.open(device.device, "r+").resize(2 * SIZE)
+    for size in (2 * SIZE, 100):
+        with pytest.raises(mmapio.UnsupportedError, match="is a device"):
+            MappedFile.open(device.device, "r+").resize(size)
+    a = mmapio.memmap(device.device, "<i4", "r")
+    with pytest.raises(mmapio.FileError, match="in mode 'r\\+'"):
+        a.tofile(device.device)
+    with open(device.device, "r+b") as file:
+        with pytest.raises(mmapio.ArgumentError, match="open file that it is mapped from"):
+            a[1:].tofile(file)
+        file.seek(1 << 19)
+        a[:4].tofile(file)  # after what it reads
+        file.seek(1 << 19)
+        file.write(CONTENT[1 << 17 :][:4].tobytes())
     assert device.image.read_bytes() == CONTENT.tobytes()
 
 
