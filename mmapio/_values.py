@@ -47,7 +47,12 @@ _TAKES: Final = {
 
 
 # Types of which numpy stores each number as it is in items of some kinds, or refuses it.
-_EXACT_TO: Final = {float: "dg", int: "bhilqBHILQ", np.int64: "l", np.float64: "dg"}
+_EXACT_TO: Final[dict[type, str]] = {
+    float: "dg",
+    int: "bhilqBHILQ",
+    np.float64: "dg",
+    np.int64: np.dtype(np.int64).char,  # another one on Windows
+}
 _INTEGERS: Final = frozenset(np.dtype(code).type for code in "bhilqBHILQ")
 
 

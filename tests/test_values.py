@@ -668,6 +668,15 @@ def test_masks_of_indices_and_targets_are_refused(function: str) -> None:
     assert not a.any()
 
 
+def test_masks_of_what_is_written_into_are_refused() -> None:
+    a, out = np.arange(4.0), np.ma.masked_array(np.zeros(4), mask=True)
+    with pytest.raises(ArgumentTypeError, match="no masks"):
+        kernels.gather(a, [0, 1, 2, 3], out)
+    with pytest.raises(ArgumentTypeError, match="no masks"):
+        kernels.map_chunks(a, np.negative, out)
+    assert not out.data.any()
+
+
 def test_masks_of_cells_and_buffers_are_refused() -> None:
     cells, m = np.ma.masked_array(np.zeros(2, "i8"), mask=[True, False]), MappedFile.anonymous(16)
     for use in (

@@ -350,11 +350,10 @@ class GrowableArray:
         FileError
             If they cannot be written, on a full disk for one; nothing is appended then.
         MappingLostError
-            If another program has cut the file off; nothing is appended then.
+            If another program has cut the file off, or the rows lie in a mapped file that has lost
+            some of them meanwhile; nothing is appended then.
         ArgumentError, ArgumentTypeError
             If they have another shape, a mask, or values that do not fit, as in `append`.
-        MappingLostError
-            If they lie in a file that has lost some of them meanwhile; nothing is appended then.
         ReadOnlyError
             If the array is open for reading.
         ClosedError

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmapio._validation import refuse_masks
 from mmapio.errors import ArgumentError, ArgumentTypeError, KernelError, ReadOnlyError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.chunks.compiling import Args, Compiled, owned, reduction
@@ -332,6 +333,7 @@ def _checked_out(out: Any) -> NDArray[Any]:
     if not isinstance(out, np.ndarray):
         kind = type(out).__name__
         raise ArgumentTypeError(f"out must be an array or a tuple of arrays, got {kind!r}")
+    refuse_masks(out)
     if not out.flags.writeable:
         raise ReadOnlyError("cannot store into out, which is read-only")
     _check_native("out", out)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mmapio import _os
 from mmapio._extras import require
-from mmapio._validation import steps
+from mmapio._validation import refuse_masks, steps
 from mmapio._values import as_items
 from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
 from mmapio.guard.lost_memory import noticing, raise_if_source_lost
@@ -258,6 +258,7 @@ def _layout_of(array: NDArray[Any], name: str) -> _RowsInMemory:
 
 
 def _check_out(out: Any, array: NDArray[Any], shape: tuple[int, ...]) -> None:
+    refuse_masks(out)
     wanted = shape + array.shape[1:]
     if not isinstance(out, np.ndarray) or out.dtype != array.dtype:
         kind = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
