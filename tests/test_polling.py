@@ -56,7 +56,7 @@ def test_what_cannot_come_any_more_ends_the_waiting(slept: list[float]) -> None:
             raise EOFError
 
     with pytest.raises(EOFError):
-        poll(lambda: False, None, check)
+        poll(lambda: False, 10.0, check)
     assert 0.4 < sum(slept) < 0.6
 
 
