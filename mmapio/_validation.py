@@ -35,6 +35,7 @@ __all__ = [
     "as_integer",
     "as_nbytes",
     "as_positive",
+    "as_progress",
     "as_shape",
     "bounded",
     "check_plain",
@@ -121,6 +122,13 @@ _PREFIXES = "KMGTPE"
 _UNITS = {"": 1, "B": 1}
 _UNITS |= {f"{prefix}B": 1000 ** (n + 1) for n, prefix in enumerate(_PREFIXES)}
 _UNITS |= {f"{prefix}iB": 1024 ** (n + 1) for n, prefix in enumerate(_PREFIXES)}
+
+
+def as_progress(progress: Progress | None) -> Progress | None:
+    """Return what is called with how far it is; checked before anything is done."""
+    if progress is None or callable(progress):
+        return progress
+    raise ArgumentTypeError(f"progress must be a function or None, got {progress!r}")
 
 
 def bounded(offset: object, length: object, size: int) -> tuple[int, int]:

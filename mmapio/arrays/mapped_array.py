@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from .._validation import Progress, as_positive
+from .._validation import Progress, as_flag, as_positive
 from ..errors import ArgumentError, ClosedError, UnsupportedError, clear_errors
 from ..mapping.closing import WhenInUse, close_source
 from ..mapping.losses import LossCheck
@@ -458,7 +458,7 @@ under the mapping, and read zeros: another program has cut the file off: '...tab
         mmapio.errors.InUseError: cannot close the mapping of <anonymous>: arrays over it are \
 alive; drop them, or close(force=True), after which they read zeros
         """
-        self._close(WhenInUse.ZERO if force else WhenInUse.REFUSE)
+        self._close(WhenInUse.ZERO if as_flag(force, "force") else WhenInUse.REFUSE)
 
     def __enter__(self) -> Self:
         if self.closed:

@@ -9,6 +9,7 @@ import numba
 from llvmlite import ir
 from numba.extending import intrinsic, overload
 
+from mmapio._validation import as_positive
 from mmapio.atomics._access import load
 from mmapio.atomics._fetch import fetch_add
 from mmapio.atomics._overloads import in_kernels
@@ -51,7 +52,7 @@ def thread_lane(count: int) -> int:
     >>> 0 <= atomics.thread_lane(16) < 16
     True
     """
-    return _spread(threading.get_ident() >> _STACK_BITS, count)
+    return _spread(threading.get_ident() >> _STACK_BITS, as_positive(count, "count"))
 
 
 def _spread(number: int, count: int) -> int:

@@ -13,7 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, Final, Literal
 
 from .. import _os
-from .._validation import Path, Progress, as_count, as_dtype, as_flag, fitting_shape
+from .._validation import Path, Progress, as_count, as_dtype, as_flag, as_progress, fitting_shape
 from ..errors import ArgumentError, ArgumentTypeError, ExistingFileError, FormatError
 from .descriptors import as_path, read_at, reading
 from .header_seal import settled_header
@@ -200,6 +200,7 @@ def _write(
     name, fd, facts = source
     if progress is not None and not callable(progress):
         raise ArgumentTypeError(f"progress must be callable, got {type(progress).__name__!r}")
+    as_progress(progress)
     _check_target(target, facts, as_flag(overwrite, "overwrite"))
     total, done = prod(header.shape) * header.dtype.itemsize, 0
     with publishing(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mmapio import _os, atomics
 from mmapio._os import Advice
 from mmapio._pacing import paced
-from mmapio._validation import round_down
+from mmapio._validation import as_flag, round_down
 from mmapio.errors import ReadOnlyError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.jit import jit, part
@@ -98,6 +98,7 @@ def touch_pages(
     True
     """
     array = np.asarray(a)
+    write, force = as_flag(write, "write"), as_flag(force, "force")
     if write and not array.flags.writeable:
         raise ReadOnlyError("cannot touch the pages of a read-only array for writing")
     if threads is not None:  # the environment is looked at later: it takes longer than 1 MiB does

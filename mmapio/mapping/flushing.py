@@ -115,6 +115,7 @@ def flush_rest(region: Region) -> BaseException | None:
     if ledger.policy.kind != "every_millis" and not ledger.has_pending:
         return None
     try:
+        _write_ahead(source, 0, region.size)
         _sync(region, 0, region.size)
     except ClosedError:
         return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import numpy as np
 
 from .. import _os
-from .._validation import Bytes, as_bytes, as_count, as_dtype, as_positive, bounded
+from .._validation import Bytes, as_bytes, as_count, as_dtype, as_flag, as_positive, bounded
 from ..errors import ArgumentError, ClosedError, MisalignedError
 from ..guard.lost_memory import (
     any_loss,
@@ -579,7 +579,7 @@ def _pieces(data: Bytes, first: int, step: int, copy: bool) -> Iterator[Bytes]:
         pieces = itertools.chain(
             (p for p in (head,) if len(p)), rows, (p for p in (tail,) if len(p))
         )
-    return map(_copied, pieces) if copy else pieces
+    return map(_copied, pieces) if as_flag(copy, "copy") else pieces
 
 
 def _copied(piece: Bytes) -> Bytes:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from .. import _os
-from .._validation import Progress, as_count
+from .._validation import Progress, as_count, as_flag
 from ..durability.policy import FlushPolicy
 from ..errors import UnsupportedError
 from ..files.watch import Change, Counter, Watch
@@ -1087,7 +1087,7 @@ the mapping, and read zeros: another program has cut the file off: '...checked.b
         >>> view
         array([0, 0, 0, 0], dtype=uint8)
         """
-        self._close(WhenInUse.ZERO if force else WhenInUse.REFUSE)
+        self._close(WhenInUse.ZERO if as_flag(force, "force") else WhenInUse.REFUSE)
 
     def detach(self) -> int:
         """Close the mapping and return a descriptor of its file.

@@ -7,7 +7,7 @@ import os
 from typing import Any, Protocol
 
 from .._validation import as_count, as_integer
-from ..errors import ArgumentError, ClosedError
+from ..errors import ArgumentError, ArgumentTypeError, ClosedError
 
 __all__ = ["MappedReader"]
 
@@ -85,6 +85,42 @@ class MappedReader(io.RawIOBase):
         self._check_open()
         return True
 
+    def read(self, size: int | None = -1) -> bytes:
+        r"""Read bytes from the position on.
+
+        Parameters
+        ----------
+        size : int, optional
+            How many; all up to the end if negative or None.
+
+        Returns
+        -------
+        bytes
+            At most `size` of them; none at the end.
+
+        Raises
+        ------
+        ClosedError
+            If the stream or the mapping is closed.
+        ArgumentTypeError
+            If `size` is no integer.
+
+        Examples
+        --------
+        >>> import mmapio
+        >>> reader = mmapio.MappedFile.anonymous(8).reader()
+        >>> reader.read(3), len(reader.read(2**40))
+        (b'\x00\x00\x00', 5)
+        """
+        self._check_open()
+        # Not by that of io, which makes a buffer of the size first.
+        count = -1 if size is None else as_integer(size, "size")
+        left = self._left()
+        count = left if count < 0 else min(count, left)
+        data = self._mapping.read(self._position, count) if count else b""
+        self._position += count
+        return data
+
     def readinto(self, buffer: Any) -> int:
         """Fill a buffer from the position on.
 
@@ -110,7 +146,10 @@ class MappedReader(io.RawIOBase):
         8
         """
         self._check_open()
-        out = memoryview(buffer).cast("B")
+        try:
+            out = memoryview(buffer).cast("B")
+        except TypeError as error:
+            raise ArgumentTypeError(f"buffer must be a writable buffer: {error}") from None
         count = min(len(out), self._left())
         if count:
             self._mapping.read_into(self._position, out[:count])

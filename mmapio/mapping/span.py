@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from .._os import Advice
-from .._validation import Bytes, Progress, bounded
+from .._validation import Bytes, Progress, as_flag, as_progress, bounded
 from ..errors import ClosedError, FileError, file_error
 from ..files.closing import close_file
 from ..guard.lost_memory import any_loss, raise_if_part_lost
@@ -158,7 +158,7 @@ class Hold:
     def resize(self, size: int, force: bool) -> None:
         """Grow or shrink the file, and the mapping with it."""
         self.source.check_unused_here()
-        self._resize(size, force)
+        self._resize(size, as_flag(force, "force"))
 
     @_held
     def _resize(self, size: int, force: bool) -> None:
@@ -244,6 +244,8 @@ class Span(Hold):
 
     def flush(self, wait: bool) -> None:
         """Write what was stored to the drive; others may use the mapping while this waits."""
+        if wait is not True:
+            wait = as_flag(wait, "wait")
         if not self.is_written_back():
             return
         flush_range(self.region, self.start, self.length, wait)
@@ -261,7 +263,8 @@ class Span(Hold):
     @_held
     def advise(self, advice: Advice, force: bool) -> None:
         """Give advice on the range; no advice costs data."""
-        advise_pages(self.region, self.start, self.length, advice, force=force)
+        insists = as_flag(force, "force")
+        advise_pages(self.region, self.start, self.length, advice, force=insists)
 
     @_held
     def prefetch(self) -> None:
@@ -271,7 +274,7 @@ class Span(Hold):
     @_held
     def release(self, evict: bool) -> None:
         """Take the range out of this process, or out of the page cache as well."""
-        release_pages(self.region, self.start, self.length, evict)
+        release_pages(self.region, self.start, self.length, as_flag(evict, "evict"))
 
     @_held
     def punch_hole(self) -> None:
@@ -281,6 +284,7 @@ class Span(Hold):
     @_held
     def lock(self, force: bool, progress: Progress | None) -> None:
         """Keep the range in memory."""
+        force, progress = as_flag(force, "force"), as_progress(progress)
         lock_pages(self.region, self.start, self.length, force=force, progress=progress)
 
     @_held

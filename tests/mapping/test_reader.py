@@ -274,3 +274,16 @@ def test_readers_of_one_mapping_have_their_own_positions() -> None:
     m = mapping_of(b"abcdef")
     first, second = m.reader(), m.reader()
     assert (first.read(3), second.read(1), first.read(1)) == (b"abc", b"a", b"d")
+
+
+def test_reading_more_than_there_is_takes_no_room_for_it() -> None:
+    m = MappedFile.anonymous(10)
+    m.write(0, b"0123456789")
+    reader = m.reader()
+    assert (reader.read(3), reader.read(2**62), reader.read(5)) == (b"012", b"3456789", b"")
+    reader.seek(8)
+    assert (reader.read(None), reader.tell()) == (b"89", 10)
+    with pytest.raises(ArgumentTypeError, match="size must be an integer"):
+        reader.read(1.5)
+    with pytest.raises(ArgumentTypeError, match="buffer must be"):
+        reader.readinto("text")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 
+import mmapio
 from mmapio import MappedFile
 
 # What each public name is used for in the storm. None is left out, but for a name that makes
@@ -213,3 +216,22 @@ def test_a_handler_may_use_what_it_interrupts(run_python: Callable[..., str], sc
         print("alive")
     """
     assert run_python(code, str(2 * scale)) == "alive\n"
+
+
+@pytest.mark.parametrize("wrong", ["no", 1, None, np.zeros(2)])
+def test_flags_are_true_or_false(wrong: Any) -> None:
+    m = MappedFile.anonymous(100)
+    for call in (
+        lambda: m.flush(wait=wrong),
+        lambda: m.release(evict=wrong),
+        lambda: m.lock(force=wrong),
+        lambda: m.advise("normal", force=wrong),
+        lambda: m.touch_pages(write=wrong),
+        lambda: m.touch_pages(force=wrong),
+        lambda: m.resize(100, force=wrong),
+        lambda: m.close(force=wrong),
+        lambda: m.chunks(10, copy=wrong),
+        lambda: m.lock(progress="no function"),
+    ):
+        with pytest.raises(mmapio.ArgumentTypeError, match="must be"):
+            call()

@@ -63,7 +63,10 @@ def reduction(
 def kept(key: Any, compiled: Any = None) -> Any:
     """Return what was compiled for a key, or keep it, in place of what was kept first."""
     if compiled is None:
-        return _found.get(key)
+        try:
+            return _found.get(key)
+        except TypeError:  # whatever cannot be a key is no kernel: who compiles it, says so
+            return None
     if len(_found) >= _KEPT:
         _found.pop(next(iter(_found)), None)
     _found[key] = compiled

@@ -31,7 +31,7 @@ _ROWS = 8  # of wide arrays: fewer in a piece would cost more to combine than to
 
 def by_columns(array: NDArray[Any], axis: int | None) -> bool:
     """Check `axis`; along the only axis there is, it is the whole array that is reduced."""
-    if axis is not None and axis != 0:
+    if axis is not None and not (isinstance(axis, (int, np.integer)) and axis == 0):
         raise ArgumentError(f"axis must be None or 0, got {axis!r}")
     return axis == 0 and array.ndim > 1
 

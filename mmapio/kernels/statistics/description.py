@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mmapio._validation import as_integer
 from mmapio.errors import ArgumentError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.pieces import Pieces, numbers
@@ -118,7 +119,7 @@ def describe(
     (array([128, 128, 128, 128, 128, 128, 128, 104]), array([  0., 128., 256.]))
     """
     array = numbers("describe", a)
-    if not MIN_BINS <= bins <= MAX_BINS:
+    if not MIN_BINS <= as_integer(bins, "bins") <= MAX_BINS:
         raise ArgumentError(f"bins must be from {MIN_BINS} to {MAX_BINS}, got {bins!r}")
     if array.itemsize <= 2:
         return _describe_small(array, bins, threads, progress)

@@ -13,6 +13,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from mmapio._validation import as_integer
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.jit import inside
 from mmapio.kernels.engine.overloads import item_type, unordered_row_of
@@ -204,7 +205,7 @@ def var(
     >>> spread(np.arange(7))
     2.0
     """
-    array = numbers("var", a)
+    array, ddof = numbers("var", a), as_integer(ddof, "ddof")
     if by_columns(array, axis):
         return column_variances(array, ddof, threads, progress)
     pieces = pieces_of(array)
