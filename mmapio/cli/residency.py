@@ -5,7 +5,9 @@ from __future__ import annotations
 import bisect
 import contextlib
 import functools
+import io
 import itertools
+import os
 import time
 from pathlib import Path
 from typing import Annotated, Final
@@ -17,6 +19,8 @@ from rich.text import Text
 
 from .._formatting import printable, size
 from ..errors import ArgumentError, MmapioError, file_error
+from ..files.descriptors import as_path
+from ..files.publishing import publishing
 from ..pagecache.residency import BUCKETS, Residency, cells, picture_of, residency_of
 from .file_trees import files_under
 from .options import Json, Paths, Quiet, parse_path
@@ -107,13 +111,26 @@ def _draw(png: Path, reports: list[Residency]) -> None:
     """Draw a picture, of no more files than can be looked at in one."""
     if not reports:
         raise ArgumentError(f"there is nothing to draw in {png}: no file could be looked at")
-    figure = picture_of(reports[:_MOST_DRAWN])
+    figure, drawn = picture_of(reports[:_MOST_DRAWN]), io.BytesIO()
     try:
-        figure.savefig(png, format=png.suffix[1:].lower() or "png")
+        figure.savefig(drawn, format=png.suffix[1:].lower() or "png")
     except ValueError as error:  # matplotlib knows no such format, and tells which
         raise ArgumentError(f"cannot draw {str(png)!r}: {error}") from error
+    path = as_path(png)
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        _write_to_device(path, drawn.getbuffer())
+        return
+    with publishing(path, "draw", replace=True, durable=False) as draft:
+        draft.write(drawn.getbuffer())
+
+
+def _write_to_device(path: str, data: memoryview) -> None:
+    try:
+        with open(path, "wb", buffering=0) as file:
+            while len(data):
+                data = data[file.write(data) or 0 :]
     except OSError as error:
-        raise file_error(error, "draw", str(png)) from error
+        raise file_error(error, "draw", path) from error
 
 
 def _watch(screen: Console, files: list[Path], interval_s: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -93,6 +94,29 @@ def test_a_picture_that_cannot_be_written(
     assert found.status == 1
     assert complaint in found.err
     assert "in memory" in found.out
+
+
+def test_an_old_picture_stays_if_a_new_one_cannot_be_written(
+    run_command: Callable[..., Any], path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"old")
+
+    def fail(*arguments: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = sorted(os.listdir(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", fail)
+        found = run_command("residency", path, "--png", picture)
+    assert (found.status, picture.read_bytes()) == (1, b"old")
+    assert "cannot draw: No space left" in found.err
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no devices among its files")
+def test_a_picture_is_written_to_a_device(run_command: Callable[..., Any], path: Path) -> None:
+    assert run_command("residency", path, "--png", os.devnull).status == 0
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,8 @@ def locks_fail(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
     monkeypatch.setattr(_os, "lock", fail)
+    # Of root there is none, and nothing to say about it.
+    monkeypatch.setattr(_os, "lock_limit", lambda: _os.LockLimit(1 << 30, "raise it"))
 
 
 def from_fd(path: Path, mode: str = "r", **options: Any) -> MappedFile:
