@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
 import mmapio
 
@@ -238,7 +239,9 @@ class WithState(mmapio.memmap):
 
 def test_it_is_a_class(path: Path) -> None:
     a = mmapio.memmap(path, "<i4")
-    for view in (a, a[3:], a[::2], a.view("<i2"), a.reshape(2, -1), a.T, np.squeeze(a)):
+    strided = as_strided(a, (3, 2), (8, 4), subok=True), sliding_window_view(a, 4, subok=True)
+    for view in (a, a[3:], a[::2], a.view("<i2"), a.reshape(2, -1), a.T, np.squeeze(a), *strided):
+        view.flush()
         assert type(view) is mmapio.memmap
         assert isinstance(view, mmapio.MappedArray)
         assert view.filename == str(path)
