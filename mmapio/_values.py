@@ -244,7 +244,8 @@ def _found(values: Any, asked: _Asked) -> npt.NDArray[Any]:
         # In a list numpy rounds integers among floats, and makes texts of numbers among texts.
         if found.dtype.kind in "fcSU" and not _has_own_dtype(values):
             with np.errstate(all="ignore"):
-                changed = found.dtype.kind in "SU" or (np.abs(found) >= 2**53).any()
+                digits = min(53, _digits(asked.dtype)) if _is_float(asked.dtype) else 53
+                changed = found.dtype.kind in "SU" or (np.abs(found) >= 2**digits).any()
             found = as_array(values, asked.name, object) if changed else found
     if found.dtype.kind in "OT" and found.size:  # T: texts of any length
         found = _of_objects(found.astype(object, copy=False), asked)
@@ -282,7 +283,7 @@ def _of_objects(given: npt.NDArray[Any], asked: _Asked) -> npt.NDArray[Any]:
 
 def _as_python(item: Any) -> Any:
     """Return an integer of another package as Python's; anything else as it is."""
-    is_integer = hasattr(item, "__index__") and not isinstance(item, np.ndarray | np.generic)
+    is_integer = hasattr(type(item), "__index__") and not isinstance(item, np.ndarray | np.generic)
     return operator.index(item) if is_integer and type(item) is not bool else item
 
 
@@ -294,38 +295,31 @@ def _integers(items: list[Any], given: npt.NDArray[Any], asked: _Asked) -> npt.N
         if np.iinfo(wide).min <= low and high <= np.iinfo(wide).max:
             return np.array(numbers, wide)
     dtype = asked.dtype
-    if dtype.kind not in "fc":
+    if not _is_float(dtype):
         limits = np.iinfo(dtype) if dtype.kind in "iu" else np.iinfo("i8")
         at = next(i for i, n in enumerate(numbers) if not limits.min <= n <= limits.max)
         if dtype.kind in "iu":
             asked.refuse(given, at, _limits_of(dtype))
         asked.refuse(given, at, "it has more than 64 bits")
-    with np.errstate(all="ignore"):
-        floats = [_as_float(number) for number in numbers]
-        stored = np.array(floats).astype(dtype).real.tolist()
-    for at, (number, float_) in enumerate(zip(numbers, stored, strict=True)):
-        if float_ in (np.inf, -np.inf) or int(float_) != number:
-            asked.refuse(given, at, _digits_of(dtype))
-    return np.array(floats)
+    _check_held(items, given, asked)
+    return np.array([np.longdouble(number) for number in numbers])
 
 
-def _as_float(number: int) -> float:
-    try:
-        return float(number)
-    except OverflowError:
-        return float("inf")
+def _check_held(items: list[Any], given: npt.NDArray[Any], asked: _Asked) -> None:
+    """Refuse integers that a float has not enough digits for."""
+    digits, largest = _digits(asked.dtype), int(np.finfo(asked.dtype).max)
+    for at, item in enumerate(items):
+        if isinstance(item, int | np.integer):
+            size = abs(int(item))
+            if size > largest or size // (size & -size or 1) >= 2**digits:
+                asked.refuse(given, at, _digits_of(asked.dtype))
 
 
 def _numbers(items: list[Any], given: npt.NDArray[Any], asked: _Asked) -> npt.NDArray[Any]:
     """Return numbers, floats among them, as an array; no integer may change for that."""
-    found = []
-    for at, item in enumerate(items):
-        is_integer = isinstance(item, int | np.integer)
-        found.append(_as_float(int(item)) if is_integer else item)
-        if is_integer and found[-1] != int(item):
-            if asked.dtype.kind in "fc":
-                asked.refuse(given, at, _digits_of(np.dtype("f8")))
-            return np.array([0.5])  # of a kind that the dtype does not take
+    if _is_float(asked.dtype):
+        _check_held(items, given, asked)
+    found = [np.longdouble(item) if isinstance(item, int) else item for item in items]
     return np.array(found)
 
 
@@ -391,6 +385,8 @@ def _fitted(given: npt.NDArray[Any], asked: _Asked) -> npt.NDArray[Any]:
             found = given.astype(dtype, order="C")
         except (ValueError, OverflowError) as error:
             asked.refuse(given, 0, f"{error}")
+        if found.dtype != dtype:  # of no unit: it would take that of the values
+            asked.refuse_kind(given)
         check = _CHECKS.get(kind)
         if check is not None:
             wrong, why = check(given, found)
@@ -435,6 +431,11 @@ def _integers_in(dtype: np.dtype[Any]) -> tuple[int, int]:
     if dtype.kind in "iu":
         return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
     return -(2 ** _digits(dtype)), 2 ** _digits(dtype)
+
+
+def _is_float(dtype: np.dtype[Any]) -> bool:
+    """Return whether a dtype is one of numpy's own for floats or complex numbers."""
+    return dtype.kind in "fc" and dtype.isbuiltin != 2
 
 
 def _digits(dtype: np.dtype[Any]) -> int:

@@ -440,6 +440,18 @@ def test_integers_of_others_and_dates_of_python_are_values_too() -> None:
         stored([noon.replace(tzinfo=dt.UTC)], "M8[s]")
 
 
+def test_integers_among_floats_change_no_less_than_alone() -> None:
+    mixed = [0.5, 2**53 + 1]
+    for values in (mixed, np.array(mixed, object), [mixed]):
+        with pytest.raises(ArgumentError, match=r"1\] is 9007199254740993, .* it would be rounded"):
+            as_items(values, np.dtype("f8"))
+        with pytest.raises(ArgumentTypeError, match="it takes integers"):
+            as_items(values, np.dtype("i8"))
+    with pytest.raises(ArgumentError, match="rounded to 24 binary digits"):
+        as_items([0.5, 2**24 + 1], np.dtype("f4"))
+    assert as_items([0.5, 2**60, True], np.dtype("f8")).tolist() == [0.5, 2.0**60, 1.0]
+
+
 def test_a_message_names_the_value_the_place_and_the_reason(tmp_path: Path) -> None:
     g = GrowableArray.open(tmp_path / "g.npy", "w+", dtype="i1", row_shape=2)
     with pytest.raises(ArgumentError) as caught:
