@@ -156,3 +156,55 @@ def test_a_close_within_an_append_keeps_its_row_or_refuses_it(tmp_path: Path) ->
             break
         assert np.load(path).tolist() in ([[1, 2]] if appended else [[1], [1, 2]])
     assert step > 1
+
+
+# Both ends of a ring, and a seqlock --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one", "many"])
+def test_records_are_there_once_wherever_a_handler_comes(many: bool) -> None:
+    ring, numbers = mmapio.RingBuffer.anonymous("i8", 64), itertools.count(1)
+    sent: list[int] = []
+    found: list[int] = []
+
+    def push() -> None:
+        number = next(numbers)
+        if ring.push_many([number]) if many else ring.push(number):
+            sent.append(number)
+
+    def pop() -> None:
+        record = ring.pop_many(1).tolist() if many else [ring.pop()]
+        found.extend(int(each) for each in record if each is not None)
+
+    def handle() -> None:
+        for end in (push, pop):
+            with contextlib.suppress(mmapio.InUseError):
+                end()
+
+    for call in (push, pop):
+        step = 0
+        while at_one_step(step, call, handle):
+            step += 1
+        assert step > 3
+    found += ring.pop_many().tolist()
+    assert found == sent
+
+
+def test_a_seqlock_is_never_torn_wherever_a_handler_comes() -> None:
+    lock, written, last = mmapio.SeqLock.anonymous(("i8", 3), slots=2), itertools.count(1), [0]
+
+    def write() -> None:
+        number = next(written)
+        lock.write(number)
+        last[0] = number
+
+    def handle() -> None:
+        assert len(set(lock.read().tolist())) == 1
+        with contextlib.suppress(mmapio.InUseError):
+            write()
+
+    step = 0
+    while at_one_step(step, write, handle):
+        assert lock.read().tolist() == [last[0]] * 3
+        step += 1
+    assert step > 3

@@ -12,6 +12,7 @@ from typing import Self
 
 from .. import _forking
 from .._extras import require
+from .._polling import poll
 from ..files.watch import Change, Counter
 from ..mapping.mapped_file import MappedFile
 from .waiting import check_kind
@@ -133,8 +134,7 @@ class _Inbox:
 
     def renew(self) -> None:
         """End, as in a forked child: it has neither the thread that watches nor the loops."""
-        self._news = threading.Event()  # there are changes, or there will be none
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may stop the watch
         self._awaited: set[asyncio.Future[None]] = set()
         self._has_ended = True
 
@@ -148,17 +148,18 @@ class _Inbox:
 
     async def get(self) -> Change:
         while True:
-            self._news.clear()  # before it looks: what comes later sets it again
             if self._changes:
                 return self._changes.popleft()
             if self._has_ended:
                 raise StopAsyncIteration
             await self._wait()
 
+    def _has_news(self) -> bool:
+        return bool(self._changes) or self._has_ended
+
     def _wake(self) -> None:
-        self._news.set()
         with self._lock:
-            for future in self._awaited:
+            for future in list(self._awaited):
                 with contextlib.suppress(RuntimeError):  # its loop was closed
                     future.get_loop().call_soon_threadsafe(_settle, future)
             self._awaited.clear()
@@ -168,13 +169,13 @@ class _Inbox:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             run_sync = require("anyio.to_thread", "trio").run_sync
-            await run_sync(self._news.wait, _LONGEST_WAIT_S, abandon_on_cancel=True)
+            await run_sync(poll, self._has_news, _LONGEST_WAIT_S, abandon_on_cancel=True)
             return
         future = loop.create_future()
         with self._lock:
             self._awaited.add(future)
         try:
-            if not (self._changes or self._has_ended):
+            if not self._has_news():
                 await future
         finally:
             with self._lock:

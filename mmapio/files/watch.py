@@ -281,7 +281,9 @@ class Watch:
     def _call(self, change: Change) -> None:
         try:
             self._callback(change)
-        except Exception:
+        except SystemExit:  # of which `threading.excepthook` says nothing
+            sys.excepthook(*sys.exc_info())
+        except BaseException:
             # As for an exception that ends a thread; but this one goes on.
             report = (*sys.exc_info(), self._thread)
             threading.excepthook(threading.ExceptHookArgs(report))

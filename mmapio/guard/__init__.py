@@ -139,7 +139,7 @@ class _Table:
 
     def renew(self) -> None:
         """Replace the lock."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal handler may map a file as well
 
     def start(self) -> Handler | None:
         """Compile the handler, once; None if that cannot be done here."""
@@ -149,7 +149,9 @@ class _Table:
                     check_room_to_compile()
                     from ._handler import Handler
 
-                    self.handler = Handler()
+                    made = Handler()
+                    if self.handler is None:  # else a signal handler was first
+                        self.handler = made
                 except Exception as error:  # code made at run time may be forbidden, for one
                     self.failure = f"it cannot be compiled here: {error}"
                     why_not.cache_clear()
@@ -164,12 +166,12 @@ class _Table:
         from ._handler import FIRST_ROW, ROWS
 
         with self.lock:
-            used = handler.used
-            rows = range(used, min(used + _BATCH, ROWS))
-            if rows:
-                handler.used = rows.stop
-                self.free.extend(reversed(rows[1:]))
-                return rows[0]
+            while rows := range(used := handler.used, min(used + _BATCH, ROWS)):
+                first, stop = rows[0], rows.stop
+                if handler.used == used:  # else a signal handler has taken them
+                    handler.used = stop
+                    self.free.extend(reversed(rows[1:]))
+                    return first
         # Without the lock: what shows the warning may map a file.
         warn(f"only {ROWS - FIRST_ROW} mappings can be guarded at once; this one is not")
         return 0

@@ -15,6 +15,7 @@ from ..atomics import AtomicCell
 from ..errors import ArgumentError, FormatError
 from ..guard.lost_memory import any_loss, raise_if_source_lost
 from .shared_file import Contents, SharedFile, SharedObject, slots_for
+from .turns import in_turn
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
@@ -212,6 +213,7 @@ class RingBuffer(SharedObject):
             ring.extent.raise_if_lost()
         return used
 
+    @in_turn("push")
     def push(self, record: Any, timeout: float | None = 0) -> bool:
         """Put a record in.
 
@@ -264,6 +266,7 @@ class RingBuffer(SharedObject):
         ring.filled.store(filled + 1)
         return True
 
+    @in_turn("pop")
     def pop(self, timeout: float | None = 0) -> Any:
         """Take the oldest record out.
 
@@ -310,6 +313,7 @@ class RingBuffer(SharedObject):
         ring.emptied.store(emptied + 1)
         return record
 
+    @in_turn("push")
     def push_many(self, records: npt.ArrayLike, timeout: float | None = 0) -> int:
         """Put records in, in order, as many as there is room for.
 
@@ -354,6 +358,7 @@ class RingBuffer(SharedObject):
         self._comes(send, timeout)
         return sent
 
+    @in_turn("pop")
     def pop_many(self, limit: int | None = None, timeout: float | None = 0) -> npt.NDArray[Any]:
         """Take records out, the oldest first, as many as there are.
 

@@ -11,6 +11,7 @@ from ..atomics import AtomicCell, fence
 from ..errors import ArgumentError, FormatError
 from ..guard.lost_memory import any_loss, raise_if_source_lost
 from .shared_file import Contents, SharedFile, SharedObject, slots_for
+from .turns import in_turn
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
@@ -163,6 +164,7 @@ class SeqLock(SharedObject):
         """
         return cls._anonymous(1, slots_for(dtype, _as_slots(slots)))
 
+    @in_turn("write")
     def write(self, record: Any) -> int:
         """Replace the record.
 

@@ -53,7 +53,7 @@ class Word:
 
     def renew(self) -> None:
         """Forget coroutines and their thread: in a forked child, there are none of them."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may ask for it as well
         self._awaited: dict[asyncio.Future[int], int] = {}  # with the number that each has seen
         self._is_watched = False
 

@@ -321,7 +321,8 @@ class _Pool:
 
     def __init__(self) -> None:
         self._invitations: SimpleQueue[_Job] = SimpleQueue()
-        self._lock = threading.Lock()  # of the process: a child gets another pool, see below
+        # Of the process: a child gets another pool, see below. A signal handler may ask for it too.
+        self._lock = threading.RLock()
         self._size = 0
 
     def invite(self, job: _Job, helpers: int) -> None:
