@@ -29,7 +29,6 @@ from .options import MapOptions
 __all__ = ["Source", "changing", "closing"]
 
 
-_user: Callable[[], int] = getattr(os, "geteuid", lambda: -1)
 _BLOCK_BYTES = 512  # of statx(2), whatever the blocks of the file system are
 _END_BYTES = 64
 _PAUSE_S = 0.001
@@ -306,14 +305,12 @@ class Source:
 
         They do not if holes are there already. What is on the drive only is not read for this.
         """
+        if self.mode.access is not Access.WRITE or self._name_is_new:
+            return  # Linux tells what is in memory to those who may write
         facts = self.facts
-        if facts is None or self._name_is_new or not facts.is_regular:
-            return
-        if length and facts.blocks * _BLOCK_BYTES >= facts.size:
+        if facts is not None and length and facts.blocks * _BLOCK_BYTES >= facts.size:
             last = address + length - 1
-            # Of a file that a process may only read, Linux says that all is in memory, but to root.
-            may_ask = self.mode.access is Access.WRITE or _user() == 0
-            if may_ask and _os.is_resident(last - last % _os.PAGE_SIZE):
+            if _os.is_resident(last - last % _os.PAGE_SIZE):
                 self.ends_in_data = self.has_data_at(fd, length, False)
 
     def has_data_at(self, fd: int, end: int, wait: bool) -> bool:
