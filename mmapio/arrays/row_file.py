@@ -394,8 +394,8 @@ class RowFile:
         try:
             if self._loss is None and os.fstat(self.fd).st_size > end:
                 self.check_header(end)  # or what is behind the rows is somebody else's
-                os.ftruncate(self.fd, end)
                 os.lseek(self.fd, end, os.SEEK_SET)
+                os.ftruncate(self.fd, end)  # last: from here on there is no way back
         except FileError:
             raise
         except OSError as error:
