@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from .. import _os
 from .._polling import poll
-from .._validation import as_count, as_dtype, full_shape
+from .._validation import as_count, as_dtype, as_flag, full_shape
 from .._values import as_items
 from ..errors import (
     ArgumentError,
@@ -550,6 +550,7 @@ class GrowableArray:
         1
         """
         file = self._writer()
+        durable = as_flag(durable, "durable")
         with file.lock, sync_errors(self._mapping._source, _commit, self._count):
             cuts = -1
             while cuts != self._cuts:  # or a signal handler has truncated it meanwhile
@@ -790,7 +791,7 @@ the mapping, and read zeros: another program has cut the file off: '...looked_at
         >>> g.array
         array([0, 1, 2, 3])
         """
-        left = as_count(count, "count")
+        left, force = as_count(count, "count"), as_flag(force, "force")
         file = self._writer()
         with file.lock:
             self._refuse_changing()
@@ -856,6 +857,7 @@ the mapping, and read zeros: another program has cut the file off: '...looked_at
         >>> len(mmapio.GrowableArray.open("closed.npy"))
         1
         """
+        commit, force = as_flag(commit, "commit"), as_flag(force, "force")
         self._close(commit, lambda: self._mapping.close(force))
 
     def _close(self, commit: bool, close_mapping: Any) -> None:

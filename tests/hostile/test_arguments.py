@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
+import random
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 import pytest
+import wrong_arguments
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wrong_arguments import PATIENT
 
 import mmapio
-from mmapio import MappedArray, MappedFile, MmapioError
+from mmapio import MappedArray, MappedFile, MmapioError, aio, kernels
 
 SIZE = 10_000
 EXAMPLES = max(1, int(30 * float(os.environ.get("MMAPIO_TEST_SCALE", "1"))))
@@ -137,3 +142,74 @@ def test_it_is_done_or_one_clear_error(entry: str, data: st.DataObject) -> None:
         if isinstance(found, MappedArray) and found.size:
             found.reshape(-1, order="A")[-1:].tobytes()
         assert sorted(os.listdir(folder)) == names
+
+
+# Each argument made wrong -------------------------------------------------------------------------
+
+# What is documented to come from numpy or Python itself: of values that are stored, as of an array
+# or an array's items, and of cells.
+AS_NUMPY = {
+    "push": ("record",),
+    "aio.push": ("record",),
+    "push_many": ("records",),
+    "aio.push_many": ("records",),
+    "SeqLock.write": ("record",),
+    "add": ("value",),
+    "pop": ("timeout",),
+    "pop_many": ("timeout",),
+    "aio.pop": ("timeout",),
+    "aio.pop_many": ("timeout",),
+    **dict.fromkeys(
+        wrong_arguments.ATOMIC, ("value", "index", "expected", "desired", "order", "a")
+    ),
+}
+# For each dtype of these a kernel would be compiled: that is what the tests of kernels do.
+COMPILED_FOR = ("a", "kernel", "combine", "init", "out", "args", "values", "indices")
+TRIED = max(2, int(2 * float(os.environ.get("MMAPIO_TEST_SCALE", "1"))))
+
+
+def test_every_public_function_has_its_arguments() -> None:
+    functions = {name for name in kernels.__all__ if name.islower()} - {"compile_all"}
+    functions |= {f"aio.{name}" for name in aio.__all__ if name.islower()}
+    functions |= {
+        name for name in mmapio.__all__ if isinstance(getattr(mmapio, name), FunctionType)
+    }
+    assert functions - wrong_arguments.CALLS.keys() == set()
+
+
+@pytest.mark.parametrize("name", sorted(wrong_arguments.CALLS.keys() - wrong_arguments.OF_ARRAYS))
+def test_arguments_that_are_right_are_taken(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wrong_arguments.make_files()
+    wrong_arguments.CALLS[name][0]()(**wrong_arguments.right_arguments(name))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", wrong_arguments.CALLS)
+def test_one_argument_that_is_wrong_is_one_clear_error(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for key in wrong_arguments.CALLS[name][1]:
+        if key in COMPILED_FOR and name in wrong_arguments.OF_ARRAYS:
+            continue
+        values = [each for each in wrong_arguments.WRONG if key != "timeout" or each not in PATIENT]
+        if key == "width":  # so wide a text is what was asked for
+            values = [each for each in values if each not in ("2**40", "2**63")]
+        for what in random.Random(name + key).sample(values, min(TRIED, len(values))):
+            for each in tmp_path.iterdir():
+                each.unlink()
+            wrong_arguments.make_files()
+            arguments = wrong_arguments.right_arguments(name)
+            arguments[key] = wrong_arguments.WRONG[what]
+            kinds = (TypeError, ValueError, OverflowError, IndexError)
+            documented = kinds if key in AS_NUMPY.get(name, ()) else ()
+            try:
+                wrong_arguments.CALLS[name][0]()(**arguments)
+            except (MmapioError, *documented):
+                pass
+            except Exception as error:
+                raise AssertionError(f"{name}({key}={what}): {error!r}") from error
+        gc.collect()
