@@ -9,9 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
-import functools
 import mmap
-import operator
 import os
 import resource
 import struct
@@ -169,9 +167,7 @@ def sync(address: int, length: int, failed: list[int]) -> None:
     The system tells of a failure once. It is noted in the same step, before a signal handler can
     sync once more, or raise, and nobody would know of it.
     """
-    failed += filter(
-        None, map(operator.call, (functools.partial(_msync, address, length, _MS_SYNC),))
-    )
+    failed += filter(None, map(_msync, (address,), (length,), (_MS_SYNC,)))
     if failed:
         _raise_errno()
 
