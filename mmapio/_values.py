@@ -27,7 +27,7 @@ from .errors import ArgumentError, ArgumentTypeError
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
 
-__all__ = ["as_array", "as_items", "store_item"]
+__all__ = ["ItemStore", "as_array", "as_items", "store_item"]
 
 _FEW: Final = 64  # items, of which a list is made faster than numpy looks at them
 _LONGEST: Final = 60  # characters of a value that a message shows
@@ -43,15 +43,6 @@ _TAKES: Final = {
     "S": ("SU", "texts"),
     "U": ("SU", "texts"),
     "V": ("SV", "bytes"),
-}
-
-
-# Types of which numpy stores each number as it is in items of some kinds, or refuses it.
-_EXACT_TO: Final[dict[type, str]] = {
-    float: "dg",
-    int: "bhilqBHILQ",
-    np.float64: "dg",
-    np.int64: np.dtype(np.int64).char,  # another one on Windows
 }
 _INTEGERS: Final = frozenset(np.dtype(code).type for code in "bhilqBHILQ")
 
@@ -72,13 +63,9 @@ class _Asked(NamedTuple):
 
     def refuse(self, given: npt.NDArray[Any], at: int, why: str) -> NoReturn:
         """Raise the error for a value that does not fit."""
-        value = given.reshape(-1)[at]
-        shown = repr(value.item() if given.dtype.kind in "biufcSU" else value)
-        if len(shown) > _LONGEST:
-            shown = f"{shown[:_LONGEST]}..."
         raise ArgumentError(
-            f"{self.place(given.shape, at)} is {shown}, which does not fit dtype {self.dtype}: "
-            f"{why}"
+            f"{self.place(given.shape, at)} is {_shown(given, at)}, which does not fit dtype "
+            f"{self.dtype}: {why}"
         )
 
     def refuse_kind(self, given: npt.NDArray[Any], at: int = 0) -> NoReturn:
@@ -89,9 +76,16 @@ class _Asked(NamedTuple):
         if self.dtype.fields or self.dtype.isbuiltin == 2:
             wanted = "records" if self.dtype.fields else "numbers of its kind"
         raise ArgumentTypeError(
-            f"{self.place(given.shape, at)} is {value!r}, of type {what}, which does not fit dtype "
-            f"{self.dtype}: it takes {wanted}; convert the values first"
+            f"{self.place(given.shape, at)} is {_shown(given, at)}, of type {what}, which does not "
+            f"fit dtype {self.dtype}: it takes {wanted}; convert the values first"
         )
+
+
+def _shown(given: npt.NDArray[Any], at: int) -> str:
+    """Return one of some values as a message shows it: as users write it, and not at any length."""
+    value = given.reshape(-1)[at]
+    shown = repr(value.item() if given.dtype.kind in "biufcSU" else value)
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
 
 
 def as_array(values: Any, name: str, dtype: Any = None) -> npt.NDArray[Any]:
@@ -147,17 +141,66 @@ def as_items(
 
 def store_item(items: npt.NDArray[Any], at: int, value: Any, name: str) -> None:
     """Store a value as an item of an array, or the row of one, unless it does not fit."""
-    kind, dtype = type(value), items.dtype
-    if kind is np.ndarray or kind is np.void:
-        if value.dtype != dtype:
-            value = as_items(value, dtype, name)
-    elif dtype.char not in _EXACT_TO.get(kind, "") and not _is_exact(value, dtype):
-        value = as_items(value, dtype, name)
-    try:
-        items[at] = value
-    except (TypeError, ValueError, OverflowError):
-        found = as_items(value, dtype, name)  # says so if it is out of range
-        raise ArgumentError(f"{name} has shape {found.shape}, not {items.shape[1:]}") from None
+    ItemStore(items, name).store(at, value)
+
+
+class ItemStore:
+    """An array whose items, or rows, are stored one by one, often, and only if they fit.
+
+    Parameters
+    ----------
+    items : numpy.ndarray
+        The array.
+    name : str
+        Name of a value in messages.
+    """
+
+    __slots__ = (
+        "_alike",
+        "_dtype",
+        "_field_types",
+        "_fields",
+        "_items",
+        "_name",
+        "_types",
+        "count",
+    )
+
+    def __init__(self, items: npt.NDArray[Any], name: str) -> None:
+        self._items, self._name = items, name
+        self._dtype = self._alike = items.dtype
+        self.count = len(items)
+        fields = _exact_fields(items.dtype)
+        self._fields = len(fields) or -1
+        # Types that numpy stores as they are, or refuses: as an item, and in any field of one
+        self._types = _exact(items.dtype).always
+        self._field_types = frozenset[type]().union(*(one.always for one in fields[:1]))
+        for one in fields:
+            self._field_types &= one.always
+
+    def store(self, at: int, value: Any) -> None:
+        """Store a value as the item, or the row, number `at`."""
+        kind, dtype = type(value), self._dtype
+        if kind is tuple:
+            is_exact = len(value) == self._fields and self._field_types.issuperset(map(type, value))
+            is_exact = is_exact or _is_exact(value, dtype)
+        elif kind is np.void or kind is np.ndarray:
+            # Comparing dtypes takes as long as all the rest: the last equal one is kept.
+            given = value.dtype
+            is_exact = given is dtype or given is self._alike or given == dtype
+            if is_exact:
+                self._alike = given
+        else:
+            is_exact = kind in self._types or _is_exact(value, dtype)
+        if not is_exact:
+            value = as_items(value, dtype, self._name)
+        try:
+            self._items[at] = value
+        except (TypeError, ValueError, OverflowError):
+            name = self._name
+            found = as_items(value, dtype, name)  # says so if it is out of range
+            expected = self._items.shape[1:]
+            raise ArgumentError(f"{name} has shape {found.shape}, not {expected}") from None
 
 
 # Python numbers, which numpy stores as they are, or refuses ---------------------------------------

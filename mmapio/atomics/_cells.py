@@ -24,7 +24,7 @@ from mmapio.atomics._rules import (
 )
 from mmapio.errors import ArgumentError, ArgumentTypeError, OutOfBoundsError
 
-__all__ = ["AtomicArray", "AtomicCell", "call", "fence"]
+__all__ = ["AtomicArray", "AtomicCell", "call", "compiled_fence", "fence"]
 
 
 def call(operation: str, a: Any, index: Any, order: str, *values: Any) -> Any:
@@ -42,11 +42,11 @@ def call(operation: str, a: Any, index: Any, order: str, *values: Any) -> Any:
 def fence(order: str) -> None:
     """Run a seq_cst fence, the strongest, once `order` is checked."""
     check_order("fence", order)
-    _compiled_fence()()
+    compiled_fence()()
 
 
 @functools.cache
-def _compiled_fence() -> Callable[[], None]:
+def compiled_fence() -> Callable[[], None]:
     """Return the fence, compiled on first use."""
     function: Callable[[], None] = compiled(_seq_cst_fence)
     return function

@@ -10,12 +10,12 @@ import numpy as np
 
 from .._polling import poll
 from .._validation import as_count, as_positive
-from .._values import as_items, store_item
+from .._values import ItemStore, as_items
 from ..atomics import AtomicCell
 from ..errors import ArgumentError, FormatError
 from ..guard.lost_memory import any_loss, raise_if_source_lost
 from .shared_file import Contents, SharedFile, SharedObject, slots_for
-from .turns import in_turn
+from .turns import Turn
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
@@ -26,7 +26,7 @@ __all__ = ["RingBuffer"]
 class _RingFile(SharedFile):
     """Slots for records, with the counts of those that were ever put in and taken out."""
 
-    __slots__ = ("emptied", "filled")
+    __slots__ = ("emptied", "filled", "items", "popping", "pushing")
 
     LINES = 2
     FEWEST_SLOTS = 1
@@ -35,6 +35,8 @@ class _RingFile(SharedFile):
         super().__init__(contents)
         self.filled = AtomicCell(self.lines, (0, 0))
         self.emptied = AtomicCell(self.lines, (1, 0))
+        self.items = ItemStore(self.slots, "record")
+        self.pushing, self.popping = Turn("push"), Turn("pop")
 
     def used(self) -> int:
         """Return the number of records in it, to its producer or its consumer."""
@@ -213,7 +215,6 @@ class RingBuffer(SharedObject):
             ring.extent.raise_if_lost()
         return used
 
-    @in_turn("push")
     def push(self, record: Any, timeout: float | None = 0) -> bool:
         """Put a record in.
 
@@ -251,22 +252,29 @@ class RingBuffer(SharedObject):
         >>> [ring.push(i) for i in range(3)]
         [True, True, False]
         """
-        ring = self._writable()
-        filled, slots = ring.filled.load(), ring.slots
-        if not 0 <= filled - ring.emptied.load() < len(slots):
-            if not self._comes(self._has_room, timeout):
-                return False
-            filled = ring.grown(ring.filled, filled)
-        store_item(slots, filled % len(slots), record, "record")
-        if not filled:
-            ring.check()  # a count in the last page of a file that was cut off is 0, too
-        if any_loss():
-            raise_if_source_lost(record)
-            ring.extent.raise_if_lost()  # and what nobody would find is not sent
-        ring.filled.store(filled + 1)
-        return True
+        ring = self._file
+        turn, items = ring.pushing, ring.items
+        me = turn.ask()
+        try:
+            turn.thread = me
+            if not ring.is_writable:
+                ring.extent.refuse()
+            filled, capacity = ring.filled.load(), items.count
+            if not 0 <= filled - ring.emptied.load() < capacity:
+                if not self._comes(self._has_room, timeout):
+                    return False
+                filled = ring.grown(ring.filled, filled)
+            items.store(filled % capacity, record)
+            if not filled:
+                ring.check()  # a count in the last page of a file that was cut off is 0, too
+            if any_loss():
+                raise_if_source_lost(record)
+                ring.extent.raise_if_lost()  # and what nobody would find is not sent
+            ring.filled.store(filled + 1)
+            return True
+        finally:
+            turn.thread = 0
 
-    @in_turn("pop")
     def pop(self, timeout: float | None = 0) -> Any:
         """Take the oldest record out.
 
@@ -301,19 +309,26 @@ class RingBuffer(SharedObject):
         >>> ring.pop(), ring.pop()
         (np.uint8(7), None)
         """
-        ring = self._writable()
-        emptied, slots = ring.emptied.load(), ring.slots
-        if not 0 < ring.filled.load() - emptied <= len(slots):
-            if not self._comes(self._has_records, timeout):
-                return None
-            emptied = ring.grown(ring.emptied, emptied)
-        record = slots[emptied % len(slots)].copy()
-        if any_loss():
-            ring.extent.raise_if_lost()
-        ring.emptied.store(emptied + 1)
-        return record
+        ring = self._file
+        turn, slots = ring.popping, ring.slots
+        me = turn.ask()
+        try:
+            turn.thread = me
+            if not ring.is_writable:
+                ring.extent.refuse()
+            emptied, capacity = ring.emptied.load(), len(slots)
+            if not 0 < ring.filled.load() - emptied <= capacity:
+                if not self._comes(self._has_records, timeout):
+                    return None
+                emptied = ring.grown(ring.emptied, emptied)
+            record = slots[emptied % capacity].copy()
+            if any_loss():
+                ring.extent.raise_if_lost()
+            ring.emptied.store(emptied + 1)
+            return record
+        finally:
+            turn.thread = 0
 
-    @in_turn("push")
     def push_many(self, records: npt.ArrayLike, timeout: float | None = 0) -> int:
         """Put records in, in order, as many as there is room for.
 
@@ -344,21 +359,26 @@ class RingBuffer(SharedObject):
         >>> ring.push_many(range(6)), len(ring)
         (4, 4)
         """
-        data = self._as_records(records)
-        filled, sent = int(self._file.filled.load()), 0
+        turn = self._file.pushing
+        me = turn.ask()
+        try:
+            turn.thread = me
+            data = self._as_records(records)
+            filled, sent = int(self._file.filled.load()), 0
 
-        def send() -> bool:
-            nonlocal filled, sent
-            ring = self._file
-            filled = ring.grown(ring.filled, filled)
-            count = _push_block(ring, data[sent:])
-            filled, sent = filled + count, sent + count
-            return sent == len(data)
+            def send() -> bool:
+                nonlocal filled, sent
+                ring = self._file
+                filled = ring.grown(ring.filled, filled)
+                count = _push_block(ring, data[sent:])
+                filled, sent = filled + count, sent + count
+                return sent == len(data)
 
-        self._comes(send, timeout)
-        return sent
+            self._comes(send, timeout)
+            return sent
+        finally:
+            turn.thread = 0
 
-    @in_turn("pop")
     def pop_many(self, limit: int | None = None, timeout: float | None = 0) -> npt.NDArray[Any]:
         """Take records out, the oldest first, as many as there are.
 
@@ -389,21 +409,18 @@ class RingBuffer(SharedObject):
         >>> ring.pop_many(2), ring.pop_many()
         (array([1, 2], dtype=uint8), array([3], dtype=uint8))
         """
-        ring = self._writable()
-        emptied, slots = ring.emptied.load(), ring.slots
-        most = len(slots) if limit is None else as_count(limit, "limit")
-        if most and self._comes(self._has_records, timeout):
-            emptied = ring.grown(ring.emptied, emptied)
-        count = min(ring.used(), most)
-        start = emptied % len(slots)
-        first = slots[start : start + count]
-        records = np.empty((count, *slots.shape[1:]), slots.dtype)
-        records[: len(first)] = first
-        records[len(first) :] = slots[: count - len(first)]
-        if any_loss():
-            ring.extent.raise_if_lost()
-        ring.emptied.store(emptied + count)
-        return records
+        turn = self._file.popping
+        me = turn.ask()
+        try:
+            turn.thread = me
+            ring = self._writable()
+            emptied = ring.emptied.load()
+            most = ring.items.count if limit is None else as_count(limit, "limit")
+            if most and self._comes(self._has_records, timeout):
+                emptied = ring.grown(ring.emptied, emptied)
+            return _pop_block(ring, emptied, most)
+        finally:
+            turn.thread = 0
 
     def _as_records(self, records: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return an array of records that can be put in."""
@@ -439,7 +456,7 @@ class RingBuffer(SharedObject):
     def _writable(self) -> _RingFile:
         """Return the file, to write to it."""
         ring = self._file
-        if not ring.slots.flags.writeable:
+        if not ring.is_writable:
             ring.extent.refuse()
         return ring
 
@@ -462,3 +479,17 @@ def _push_block(ring: _RingFile, data: npt.NDArray[Any]) -> int:
         ring.extent.raise_if_lost()
     ring.filled.store(filled + count)
     return count
+
+
+def _pop_block(ring: _RingFile, emptied: int, most: int) -> npt.NDArray[Any]:
+    """Take out the records that are there, up to a number, and return copies of them."""
+    slots, count = ring.slots, min(ring.used(), most)
+    start = emptied % len(slots)
+    first = slots[start : start + count]
+    records = np.empty((count, *slots.shape[1:]), slots.dtype)
+    records[: len(first)] = first
+    records[len(first) :] = slots[: count - len(first)]
+    if any_loss():
+        ring.extent.raise_if_lost()
+    ring.emptied.store(emptied + count)
+    return records

@@ -6,12 +6,13 @@ import os
 from typing import TYPE_CHECKING, Any, Self
 
 from .._validation import as_count
-from .._values import store_item
-from ..atomics import AtomicCell, fence
+from .._values import ItemStore
+from ..atomics import AtomicCell
+from ..atomics._cells import compiled_fence
 from ..errors import ArgumentError, FormatError
 from ..guard.lost_memory import any_loss, raise_if_source_lost
 from .shared_file import Contents, SharedFile, SharedObject, slots_for
-from .turns import in_turn
+from .turns import Turn
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
@@ -22,13 +23,16 @@ __all__ = ["SeqLock"]
 class _SeqLockFile(SharedFile):
     """Slots that records take turns in, and the number of records written so far."""
 
-    __slots__ = ("number",)
+    __slots__ = ("fence", "items", "number", "writing")
 
     FEWEST_SLOTS = 2
 
     def __init__(self, contents: Contents) -> None:
         super().__init__(contents)
         self.number = AtomicCell(self.lines, (0, 0))
+        self.items = ItemStore(self.slots, "record")
+        self.writing = Turn("write")
+        self.fence = compiled_fence()
 
     def check_numbers(self) -> None:
         """Raise FormatError if there are fewer records than none."""
@@ -164,7 +168,6 @@ class SeqLock(SharedObject):
         """
         return cls._anonymous(1, slots_for(dtype, _as_slots(slots)))
 
-    @in_turn("write")
     def write(self, record: Any) -> int:
         """Replace the record.
 
@@ -198,19 +201,24 @@ class SeqLock(SharedObject):
         (1, 2)
         """
         file = self._file
-        number, slots = file.number, file.slots
-        latest = number.load()
-        if not slots.flags.writeable:
-            file.extent.refuse()
-        fence("release")
-        store_item(slots, (latest + 1) % len(slots), record, "record")
-        if not latest:
-            file.check()  # the number in the last page of a file that was cut off is 0, too
-        if any_loss():
-            raise_if_source_lost(record)
-            file.extent.raise_if_lost()
-        number.store(latest + 1)
-        return int(latest + 1)
+        number, items, turn = file.number, file.items, file.writing
+        me = turn.ask()
+        try:
+            turn.thread = me
+            latest: int = number.load()
+            if not file.is_writable:
+                file.extent.refuse()
+            file.fence()
+            items.store((latest + 1) % items.count, record)
+            if not latest:
+                file.check()  # the number in the last page of a file that was cut off is 0, too
+            if any_loss():
+                raise_if_source_lost(record)
+                file.extent.raise_if_lost()
+            number.store(latest + 1)
+            return latest + 1
+        finally:
+            turn.thread = 0
 
     def read(self) -> Any:
         """Return a copy of the newest record.
@@ -241,7 +249,7 @@ class SeqLock(SharedObject):
         while True:
             number = load()
             record = slots[number % count].copy()
-            fence("acquire")
+            file.fence()
             if load() - number < count - 1:
                 break
         if not number:

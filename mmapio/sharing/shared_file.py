@@ -126,14 +126,14 @@ class Contents(NamedTuple):
 class SharedFile:
     """Lines and slots of an object, in a mapping that it keeps open."""
 
-    __slots__ = ("extent", "lines", "slots", "turns")
+    __slots__ = ("extent", "is_writable", "lines", "slots")
 
     LINES: ClassVar[int | None] = 1  # how many there are; None: any number of them
     FEWEST_SLOTS: ClassVar[int] = 0
 
     def __init__(self, contents: Contents) -> None:
         self.extent, self.lines, self.slots = contents
-        self.turns: dict[str, object] = {}  # the thread at each end
+        self.is_writable = self.lines.flags.writeable
         fewest = self.FEWEST_SLOTS
         if self.LINES not in (None, len(self.lines)) or fewest > len(self.slots):
             raise FormatError(

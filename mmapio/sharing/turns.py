@@ -6,49 +6,47 @@ while that thread is within such a call. What it stored then would be overwritte
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from threading import get_ident
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from .. import _forking
 from ..errors import InUseError
 
-__all__ = ["in_turn"]
-
-S = TypeVar("S")
-P = ParamSpec("P")
-R = TypeVar("R")
-_Method = Callable[Concatenate[S, P], R]
-
-_process = object()  # another one in a child, which has none of the threads
+__all__ = ["Turn"]
 
 
-@_forking.renew_with
-def _start_afresh() -> None:
-    """Forget whose turn it was in the parent."""
-    global _process
-    _process = object()
+class Turn:
+    """The turn of one end, such as "push": the thread that is within a call of it, or 0.
 
+    A call asks first, and then takes the turn within the ``try`` whose ``finally`` ends it, so that
+    Ctrl-C between the two leaves nothing taken::
 
-def in_turn(end: str) -> Callable[[_Method[S, P, R]], _Method[S, P, R]]:
-    """Let a method of an end, such as "push", refuse to run within another of the same thread."""
+        me = turn.ask()
+        try:
+            turn.thread = me
+            ...
+        finally:
+            turn.thread = 0
 
-    def decorate(method: _Method[S, P, R]) -> _Method[S, P, R]:
-        @functools.wraps(method)
-        def alone(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
-            turns, me = self._file.turns, (get_ident(), _process)
-            if turns.get(end) == me:
-                raise InUseError(
-                    f"cannot {end} now: the call that this one interrupts does so as well; do it "
-                    "when that has returned"
-                )
-            try:
-                turns[end] = me
-                return method(self, *args, **kwargs)
-            finally:
-                turns[end] = None
+    Not a context manager, which takes as long as all that a short record needs.
+    """
 
-        return cast("_Method[S, P, R]", alone)
+    __slots__ = ("__weakref__", "_end", "thread")
 
-    return decorate
+    def __init__(self, end: str) -> None:
+        self._end = end
+        self.thread = 0
+        _forking.renew_in_child(self)
+
+    def ask(self) -> int:
+        """Return the calling thread, or raise InUseError if it is within a call of this end."""
+        me = get_ident()
+        if self.thread == me:
+            raise InUseError(
+                f"cannot {self._end} now: the call that this one interrupts does so as well; do it "
+                "when that has returned"
+            )
+        return me
+
+    def renew(self) -> None:
+        """End the turn of a thread that a forked child does not have: others reuse its number."""
+        self.thread = 0
