@@ -230,14 +230,32 @@ _PLAIN: Final = frozenset({bool, int, float, complex, str, bytes})
 def refuse_masks(values: Any, depth: int = MOST_DIMENSIONS) -> None:
     """Refuse a masked array, or one in lists: what its mask hides would be used with the rest."""
     kind = type(values)
-    if kind is np.ndarray:
+    if kind is np.ndarray or kind in _PLAIN:
         return
-    if issubclass(kind, list | tuple):
+    if issubclass(kind, list | tuple) or _is_like_list(values):
         if not _PLAIN.issuperset(map(type, values)):
             for each in values if depth else ():
                 refuse_masks(each, depth - 1)
     elif hasattr(kind, "mask") and isinstance(values, np.ma.MaskedArray):
         raise ArgumentTypeError("mmapio knows no masks: use a.compressed(), or a.filled(value)")
+
+
+def _is_like_list(values: Any) -> bool:
+    """Return whether numpy makes an array of values item by item, as of a deque."""
+    kind = type(values)
+    if not (hasattr(kind, "__getitem__") and hasattr(kind, "__len__")):
+        return False
+    if issubclass(kind, _NOT_LIKE_LISTS) or any(hasattr(kind, name) for name in _ARRAY_METHODS):
+        return False
+    try:
+        memoryview(values)
+    except TypeError:
+        return True
+    return False
+
+
+_NOT_LIKE_LISTS: Final = (dict, str, bytes, range)
+_ARRAY_METHODS: Final = ("__array__", "__array_interface__", "__array_struct__")
 
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]

@@ -91,11 +91,14 @@ def _shown(given: npt.NDArray[Any], at: int) -> str:
 def as_array(values: Any, name: str, dtype: Any = None) -> npt.NDArray[Any]:
     """Return values as the array that numpy makes of them."""
     try:
-        return np.asarray(values, dtype)
+        found = np.asanyarray(values, dtype)
     except (ValueError, OverflowError) as error:
         raise ArgumentError(f"{name} cannot be made an array: {error}") from None
     except TypeError as error:
         raise ArgumentTypeError(f"{name} cannot be made an array: {error}") from None
+    if type(found) is not np.ndarray:
+        refuse_masks(found)  # of an object whose __array__ returns one
+    return np.asarray(found)
 
 
 def as_items(
@@ -284,11 +287,13 @@ def _found(values: Any, asked: _Asked) -> npt.NDArray[Any]:
         found = np.asarray(values)
     else:
         found = as_array(values, asked.name)
-        # In a list numpy rounds integers among floats, and makes texts of numbers among texts.
-        if found.dtype.kind in "fcSU" and not _has_own_dtype(values):
+        # In a list numpy rounds integers among floats, and makes texts of numbers among texts,
+        # and floats of integers of which some are signed and some are not.
+        if found.dtype.kind in "fcSU" and not _has_own_dtype(values, asked):
             with np.errstate(all="ignore"):
                 digits = min(53, _digits(asked.dtype)) if _is_float(asked.dtype) else 53
-                changed = found.dtype.kind in "SU" or (np.abs(found) >= 2**digits).any()
+                is_mixed = found.dtype.kind in "SU" or asked.dtype.kind in "biu"
+                changed = is_mixed or (np.abs(found) >= 2**digits).any()
             found = as_array(values, asked.name, object) if changed else found
     if found.dtype.kind in "OT" and found.size:  # T: texts of any length
         found = _of_objects(found.astype(object, copy=False), asked)
@@ -297,9 +302,11 @@ def _found(values: Any, asked: _Asked) -> npt.NDArray[Any]:
     return found
 
 
-def _has_own_dtype(values: Any) -> bool:
-    """Return True for what holds values of one type, as arrays do."""
-    return hasattr(values, "dtype") or isinstance(values, str | bytes | bytearray | memoryview)
+def _has_own_dtype(values: Any, asked: _Asked) -> bool:
+    """Return True for what holds values of one type, as arrays do, and a text that is whole."""
+    if isinstance(values, str | bytes):
+        return values[-1:] not in ("\0", b"\0") or asked.dtype.kind not in "SU"
+    return hasattr(values, "dtype") or isinstance(values, bytearray | memoryview)
 
 
 def _of_foreign(given: npt.NDArray[Any], asked: _Asked) -> npt.NDArray[Any]:
@@ -367,6 +374,10 @@ def _numbers(items: list[Any], given: npt.NDArray[Any], asked: _Asked) -> npt.ND
 
 
 def _texts(items: list[Any], given: npt.NDArray[Any], asked: _Asked) -> npt.NDArray[Any]:
+    if asked.dtype.kind in "SU":
+        for at, item in enumerate(items):
+            if item[-1:] in ("\0", b"\0"):
+                asked.refuse(given, at, "null characters at its end would not be read back")
     return np.array(items)
 
 

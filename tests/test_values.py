@@ -12,6 +12,7 @@ import decimal
 import inspect
 import math
 import os
+from collections import UserList, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -588,10 +589,51 @@ def test_an_error_of_the_value_itself_is_passed_on() -> None:
         atomics.store(np.zeros(1, "i8"), 0, Broken())
 
 
+@pytest.mark.parametrize("values", [[np.uint64(5), np.int64(-1)], [[np.uint64(1), 2, np.int8(-3)]]])
+def test_signed_and_unsigned_integers_in_a_list_are_stored_as_they_are(values: list[Any]) -> None:
+    # numpy makes floats of them
+    assert as_items(values, np.dtype("i8")).tolist() == np.array(values, object).tolist()
+    with pytest.raises(ArgumentError, match=r"\] is -\d, .* it holds 0 to 255"):
+        as_items(values, np.dtype("u1"))
+
+
+@pytest.mark.parametrize("text", ["a\0", b"a\0", "\0", b"\0"])
+def test_texts_whose_end_would_not_be_read_back_are_refused(text: Any) -> None:
+    for dtype in ("S4", "U4"):
+        for values in (text, [text], (type(text)(), text)):
+            with pytest.raises(ArgumentError, match="null characters at its end"):
+                as_items(values, np.dtype(dtype))
+    if isinstance(text, bytes):
+        assert as_items([text], np.dtype("V4")).tobytes() == text.ljust(4, b"\0")
+
+
 # Masks --------------------------------------------------------------------------------------------
 
 MASKED = np.ma.masked_array([1.0, 2.0], mask=[False, True])
 MASKED_INDEX = np.ma.masked_array([0, 1], mask=[False, True])
+
+
+class ItemByItem:
+    """A sequence by no name, of which numpy makes an array all the same."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, at: int) -> Any:
+        return self.items[at]
+
+
+class AsArray:
+    """Whatever shows itself as an array."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return self.array
 
 
 class Stored(NamedTuple):
@@ -653,6 +695,8 @@ def test_masks_are_refused_everywhere(way: str, tmp_path: Path) -> None:
     holders: list[Any] = [MASKED, np.ma.masked_array([1.0, 2.0])]
     if way not in BYTES_ONLY:
         holders += [[1.0, np.ma.masked], [MASKED[:1], MASKED[1:]], (1.0, MASKED[1])]
+        holders += [deque([1.0, np.ma.masked]), UserList([MASKED[:1], MASKED[1:]])]
+        holders += [ItemByItem([1.0, MASKED[1]]), AsArray(MASKED)]
     before = stored.seen()
     for holder in holders:
         with pytest.raises(ArgumentTypeError, match=r"no masks: use a\.compressed\(\)"):
