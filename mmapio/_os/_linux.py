@@ -159,8 +159,14 @@ def start_writeback(fd: int, offset: int, length: int) -> None:
 
 def write_back(fd: int, offset: int, length: int) -> None:
     """Write the dirty pages of a range of a file and wait; that does not make them durable."""
-    if _sync_file_range(fd, offset, length, _SYNC_FILE_RANGE_WRITE_AND_WAIT):
-        _raise_errno()
+    # An error is told once to each that has opened the file, and `fd` is to hear it from a sync:
+    # sync_file_range advances its position in what has failed (errseq in Linux' documentation).
+    own = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _sync_file_range(own, offset, length, _SYNC_FILE_RANGE_WRITE_AND_WAIT):
+            _raise_errno()
+    finally:
+        os.close(own)
 
 
 def futex_wait(address: int, expected: int, timeout_s: float) -> None:

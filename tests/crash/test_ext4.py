@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,12 @@ from loopdevice import mounted, small_drive
 from workload import is_allowed, plan, rows, states
 
 import mmapio
-from mmapio import FlushError, FlushPolicy, GrowableArray, MappedFile, _os
+from mmapio import FileError, FlushError, FlushPolicy, GrowableArray, MappedFile, _os
+from mmapio.files import writeback
+from mmapio.mapping import flushing
 
 PAGE = _os.PAGE_SIZE
+LARGE_BYTES = 8 << 20
 
 
 def test_the_power_cut_is_real(tmp_path: Path) -> None:
@@ -125,3 +129,50 @@ def test_a_drive_that_cannot_write_is_never_ok_again(tmp_path: Path) -> None:
             with pytest.raises(FlushError, match="open the file anew"):
                 m.flush()
         m.close()
+
+
+def commit(path: Path) -> None:
+    g = GrowableArray.open(path, "w+", dtype="u1")
+    try:
+        g.extend(np.ones(LARGE_BYTES, "u1"))
+        g.commit(durable=True)
+    finally:
+        g.close(commit=False)
+
+
+def flush_open_file(path: Path) -> None:
+    with open(path, "x+b") as file:
+        file.truncate(LARGE_BYTES)
+        with MappedFile.from_fd(file.fileno(), "r+") as m:
+            m.view()[:] = 1
+            m.flush()
+
+
+def save(path: Path) -> None:
+    mmapio.save(path, np.ones(LARGE_BYTES, "u1"))
+
+
+@pytest.mark.parametrize("store", [commit, flush_open_file, save])
+def test_an_error_before_the_sync_is_one_of_the_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Callable[[Path], None]
+) -> None:
+    """Large ranges are written before they are synced, and each error is told once."""
+    for module in (writeback, flushing):
+        monkeypatch.setattr(module, "PIECE_BYTES", 1 << 20)
+    write_back = _os.write_back
+
+    def written_back(fd: int, start: int, length: int) -> None:
+        try:
+            write_back(fd, start, length)
+        except OSError:
+            filler.unlink(missing_ok=True)  # from here on nothing fails
+            raise
+
+    monkeypatch.setattr(_os, "write_back", written_back)
+    with small_drive(tmp_path, 16) as folder, mounted(folder) as device:
+        filler = folder / "filler"
+        room = os.statvfs(folder)
+        filler.write_bytes(bytes(room.f_bfree * room.f_frsize - LARGE_BYTES // 2))
+        with pytest.raises(FileError, match="No space left"):
+            store(device.root / "file")
+        assert not filler.exists()
