@@ -60,6 +60,8 @@ def steps_of(calls: list[Call], folder: str) -> list[Step]:
             found.append(Name(call.data.decode()))
         elif call.result < 0 or not call.file.startswith(folder):
             continue
+        elif call.name == "lseek":
+            at = call.result
         elif call.name == "write":
             found.append(Write(at, call.data[: call.result]))
             at += call.result

@@ -16,10 +16,10 @@ import pytest
 import mmapio
 
 WORKLOAD = Path(__file__).with_name("workload.py")
-# All that changes a file or a directory, or waits for a drive.
+# All that changes a file, its position or a directory, or waits for a drive.
 CALLS = (
-    "write,pwrite64,ftruncate,fallocate,fsync,fdatasync,msync,linkat,rename,renameat,renameat2,"
-    "unlink,unlinkat"
+    "write,pwrite64,lseek,ftruncate,fallocate,fsync,fdatasync,msync,linkat,rename,renameat,"
+    "renameat2,unlink,unlinkat"
 )
 _LINE = re.compile(r"(?:\[pid +\d+\] |\d+ +)?(\w+)\((.*)\) += (-?\d+)")
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')

@@ -172,6 +172,7 @@ CALLS: dict[str, dict[str, Call]] = {
         "the mapping's close": lambda s: s._mapping.close(force=True),
     },
     "MappedReader": {
+        "read": lambda r: r.read(random.randrange(SIZE)),
         "readable": lambda r: r.readable(),
         "seekable": lambda r: r.seekable(),
         "readall": lambda r: r.readall(),
