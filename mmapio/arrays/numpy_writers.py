@@ -35,6 +35,7 @@ WRITERS: Final = {
     "savez_compressed": ("file", ".npz"),
     "savetxt": ("fname", ""),
 }
+_MORE: Final = 1 << 20  # bytes, which a disk that was full has no room for either
 _COMPRESSED: Final = (".gz", ".bz2", ".xz", ".lzma")  # by savetxt
 
 
@@ -142,7 +143,12 @@ def _write_in_place_of(path: str, write: Callable[[Any], object], mapped: _Mappe
         raise ArgumentError(f"cannot compress an array over the file it is mapped from: {path!r}")
     with publishing(as_path(path), "save", replace=True, durable=True) as draft:
         with open(os.dup(draft.fd), "wb") as file:
-            write(file)
+            try:
+                write(file)
+            except OSError as error:
+                if error.errno is None:  # of numpy's own, which does not say why
+                    draft.write(bytes(_MORE))
+                raise
         _check_whole(mapped)
 
 

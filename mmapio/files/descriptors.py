@@ -227,8 +227,13 @@ def _has_bytes(fd: int) -> bool:
     return found and os.fstat(fd).st_size == 0  # or somebody has just written it
 
 
-def set_size(fd: int, old: int, new: int, reserve: bool, path: str | None) -> None:
-    """Grow or shrink a file, with its blocks if `reserve`; on failure it is as it was."""
+def set_size(
+    fd: int, old: int, new: int, reserve: bool, path: str | None, *, is_option: bool = True
+) -> None:
+    """Grow or shrink a file, with its blocks if `reserve`; on failure it is as it was.
+
+    `is_option` says whether the user could have chosen to go without the blocks.
+    """
     try:
         if reserve and new > old:
             _allocate(fd, old, new)
@@ -243,7 +248,8 @@ def set_size(fd: int, old: int, new: int, reserve: bool, path: str | None) -> No
             raise
         hint = f"{new} bytes were asked for"
         if reserve:
-            hint += ", with all their blocks (reserve=False makes a file with holes)"
+            hint += ", with all their blocks"
+            hint += " (reserve=False makes a file with holes)" if is_option else ""
         raise file_error(error, "set the size of the file", path, hint) from error
 
 

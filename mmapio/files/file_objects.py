@@ -27,7 +27,12 @@ def descriptor_of(file: Any) -> int:
         fd = file.fileno()
         if hasattr(file, "flush"):
             file.flush()
-    except (io.UnsupportedOperation, ValueError) as error:  # of memory, or closed
+    except io.UnsupportedOperation:
+        raise ArgumentError(
+            f"cannot map this {kind!r} object: it has no descriptor, as its bytes are in memory; "
+            "numpy.frombuffer(file.getbuffer()) is an array over those of io.BytesIO"
+        ) from None
+    except ValueError as error:  # it is closed
         raise ArgumentError(f"cannot map this {kind!r} object: {error}") from None
     except OSError as error:
         raise file_error(error, "flush the file object", None) from error

@@ -78,7 +78,7 @@ def save(path: Path, array: npt.ArrayLike) -> None:
     header = encode_header(data.dtype, data.shape, fortran)
     name = as_path(path)
     with publishing(name, "save", replace=True, durable=True) as draft:
-        set_size(draft.fd, 0, len(header) + data.nbytes, True, name)
+        set_size(draft.fd, 0, len(header) + data.nbytes, True, name, is_option=False)
         draft.write(header)
         for piece in _pieces(data.T if fortran else data):
             _write_piece(draft, piece)

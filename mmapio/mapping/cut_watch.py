@@ -33,12 +33,13 @@ class CutWatch:
         Blocks that the file has.
     """
 
-    __slots__ = ("_looks", "_page", "blocks")
+    __slots__ = ("_looks", "_page", "blocks", "has_seen_cut")
 
     def __init__(self, blocks: int) -> None:
         self._page = 0
         self._looks = 0
         self.blocks = blocks
+        self.has_seen_cut = False  # by its size, which may be as it was the next time
 
     @property
     def is_set(self) -> bool:

@@ -18,7 +18,7 @@ from ..guard.lost_memory import lost_error, raise_if_part_lost
 from .region import Region, places_of
 from .source import Source, changing
 
-__all__ = ["LossCheck", "check_file", "fault_error", "recover"]
+__all__ = ["LossCheck", "check_file", "check_size", "fault_error", "recover"]
 
 
 class LossCheck:
@@ -71,10 +71,13 @@ def check_file(region: Region, start: int, stop: int) -> None:
     if facts.identity != known.identity:
         raise replaced_error(source.path or "", "was replaced by another")
     start, stop = source.offset + start, source.offset + stop
-    if facts.size < stop:
-        raise lost_error(source, max(start, facts.size), stop, "truncated")
     watch = source.cut_watch or source.watch_cuts(facts.blocks)
-    if watch.is_set:
+    if facts.size < stop:
+        watch.has_seen_cut = True
+        raise lost_error(source, max(start, facts.size), stop, "truncated")
+    if watch.has_seen_cut:
+        was_cut = True
+    elif watch.is_set:
         was_cut = facts.blocks != watch.blocks and watch.saw_cut(facts.blocks)
     else:
         was_cut = source.ends_in_data and facts.allocated < known.size and _has_lost_end(region)
@@ -83,6 +86,19 @@ def check_file(region: Region, start: int, stop: int) -> None:
             watch.set(last, source.offset + last - region.address, facts.blocks, source.opened)
     if was_cut:
         _check_holes(region, start, stop, facts.size)
+
+
+def check_size(source: Source, size: int) -> None:
+    """Raise if a file is too short for a mapping of it: one that opens it anew would find less."""
+    stop = source.offset + size
+    with contextlib.suppress(OSError, TypeError):
+        if os.stat(source.path).st_size >= stop:  # type: ignore[arg-type]  # faster than all facts
+            return
+    facts = source.facts_now()
+    if facts is None or facts.is_device or facts.identity != source.identity or facts.size >= stop:
+        return
+    why = "as opening a file for writing does"
+    raise lost_error(source, max(source.offset, facts.size), stop, "truncated", why)
 
 
 def _has_lost_end(region: Region) -> bool:

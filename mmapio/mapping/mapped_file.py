@@ -18,7 +18,7 @@ from ..errors import UnsupportedError
 from ..files.watch import Change, Counter, Watch
 from ..modes import Mode
 from .closing import WhenInUse, close_source
-from .losses import LossCheck
+from .losses import LossCheck, check_size
 from .mapped_bytes import MappedBytes
 from .opening import map_descriptor, map_memory, map_path, mode_of_descriptor
 from .options import MapOptions, Touch, as_advice
@@ -894,9 +894,9 @@ class MappedFile(MappedBytes):
         Notes
         -----
         It looks for what the guard has met, and compares the file's size: bytes are also lost
-        without a signal, in the page that holds the end of a file. That a file was cut off and
-        then grew again is noticed by its blocks, if it had no holes before, it lost one, and the
-        new part is holes.
+        without a signal, in the page that holds the end of a file. That a file was cut off before
+        its last page, and then grew again, is noticed on Linux from the first look on, and often
+        before; ``docs/safety.md`` says when not.
 
         Examples
         --------
@@ -1145,6 +1145,7 @@ the mapping, and read zeros: another program has cut the file off: '...checked.b
                 f"the mapping of {source.name} in mode {self.mode!r} cannot be pickled: another "
                 "process finds no such bytes by a path; pickle a copy of them"
             )
+        check_size(source, size)  # it is 0 by now if the pickle is written over the file
         mode = source.mode.settled.value
         return _reopen, (source.path, mode, source.identity, source.offset, size)
 

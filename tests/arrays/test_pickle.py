@@ -241,6 +241,17 @@ def test_a_file_that_is_gone_or_cut_is_a_clear_error(path: Path, a: MappedArray)
 
 
 @POSIX
+@pytest.mark.parametrize("what", [lambda a: a, lambda a: a[3:4], lambda a: a.mapping])
+def test_no_pickle_is_written_over_the_file_that_it_refers_to(
+    path: Path, a: MappedArray, what: Callable[[Any], Any]
+) -> None:
+    # as joblib.dump and pickle.dump do it: their own open() has cut the file off
+    with open(path, "wb") as file, pytest.raises(mmapio.MappingLostError, match="cut the file off"):
+        pickle.dump(what(a), file)
+    assert path.read_bytes() == b""
+
+
+@POSIX
 def test_a_renamed_file_is_not_found(path: Path, a: MappedArray) -> None:
     data = pickle.dumps(a)
     moved = path.rename(path.with_name("y.npy"))

@@ -81,6 +81,11 @@ def test_one_that_unpacks_is_refused(kind: str) -> None:
         mmapio.memmap(file, mode="r")
 
 
+def test_one_in_memory_is_told_what_to_use() -> None:
+    with pytest.raises(ArgumentError, match=r"no descriptor.*numpy\.frombuffer"):
+        mmapio.memmap(io.BytesIO(DATA), mode="r")
+
+
 def spooled() -> Any:
     file = tempfile.SpooledTemporaryFile()
     file.write(DATA)

@@ -121,3 +121,19 @@ def test_every_free_page_of_an_ext4(
     operation: Callable[[Path], None], small_ext4: Callable[[int], Any], scale: float
 ) -> None:
     sweep(small_ext4(8).folder, operation, PAGE if scale >= 1 else 4 * PAGE)
+
+
+@pytest.mark.parametrize("write", [np.save, lambda path, a: a.tofile(path), mmapio.save])
+def test_the_error_of_a_full_disk_says_so_whoever_writes(
+    write: Callable[[Path, Any], object], small_tmpfs: Callable[[str], Path]
+) -> None:
+    # numpy's own has neither a number nor a reason; and these take no `reserve`
+    path = small_tmpfs("256k") / "full.npy"
+    np.save(path, np.ones(150_000, "u1"))
+    before = path.read_bytes()
+    with pytest.raises(FileError, match=f"No space left.*{path.name}") as failed:
+        write(path, mmapio.open(path))
+    assert failed.value.errno == errno.ENOSPC
+    assert "reserve" not in str(failed.value)
+    assert [path.read_bytes()] == [before]
+    assert os.listdir(path.parent) == [path.name]

@@ -252,6 +252,32 @@ def test_a_file_that_was_cut_and_grew_again_is_noticed(path: Path, left: int) ->
     m.check()
 
 
+@pytest.mark.parametrize("mode", ["r", "r+"])
+@pytest.mark.parametrize("grow", [cut, lambda path, size: allocated(path, size)])
+def test_a_cut_that_was_seen_is_not_forgotten_when_the_file_grows(
+    path: Path, mode: str, grow: Callable[[Path, int], object]
+) -> None:
+    m = MappedFile.open(path, mode)
+    cut(path, LEFT)
+    with pytest.raises(MappingLostError):
+        m.check()
+    grow(path, len(CONTENT))  # with as many blocks as before, maybe
+    for _ in range(2):
+        m.check(0, LEFT - PAGE)
+        with pytest.raises(MappingLostError, match="grew it again"):
+            m.check()
+    m.recover()
+    m.check()
+
+
+def allocated(path: Path, size: int) -> None:
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        _os.allocate(fd, 0, size)
+    finally:
+        os.close(fd)
+
+
 def look(m: MappedFile) -> None:
     m.check()
 
