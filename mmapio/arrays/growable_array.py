@@ -335,7 +335,8 @@ class GrowableArray:
         if data.shape != shape:
             raise ArgumentError(f"a row has shape {shape}, got {data.shape}")
         raise_if_source_lost(row)
-        self._append(data, 1)
+        if data is row or not self._put(data, nbytes, 1):
+            self._append(data, 1)
 
     def extend(self, rows: npt.ArrayLike) -> None:
         """Append some rows: all of them, or none.
@@ -394,7 +395,7 @@ class GrowableArray:
         """Write rows that are right as they are; return False to leave all else to the long way."""
         file, (_, _, start, row_bytes) = self._fast, self._layout
         is_foreign = rows.base is not None  # it may lie in a file's memory, which may be lost
-        if file is None or (is_foreign and any_loss()):
+        if file is None or file.loss is not None or (is_foreign and any_loss()):
             return False
         try:
             with file.lock:

@@ -139,11 +139,12 @@ class RowFile:
         "_headers",
         "_is_foreign",
         "_is_full",
-        "_loss",
+        "_place",
         "committed",
         "fd",
         "layout",
         "lock",
+        "loss",
         "path",
         "plain",
     )
@@ -152,8 +153,9 @@ class RowFile:
         self.fd = fd
         self.path = path
         self.lock = threading.RLock()
-        self._loss: Callable[[], MappingLostError] | None = None
+        self.loss: Callable[[], MappingLostError] | None = None
         self._is_foreign = False  # as in a child
+        self._place = (0, 0)  # device and inode, once the path was seen to lead there
         self._is_full = False  # as all files that are written from start to end
         self._headers: tuple[bytes, ...] = ()  # as this writer wrote them: the last is the file's
         _forking.renew_in_child(self)
@@ -288,6 +290,7 @@ class RowFile:
                 close_file(again)
             draft.keep_open = True
         old, self.fd, self._header = self.fd, draft.fd, header
+        self._place = (0, 0)
         close_file(old)
         self.layout = self.layout._replace(data_offset=header.length)
 
@@ -312,8 +315,8 @@ class RowFile:
 
         Return its size, to which the position is moved.
         """
-        if self._loss is not None:
-            raise self._loss()
+        if self.loss is not None:
+            raise self.loss()
         try:
             size = os.lseek(self.fd, 0, os.SEEK_END)  # in a third of the time of fstat
         except OSError as error:
@@ -322,7 +325,6 @@ class RowFile:
             raise self._lost(size, end)
         return size
 
-    @_unless_closed
     def check(self, count: int) -> None:
         """Raise if the file, or the one at its path, is not the one that holds so many rows.
 
@@ -330,18 +332,21 @@ class RowFile:
         they were written to, and nobody new can open it.
         """
         self.check_own()
-        end = self.layout.end(count)
-        self.check_end(end)
+        if self.loss is not None:
+            raise self.loss()
         try:
-            self._check_contents(end)
+            self._check_contents(self.layout.end(count))
         except FileError:
             raise
         except OSError as error:
+            self.check_own()  # a signal handler, or another thread, may have closed it
             raise file_error(error, "look at the file", self.path) from error
 
     def _check_contents(self, end: int) -> None:
-        facts = os.fstat(self.fd)
-        if not _may_be_at(facts, self.path):
+        facts, is_replaced = self._facts_by_path()
+        if facts.st_size < end:
+            raise self._lost(facts.st_size, end)
+        if is_replaced:
             raise replaced_error(self.path, "was replaced by another")
         self.check_header(end)
         if self._is_full and _allocated(facts) < end:
@@ -349,11 +354,28 @@ class RowFile:
             if hole is not None:
                 raise self._lost(hole, end, "and something else grew it again")
 
+    def _facts_by_path(self) -> tuple[os.stat_result, bool]:
+        """Return the facts of the file, and whether another one is at its path.
+
+        While the path leads to it, which is nearly always, one call answers both.
+        """
+        try:
+            found = os.stat(self.path)
+        except OSError:  # it is at no path that this process can see
+            return os.fstat(self.fd), False
+        if (found.st_dev, found.st_ino) == self._place:
+            return found, False
+        facts = os.fstat(self.fd)
+        if not os.path.samestat(facts, found):
+            return facts, True
+        self._place = found.st_dev, found.st_ino
+        return facts, False
+
     def check_header(self, end: int) -> None:
         """Raise if the header is not one that this writer wrote."""
         # Not by `read_at`, which moves the position: a signal handler may check while rows are
         # written there.
-        headers: tuple[bytes, ...] = ()
+        headers = self._headers
         while _os.peek(self.fd, 0, self.layout.data_offset, True) not in headers:
             if headers is self._headers:  # else a signal handler has committed meanwhile
                 raise self._lost(0, end, "and something else wrote it anew")
@@ -374,8 +396,8 @@ class RowFile:
 
     def _lost(self, start: int, stop: int, more: str = "") -> MappingLostError:
         """Note that a part of the file was lost, for good: what is there again is not the rows."""
-        self._loss = functools.partial(lost_error, self, start, stop, "truncated", more)
-        return self._loss()
+        self.loss = functools.partial(lost_error, self, start, stop, "truncated", more)
+        return self.loss()
 
     def undone(self, count: int, error: BaseException, data: Any) -> BaseException:
         """Return the error to raise when rows could not be written behind the first `count`."""
@@ -392,7 +414,7 @@ class RowFile:
         """Cut the file off behind so many rows, unless it ends before, or was lost."""
         end = self.layout.end(count)
         try:
-            if self._loss is None and os.fstat(self.fd).st_size > end:
+            if self.loss is None and os.fstat(self.fd).st_size > end:
                 self.check_header(end)  # or what is behind the rows is somebody else's
                 os.lseek(self.fd, end, os.SEEK_SET)
                 os.ftruncate(self.fd, end)  # last: from here on there is no way back
@@ -468,14 +490,6 @@ def _allocated(facts: os.stat_result) -> int:
     """Return the bytes that a file takes on the drive."""
     blocks: int = getattr(facts, "st_blocks", LARGEST)
     return blocks * 512
-
-
-def _may_be_at(facts: os.stat_result, path: str) -> bool:
-    """Return True if a path leads to an open file, or to none that this process can see."""
-    try:
-        return os.path.samestat(facts, os.stat(path))
-    except OSError:
-        return True
 
 
 def _opened_again(fd: int) -> int:

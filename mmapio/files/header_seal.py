@@ -17,6 +17,7 @@ from .npy import LARGEST_HEADER, MAGIC, NpyHeader, Read, read_header
 __all__ = ["SEAL_BITS", "is_sealed", "is_whole", "seal", "settled_header", "whole_header"]
 
 SEAL_BITS: Final = 12
+_SEALS: Final = 1 << SEAL_BITS
 _PATIENCE_S: Final = 1.0  # with a header that is being written, which takes a microsecond
 _FIRST_READ: Final = 256  # holds nearly every header whole
 _WHITE: Final = bytes.maketrans(b"01", b" \t")
@@ -24,8 +25,8 @@ _WHITE: Final = bytes.maketrans(b"01", b" \t")
 
 def seal(text: bytes) -> bytes:
     """Return the seal of a header's text, which ends with its last brace."""
-    bits = f"1{zlib.crc32(text) % (1 << SEAL_BITS):0{SEAL_BITS}b}"
-    return bits.encode().translate(_WHITE)
+    marked = zlib.crc32(text) % _SEALS + _SEALS  # its first bit, which is always set, is the tab
+    return bin(marked)[2:].encode().translate(_WHITE)
 
 
 def is_whole(header: bytes) -> bool:

@@ -105,9 +105,9 @@ def test_the_writer_notices_what_its_file_has_lost(path: Path, lose: str, commit
         with pytest.raises(MappingLostError, match="another program has cut the file off") as lost:
             g.commit(durable)
     assert 0 <= lost.value.start < lost.value.stop == 128 + 8 * ROWS
-    for write in ("append", "extend", "truncate"):
+    for write in WRITES.values():
         with pytest.raises(MappingLostError):
-            WRITES[write](g)
+            write(g)
     with pytest.raises(MappingLostError):
         g.close()
     assert g.closed
