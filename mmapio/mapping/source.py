@@ -26,7 +26,7 @@ from ..modes import Access, Mode
 from .cut_watch import CutWatch
 from .options import MapOptions
 
-__all__ = ["Source", "changing", "closing"]
+__all__ = ["Source", "changing"]
 
 
 _BLOCK_BYTES = 512  # of statx(2), whatever the blocks of the file system are
@@ -54,24 +54,6 @@ def changing(change: Callable[Concatenate[Source, P], R]) -> Callable[Concatenat
             source.is_changing = False
 
     return cast(Callable[Concatenate[Source, P], R], alone)
-
-
-def closing(close: Callable[Concatenate[Source, P], R]) -> Callable[Concatenate[Source, P], R]:
-    """Let a function that closes a mapping keep others from changing where that lies.
-
-    It may itself interrupt one that does, which then goes on in memory that is still mapped.
-    """
-
-    @functools.wraps(close)
-    def ahead(source: Source, *args: P.args, **kwargs: P.kwargs) -> R:
-        before = source.is_changing
-        try:
-            source.is_changing = True
-            return close(source, *args, **kwargs)
-        finally:
-            source.is_changing = before
-
-    return cast(Callable[Concatenate[Source, P], R], ahead)
 
 
 class _Ending(Protocol):
@@ -179,10 +161,13 @@ class Source:
 
     def is_used_here(self) -> bool:
         """Return whether a call of this thread uses the mapping, which the caller interrupts."""
-        me = threading.get_ident()
+        if self.busy or self.syncing:
+            me = threading.get_ident()
+            if me in self.busy or me in self.syncing:
+                return True
         # One that holds the lock may also be the caller's own.
-        owns: Callable[[], bool] = self.lock._is_owned  # type: ignore[attr-defined]
-        return me in self.busy or me in self.syncing or (owns() and is_within_call())
+        owns: bool = self.lock._is_owned()  # type: ignore[attr-defined]
+        return owns and is_within_call()
 
     def wait_for_copies(self) -> None:
         """Wait until no other thread copies from or to the mapping; none begins to meanwhile."""
