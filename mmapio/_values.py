@@ -305,7 +305,9 @@ def _found(values: Any, asked: _Asked) -> npt.NDArray[Any]:
 def _has_own_dtype(values: Any, asked: _Asked) -> bool:
     """Return True for what holds values of one type, as arrays do, and a text that is whole."""
     if isinstance(values, str | bytes):
-        return values[-1:] not in ("\0", b"\0") or asked.dtype.kind not in "SU"
+        # Not by a slice: a text of numpy may have characters that Python makes no other text of.
+        zero: Any = "\0" if isinstance(values, str) else b"\0"
+        return not values.endswith(zero) or asked.dtype.kind not in "SU"
     return hasattr(values, "dtype") or isinstance(values, bytearray | memoryview)
 
 
