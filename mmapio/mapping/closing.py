@@ -7,7 +7,7 @@ import enum
 from ..errors import ClosedError, FileError, InUseError, clear_errors, file_error
 from .flushing import flush_rest
 from .region import Region, newest_place, places_of, references_to_bytes
-from .source import Source
+from .source import Source, closing
 
 __all__ = ["WhenInUse", "close_source", "uses_of"]
 
@@ -34,12 +34,7 @@ def close_source(source: Source, when_in_use: WhenInUse, own: int = 0) -> None:
     with source.lock:
         if source.syncing:
             source.wait_for_syncs()
-        before = source.is_changing  # by a call that this one interrupts, which then goes on
-        try:
-            source.is_changing = True  # nobody else changes where it lies meanwhile
-            _close(source, when_in_use, own, is_used_here)
-        finally:
-            source.is_changing = before
+        _close(source, when_in_use, own, is_used_here)
     if error is not None:
         raise error
 
@@ -52,6 +47,7 @@ def _last_flush(source: Source) -> BaseException | None:
         return None
 
 
+@closing
 def _close(source: Source, when_in_use: WhenInUse, own: int, is_used_here: bool) -> None:
     """Close a mapping whose lock is held; what this thread still uses is unmapped when it goes."""
     if source.closed:

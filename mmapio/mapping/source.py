@@ -26,7 +26,7 @@ from ..modes import Access, Mode
 from .cut_watch import CutWatch
 from .options import MapOptions
 
-__all__ = ["Source", "changing"]
+__all__ = ["Source", "changing", "closing"]
 
 
 _BLOCK_BYTES = 512  # of statx(2), whatever the blocks of the file system are
@@ -54,6 +54,24 @@ def changing(change: Callable[Concatenate[Source, P], R]) -> Callable[Concatenat
             source.is_changing = False
 
     return cast(Callable[Concatenate[Source, P], R], alone)
+
+
+def closing(close: Callable[Concatenate[Source, P], R]) -> Callable[Concatenate[Source, P], R]:
+    """Let a function that closes a mapping keep others from changing where that lies.
+
+    It may itself interrupt one that does, which then goes on in memory that is still mapped.
+    """
+
+    @functools.wraps(close)
+    def ahead(source: Source, *args: P.args, **kwargs: P.kwargs) -> R:
+        before = source.is_changing
+        try:
+            source.is_changing = True
+            return close(source, *args, **kwargs)
+        finally:
+            source.is_changing = before
+
+    return cast(Callable[Concatenate[Source, P], R], ahead)
 
 
 class _Ending(Protocol):
