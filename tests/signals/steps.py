@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dis
 import functools
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -58,9 +59,11 @@ def at_each_step(
         return trace
 
     before = sys.gettrace()
+    gc.disable()  # the finalizers of other tests' garbage are no steps of this call
     sys.settrace(trace)
     try:
         call()
     finally:
         sys.settrace(before)
+        gc.enable()
     return count
