@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import stat
+import struct
 import sys
 from typing import Final
 
@@ -15,6 +16,10 @@ from ..errors import FileError
 __all__ = ["Attributes", "narrow"]
 
 _ACL: Final = "system.posix_acl_access"
+# Of linux/posix_acl_xattr.h: a version, then entries of tag, permissions and id.
+_ACL_VERSION_BYTES: Final = 4
+_ACL_ENTRY: Final = struct.Struct("<HHI")
+_ACL_GROUP_OBJ, _ACL_OTHER = 0x04, 0x20
 # Of the inode and its contents, not of the file that a user knows; another file's would be wrong.
 _OF_INODE: Final = ("trusted.overlay.", "user.overlay.", "security.ima", "security.evm")
 # Not allowed, an owner that this container does not know, or a file system without owners.
@@ -68,14 +73,13 @@ class Attributes:
         if sys.platform == "win32":
             return
         is_owned, is_in_group = self._give_owner(fd)
+        # The list first: without it, the permissions of the group are all that any entry gives.
+        refused = [*self._lost, *self._give_list(fd, is_in_group)]
+        os.fchmod(fd, self._permissions(is_owned, is_in_group, _ACL in refused))
+        others = {name: value for name, value in self._extended.items() if name != _ACL}
+        refused += _refused(fd, others)
         lost = [] if is_in_group else [f"group {self._group}"]
-        if sys.platform == "linux" and _ACL not in self._extended:
-            with contextlib.suppress(OSError):
-                os.removexattr(fd, _ACL)  # it came from the directory
-        kept = 0o1777 | (stat.S_ISUID if is_owned else 0) | (stat.S_ISGID if is_in_group else 0)
-        os.fchmod(fd, self._mode & kept)
-        lost += [name for name in self._lost if name.startswith(_OF_USER)]
-        lost += [name for name in self._give_extended(fd) if name.startswith(_OF_USER)]
+        lost += [name for name in refused if name.startswith(_OF_USER)]
         if lost:
             message = f"the new file at {self._path!r} does not keep of the old one: "
             warn(message + ", ".join(lost))
@@ -93,16 +97,53 @@ class Attributes:
         facts = os.fstat(fd)
         return facts.st_uid == self._owner, facts.st_gid == self._group
 
-    def _give_extended(self, fd: int) -> list[str]:
-        """Give the extended attributes; return the names of those that cannot be given."""
-        refused: list[str] = []
+    def _give_list(self, fd: int, is_in_group: bool) -> list[str]:
+        """Give the access control list, or none; return its name if it cannot be given."""
+        found = self._extended.get(_ACL)
+        if found is not None:
+            return _refused(fd, {_ACL: found if is_in_group else _for_another_group(found)})
         if sys.platform == "linux":
-            for name, value in self._extended.items():
-                try:
-                    os.setxattr(fd, name, value)
-                except OSError:
-                    refused.append(name)
-        return refused
+            with contextlib.suppress(OSError):
+                os.removexattr(fd, _ACL)  # it came from the directory
+        return []
+
+    def _permissions(self, is_owned: bool, is_in_group: bool, has_lost_list: bool) -> int:
+        """Return those of the file, less what would give another group, or user, more than before.
+
+        Another group is one of all others.
+        """
+        mode = stat.S_IMODE(self._mode)
+        if not is_owned:
+            mode &= ~stat.S_ISUID
+        if not is_in_group:
+            mode &= ~stat.S_ISGID
+        if has_lost_list:
+            mode &= ~stat.S_IRWXG
+        elif not is_in_group and _ACL not in self._extended:
+            mode &= ~stat.S_IRWXG | (mode & stat.S_IRWXO) << 3
+        return mode
+
+
+def _refused(fd: int, extended: dict[str, bytes]) -> list[str]:
+    """Give a file extended attributes; return the names of those that it does not take."""
+    refused: list[str] = []
+    if sys.platform == "linux":
+        for name, value in extended.items():
+            try:
+                os.setxattr(fd, name, value)
+            except OSError:
+                refused.append(name)
+    return refused
+
+
+def _for_another_group(acl: bytes) -> bytes:
+    """Return a list that gives the group of the file no more than all others."""
+    entries = list(_ACL_ENTRY.iter_unpack(acl[_ACL_VERSION_BYTES:]))
+    others = next((given for tag, given, _ in entries if tag == _ACL_OTHER), 0)
+    return acl[:_ACL_VERSION_BYTES] + b"".join(
+        _ACL_ENTRY.pack(tag, given & others if tag == _ACL_GROUP_OBJ else given, who)
+        for tag, given, who in entries
+    )
 
 
 def _names(path: str) -> list[str]:

@@ -56,12 +56,13 @@ def save(path: Path, array: npt.ArrayLike) -> None:
     synced (rename(2), fsync(2)). Whoever has the old file open or mapped keeps it whole; so does
     whoever reaches it by another hard link. A symbolic link stays, and leads to the new file.
 
-    Only root may give a file to another user, and others only to a group that they are in: else
-    the new file belongs to the one who saves it. Set-user-ID and set-group-ID stay only if owner
-    or group do. Lists and attributes are copied on Linux (acl(5), xattr(7)). If the group, the
-    list, or an attribute ``user.*`` cannot be kept, there is a `RuntimeWarning`; the labels of
-    security modules and ``trusted.*`` are kept where this process may set them, without a word
-    where it may not. On Windows the new file has the permissions that its folder gives.
+    Only root may give a file to another user, and others only to a group that they are in: else the
+    new file belongs to the one who saves it. Set-user-ID and set-group-ID stay only if owner or
+    group do, and another group has no more permissions than all others. Lists and attributes are
+    copied on Linux (acl(5), xattr(7)). If the group, the list, or an attribute ``user.*`` cannot be
+    kept, there is a `RuntimeWarning`; the labels of security modules and ``trusted.*`` are kept
+    where this process may set them, without a word where it may not. On Windows the new file has
+    the permissions that its folder gives.
 
     Examples
     --------

@@ -102,7 +102,17 @@ def test_a_group_that_cannot_be_kept_is_told_and_gives_nobody_its_rights(
     with as_user(1002), pytest.warns(RuntimeWarning, match="does not keep .* group 2000"):
         mmapio.save(target, [2])
     facts = target.stat()
-    assert (facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode)) == (1002, 1002, 0o775)
+    assert (facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode)) == (1002, 1002, 0o755)
+
+
+def test_a_list_gives_another_group_no_more_than_all_others(target: Path, as_user: User) -> None:
+    os.chown(target, 1001, 2000)
+    set_attribute(target, ACCESS, LIST)
+    with as_user(1002), pytest.warns(RuntimeWarning, match="does not keep .* group 2000"):
+        mmapio.save(target, [2])
+    assert target.stat().st_gid == 1002
+    entries = list(struct.iter_unpack("<HHI", os.getxattr(target, ACCESS)[4:]))
+    assert [(tag, given) for tag, given, _ in entries] == [(1, 6), (2, 6), (4, 0), (16, 6), (32, 0)]
 
 
 @pytest.mark.parametrize("bits", [0o4755, 0o2755, 0o1644, 0o600, 0o400])
@@ -166,9 +176,28 @@ def test_a_list_that_the_file_system_does_not_take_is_told(
         raise OSError(errno.ENOSPC, "no room for it")
 
     monkeypatch.setattr(os, "setxattr", refuse)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o660  # the mask of the list, not the group's
     with pytest.warns(RuntimeWarning, match=f"does not keep .* {ACCESS}"):
         mmapio.save(target, [2])
     assert np.load(target).tolist() == [2]
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+def test_a_file_is_at_no_time_more_open_than_the_old_one(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_attribute(target, ACCESS, LIST)
+    seen: list[tuple[bool, int]] = []
+    change = os.fchmod
+
+    def fchmod(fd: int, mode: int) -> None:
+        change(fd, mode)
+        seen.append((ACCESS in os.listxattr(fd), stat.S_IMODE(mode)))
+
+    monkeypatch.setattr(os, "fchmod", fchmod)
+    mmapio.save(target, [2])
+    assert seen[-1] == (True, 0o660)
+    assert all(mode == 0o600 for _, mode in seen[:-1])
 
 
 @pytest.fixture
