@@ -71,8 +71,8 @@ class Ledger:
         self.failure: tuple[int, str, str | None] | None = None
         self._most_bytes: float = policy.amount if policy.kind == "every_bytes" else math.inf
         self._most_writes: float = policy.amount if policy.kind == "every_writes" else math.inf
-        if policy.kind == "always":
-            self._most_writes = 1
+        if policy.kind == "always":  # whatever another thread has just set the count to
+            self._most_writes = 0
         self._numbers = itertools.count(1)
         self._pending: dict[int, Write] = {}
         # What the policy counts, from the last time that something was due.

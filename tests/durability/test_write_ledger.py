@@ -112,3 +112,9 @@ def test_a_failure_that_nobody_could_note_is_an_error_of_the_next_flush() -> Non
     for _ in range(2):
         with pytest.raises(FlushError, match="cannot flush: Input/output error"):
             ledger.check()
+
+
+def test_each_write_is_due_by_always_whatever_other_threads_count() -> None:
+    ledger = Ledger(FlushPolicy.always())
+    ledger._writes = -1  # another thread has found one due between two steps of this one
+    assert ledger.add(0, 1)
