@@ -22,6 +22,10 @@ __all__ = ["CutWatch"]
 
 
 _LOOKS: Final = 4  # at so many it is asked whether the page is in memory
+# Each copy is an area of memory, of which vm.max_map_count allows 65530 for mappings and all.
+_MOST_COPIES: Final = 1 << 14
+
+_copies: set[int] = set()
 
 
 class CutWatch:
@@ -61,13 +65,22 @@ class CutWatch:
         self._looks += 1
         if self._looks > _LOOKS and self._looks & (self._looks - 1):  # ever more rarely
             return
+        if len(_copies) >= _MOST_COPIES:
+            return
         try:
             is_resident = _os.is_resident(address)
             with opened() as fd:
                 if (is_resident and _os.sees_cache(fd)) or has_hole(fd, offset, offset + 1):
-                    self._page = _os.map_copied(fd, offset)
+                    self._keep(_os.map_copied(fd, offset))
         except OSError:  # no descriptor or memory is left: another time, maybe
             return
+
+    def _keep(self, page: int) -> None:
+        _copies.add(page)
+        if self._page:  # a signal handler has made one meanwhile
+            _give_back(page)
+        else:
+            self._page = page
 
     def saw_cut(self, blocks: int) -> bool:
         """Return whether the file, which has another number of blocks now, was cut off."""
@@ -82,5 +95,10 @@ class CutWatch:
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         if getattr(self, "_page", 0) and not finalizing():
             page, self._page = self._page, 0
-            with contextlib.suppress(OSError):  # nobody could be told
-                _os.unmap(page, _os.PAGE_SIZE)
+            _give_back(page)
+
+
+def _give_back(page: int) -> None:
+    _copies.discard(page)  # first: what is unmapped may be another's a moment later
+    with contextlib.suppress(OSError):  # nobody could be told
+        _os.unmap(page, _os.PAGE_SIZE)

@@ -17,7 +17,14 @@ from .. import _os
 from .._reentry import is_within_call
 from ..durability.policy import FlushPolicy
 from ..durability.write_ledger import Ledger
-from ..errors import ClosedError, FlushError, InUseError, MissingFileError, UnsupportedError
+from ..errors import (
+    ClosedError,
+    FlushError,
+    InUseError,
+    MissingFileError,
+    UnsupportedError,
+    file_error,
+)
 from ..files.closing import close_file
 from ..files.descriptors import identify, open_file, replaced_error
 from ..files.holes import has_hole
@@ -29,7 +36,6 @@ from .options import MapOptions
 __all__ = ["Source", "changing", "closing"]
 
 
-_BLOCK_BYTES = 512  # of statx(2), whatever the blocks of the file system are
 _END_BYTES = 64
 _PAUSE_S = 0.001
 
@@ -256,13 +262,19 @@ class Source:
     def opened(self) -> Iterator[int]:
         """Yield a descriptor of the file; opened for this, so that mappings need keep none."""
         with self._locked():  # nobody closes it meanwhile
-            fd = -1 if self._fd is None else os.dup(self._fd)
+            fd = -1 if self._fd is None else self._duplicate(self._fd)
         if fd < 0:
             fd = self._reopen()
         try:
             yield fd
         finally:
             close_file(fd)
+
+    def _duplicate(self, fd: int) -> int:
+        try:
+            return os.dup(fd)
+        except OSError as error:
+            raise file_error(error, "open the file once more", self.path) from error
 
     def _reopen(self) -> int:
         if self.path is None:
@@ -311,7 +323,7 @@ class Source:
         if self.mode.access is not Access.WRITE or self._name_is_new:
             return  # Linux tells what is in memory to those who may write
         facts = self.facts
-        if facts is not None and length and facts.blocks * _BLOCK_BYTES >= facts.size:
+        if facts is not None and length and facts.allocated >= facts.size:
             last = address + length - 1
             if _os.is_resident(last - last % _os.PAGE_SIZE):
                 self.ends_in_data = self.has_data_at(fd, length, False)

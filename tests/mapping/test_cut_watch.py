@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mmapio import MappedFile, MappingLostError, _os
+from mmapio.mapping import cut_watch
 from mmapio.mapping.cut_watch import CutWatch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of page copies")
@@ -113,6 +114,42 @@ def test_a_copy_is_given_back_with_the_mapping(path: Path) -> None:
             assert own_areas(path) == 1
         m = None
         assert own_areas(path) == 0
+
+
+def test_a_handler_that_makes_the_copy_first_leaves_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    m = MappedFile.open(path, "r+")
+    make = _os.map_copied
+
+    def map_copied(fd: int, offset: int) -> int:
+        monkeypatch.setattr(_os, "map_copied", make)
+        page = make(fd, offset)
+        m.check()
+        return page
+
+    monkeypatch.setattr(_os, "map_copied", map_copied)
+    m.check()
+    assert own_areas(path) == 2
+    m.close()
+    assert own_areas(path) == 0
+
+
+def test_copies_leave_areas_of_memory_to_mappings(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cut_watch, "_copies", set())
+    monkeypatch.setattr(cut_watch, "_MOST_COPIES", 2)
+    mappings = [MappedFile.open(path, "r+") for _ in range(4)]
+    for m in mappings:
+        m.check()
+    assert own_areas(path) == 4 + 2
+    mappings.pop(0).close()
+    for m in mappings:
+        m.check()
+    assert own_areas(path) == 3 + 2
+    del m, mappings
+    assert own_areas(path) == 0
 
 
 def test_a_child_has_a_copy_of_its_own(path: Path) -> None:

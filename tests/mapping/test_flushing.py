@@ -787,3 +787,14 @@ for _ in range(4):
     options = ("-o", os.devnull, "-e", f"inject=msync:error=EIO:when={turn}")
     status, printed, _ = strace(code, str(path), options=options)
     assert (status, printed.split()) == (0, ["ok"] * (turn - 1) + ["5"] * (5 - turn))
+
+
+def test_a_large_flush_needs_no_descriptor(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one, nothing is written ahead of the sync."""
+    monkeypatch.setattr("mmapio.mapping.flushing.PIECE_BYTES", 1)
+    with open(path, "r+b") as file:
+        m = MappedFile.from_fd(file.fileno(), "r+")
+    monkeypatch.setattr(os, "dup", failing_with(errno.EMFILE))
+    m.write(0, b"x")
+    m.flush()
+    assert m.pending_bytes == 0
