@@ -27,7 +27,6 @@ from ..guard.lost_memory import raise_if_part_lost
 from ..modes import Access
 from ..pagecache.memory_hints import drop_cached
 from ..pagecache.memory_room import bytes_to_come, check_room
-from .flushing import flush_range, note_write
 from .losses import fault_error
 from .options import MapOptions
 from .page_locks import lock_pages
@@ -270,7 +269,8 @@ def release_pages(region: Region, start: int, length: int, evict: bool = False) 
         out = evict or region.access is Access.COPY
         _advise(region, start, length, Advice.PAGEOUT if out else Advice.DONTNEED)
         return
-    _write_first(region, start, length)
+    if region.access is not Access.WRITE:  # else it was flushed before the lock was taken
+        _write_first(region, start, length)
     with source.opened() as fd:
         release_pages(region, start, length)
         low, high = _in_file(region, start, length)
@@ -286,10 +286,7 @@ def release_pages(region: Region, start: int, length: int, evict: bool = False) 
 
 
 def _write_first(region: Region, start: int, length: int) -> None:
-    """Write what is dirty, by whomever it was stored: only what is clean can be dropped."""
-    if region.access is Access.WRITE:
-        flush_range(region, start, length, True)
-        return
+    """Write what others have stored: only what is clean can be dropped."""
     with region.source.opened() as fd:
         write_back(fd, *_in_file(region, start, length))
         try:
@@ -329,7 +326,6 @@ def punch_pages(region: Region, start: int, length: int) -> None:
         except BaseException:  # Ctrl-C, which leaves a hole behind
             source.forget_end()
             raise
-    note_write(region, start, length)
 
 
 def _punch_memory(region: Region, start: int, length: int) -> None:

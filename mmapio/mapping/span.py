@@ -130,19 +130,20 @@ class Hold:
         """Return a descriptor of the file that is the mapping's own."""
         return self.source.descriptor()
 
-    @_held
     def detach(self, close: Callable[[], object]) -> int:
         """Return a descriptor of the file for the caller, once `close` has closed the mapping."""
-        own = -1
+        own = self._duplicate()
         try:
-            with self.source.opened() as fd:
-                own = os.dup(fd)
-            close()
+            close()  # without the lock: it may flush
         except BaseException:
-            if own >= 0:
-                close_file(own)
+            close_file(own)
             raise
         return own
+
+    @_held
+    def _duplicate(self) -> int:
+        with self.source.opened() as fd:
+            return os.dup(fd)
 
     @_held
     def handle(self, make: Callable[[Region], Any]) -> Any:
@@ -271,14 +272,23 @@ class Span(Hold):
         """Start to read the range into memory."""
         prefetch_pages(self.region, self.start, self.length)
 
-    @_held
     def release(self, evict: bool) -> None:
         """Take the range out of this process, or out of the page cache as well."""
-        release_pages(self.region, self.start, self.length, as_flag(evict, "evict"))
+        if as_flag(evict, "evict") and self.is_written_back():
+            flush_range(self.region, self.start, self.length, True)
+        self._release(evict)
 
     @_held
+    def _release(self, evict: bool) -> None:
+        release_pages(self.region, self.start, self.length, evict)
+
     def punch_hole(self) -> None:
         """Let the range read zeros, and give its blocks back."""
+        self._punch_hole()
+        note_write(self.region, self.start, self.length)
+
+    @_held
+    def _punch_hole(self) -> None:
         punch_pages(self.region, self.start, self.length)
 
     @_held

@@ -798,3 +798,45 @@ def test_a_large_flush_needs_no_descriptor(path: Path, monkeypatch: pytest.Monke
     m.write(0, b"x")
     m.flush()
     assert m.pending_bytes == 0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m: m.flush(),
+        lambda m: m.write(0, b"x"),
+        lambda m: m.mark_dirty(),
+        lambda m: m.punch_hole(0, PAGE),
+        lambda m: m.release(evict=True),
+        lambda m: m.close(),
+        lambda m: os.close(m.detach()),
+    ],
+    ids=["flush", "write", "mark_dirty", "punch_hole", "release", "close", "detach"],
+)
+def test_whoever_waits_for_a_sync_keeps_nobody_waiting(
+    path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[[MappedFile], object]
+) -> None:
+    """Or who syncs could wait for it, in a signal handler that uses the mapping."""
+    m = MappedFile.open(path, "r+", flush_policy=FlushPolicy.always())
+    ledger = m._source.keep_account()
+    ledger.add(0, 1)
+    syncing, asked = ledger.syncing, threading.Event()
+
+    class Syncing:
+        def __enter__(self) -> None:
+            asked.set()
+            syncing.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            syncing.release()
+
+    monkeypatch.setattr(ledger, "syncing", Syncing())
+    waiting = threading.Thread(target=call, args=(m,), daemon=True)
+    with syncing:
+        waiting.start()
+        assert asked.wait(20)
+        is_free = m._source.lock.acquire(timeout=5)
+        if is_free:
+            m._source.lock.release()
+    waiting.join(20)
+    assert is_free
