@@ -11,7 +11,7 @@ import sys
 from typing import Final
 
 from .._warning import warn
-from ..errors import FileError
+from ..errors import DirectoryError, FileError
 
 __all__ = ["Attributes", "narrow"]
 
@@ -41,7 +41,10 @@ class Attributes:
 
     def __init__(self, path: str, doing: str) -> None:
         facts = os.stat(path)
-        if not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):  # rename refuses those
+        if stat.S_ISDIR(facts.st_mode):  # rename would say so, when all is written
+            reason = f"cannot {doing}: a directory is there; name a file in it"
+            raise DirectoryError(errno.EISDIR, reason, path)
+        if not stat.S_ISREG(facts.st_mode):
             reason = f"cannot {doing}: what is there is not a regular file"
             if stat.S_ISBLK(facts.st_mode) or stat.S_ISCHR(facts.st_mode):
                 reason += "; a device is written in place, in mode 'r+'"

@@ -89,6 +89,10 @@ def publishing(
             hint = f"is there a directory {directory!r}?"
         elif error.errno == errno.EACCES:
             hint = f"the directory {directory!r} must be writable: a file is made in it"
+        elif replace and error.errno == errno.EPERM:
+            hint = (
+                "only its owner replaces a file in a sticky directory, and nobody an immutable one"
+            )
         raise file_error(error, doing, path, hint) from error
 
 

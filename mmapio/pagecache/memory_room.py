@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from typing import Final
 
@@ -10,6 +12,7 @@ import numpy as np
 from .. import _os
 from .._formatting import size
 from .._pacing import SMALL_BYTES, paced
+from .._validation import LARGEST
 from ..errors import InsufficientMemoryError, UnsupportedError
 
 __all__ = ["bytes_to_come", "check_room"]
@@ -31,12 +34,26 @@ def check_room(
     if available is None:
         return
     room = available - available // _KEPT_SHARE
-    if nbytes > room and (missing := to_come()) > room:
+    if nbytes <= room:
+        return
+    most = _memory_of_machine()  # to count the pages of much more than that would take minutes
+    missing = nbytes if nbytes - most > room else to_come()
+    if missing > room:
         part = "" if missing == nbytes else f", {size(missing)} of which are still to come,"
         raise InsufficientMemoryError(
             f"cannot {doing} {size(nbytes)}{part} with {size(available)} of memory available; "
             f"{instead()}"
         )
+
+
+def _memory_of_machine() -> int:
+    """Return how many bytes of anything can be in memory at most."""
+    if sys.platform == "win32":
+        return LARGEST
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * _os.PAGE_SIZE
+    except (OSError, ValueError):  # it is not told
+        return LARGEST
 
 
 def bytes_to_come(

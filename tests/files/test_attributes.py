@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -270,3 +271,14 @@ def test_a_growing_header_moves_with_all_of_it(target: Path, as_user: User) -> N
     assert target.stat().st_ino != inode
     assert (target.stat().st_uid, target.stat().st_gid) == (1001, 2000)
     assert attributes(target) == before
+
+
+@pytest.mark.parametrize("write", [mmapio.save, lambda path, a: mmapio.copy(path / "b.npy", path)])
+def test_a_directory_in_the_way_is_told_before_anything_is_written(
+    write: Callable[[Path, Any], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # and without a warning of what the new file does not keep of it
+    mmapio.save(tmp_path / "b.npy", np.zeros(3))
+    monkeypatch.setattr("mmapio.files.publishing.Draft", None)
+    with pytest.raises(mmapio.DirectoryError, match=r"a directory is there; name a file in it"):
+        write(tmp_path, np.zeros(3))

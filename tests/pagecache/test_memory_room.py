@@ -37,6 +37,19 @@ def test_a_part_of_what_is_available_is_left_to_others(monkeypatch: pytest.Monke
 
 
 @linux
+def test_what_is_larger_than_the_machine_is_refused_without_a_look_at_each_page() -> None:
+    def count() -> int:
+        raise AssertionError("it would take a minute")
+
+    with pytest.raises(InsufficientMemoryError, match=r"cannot keep 4.00 EiB with"):
+        check_room(1 << 62, "keep", lambda: "take less", count)
+    m = MappedFile.anonymous(1 << 44)
+    for call in (m.lock, lambda: m.advise("populate_write"), lambda: m.advise("populate_read")):
+        with pytest.raises(InsufficientMemoryError, match=r"16.00 TiB with"):
+            call()
+
+
+@linux
 def test_pages_that_are_there_are_not_to_come(tmp_path: Path) -> None:
     m = MappedFile.open(tmp_path / "file", "x+", size=4 * MIB, reserve=False)
     m.advise("random")  # reads nothing ahead
