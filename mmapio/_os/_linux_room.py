@@ -15,18 +15,19 @@ from typing import Final
 assert sys.platform == "linux"  # so that mypy passes over this file elsewhere
 
 from . import _posix  # noqa: E402
+from ._groups import groups_with  # noqa: E402
 from ._memory import LockLimit  # noqa: E402
 
 __all__ = ["available_memory", "lock_limit"]
 
 _MEMORY: Final = Path("/proc/meminfo")
 _STATUS: Final = Path("/proc/self/status")
-_GROUPS: Final = Path("/sys/fs/cgroup")
-_OWN_GROUPS: Final = Path("/proc/self/cgroup")
 _CAP_IPC_LOCK: Final = 1 << 14
 # The files of a group: its limits, what it uses, and what of that is page cache, in memory.stat.
-_VERSION_1: Final = ("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_"
-_VERSION_2: Final = ("memory.max", "memory.high"), "memory.current", ""
+_FILES: Final = {
+    1: (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_"),
+    2: (("memory.max", "memory.high"), "memory.current", ""),
+}
 _NO_LIMIT: Final = 1 << 62
 
 
@@ -58,21 +59,9 @@ def _fields(path: Path, name: str) -> Iterator[int]:
 
 
 def _rooms_of_groups() -> Iterator[int]:
-    """Yield what each group has left: that of this process, and those above, which bind as well."""
-    try:
-        lines = _OWN_GROUPS.read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        names = controllers.split(",")
-        if names == [""] or "memory" in names:
-            root = _GROUPS / "memory" if "memory" in names else _GROUPS
-            folder = root / group.lstrip("/")
-            version = _VERSION_1 if "memory" in names else _VERSION_2
-            for level in (folder, *folder.parents):
-                if level.is_relative_to(root):
-                    yield from _room(level, *version)
+    """Yield what each group that limits this process has left."""
+    for folder, version in groups_with("memory"):
+        yield from _room(folder, *_FILES[version])
 
 
 def _room(folder: Path, limits: tuple[str, ...], usage: str, prefix: str) -> Iterator[int]:

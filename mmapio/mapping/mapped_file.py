@@ -649,7 +649,8 @@ class MappedFile(MappedBytes):
         -----
         It is seen by all who map or read the file (``FALLOC_FL_PUNCH_HOLE``, fallocate(2)), and
         durable after `flush`. What is stored there later needs new blocks: on a full disk it raises
-        `MappingLostError`. `check` of other mappings, opened before, takes the hole for a loss.
+        `MappingLostError`. `check` of another mapping, if it is its first one, takes a hole at the
+        end of the file for a loss.
 
         Examples
         --------

@@ -18,14 +18,15 @@ STAT = "anon 7\n{0}active_file 1000\n{0}inactive_file 24\nunevictable 5\n"
 @pytest.fixture
 def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder with the files that are read; the process is in the group /a/b."""
-    from mmapio._os import _linux_room
+    from mmapio._os import _groups, _linux_room
 
     (tmp_path / "meminfo").write_text(MEMORY)
     (tmp_path / "status").write_text("VmLck:\t     12 kB\nCapEff:\t0000000000004000\n")
     (tmp_path / "cgroup").write_text("0::/a/b\n")
-    names = {"_MEMORY": "meminfo", "_STATUS": "status", "_GROUPS": ".", "_OWN_GROUPS": "cgroup"}
-    for name, file in names.items():
-        monkeypatch.setattr(_linux_room, name, tmp_path / file)
+    monkeypatch.setattr(_linux_room, "_MEMORY", tmp_path / "meminfo")
+    monkeypatch.setattr(_linux_room, "_STATUS", tmp_path / "status")
+    monkeypatch.setattr(_groups, "_GROUPS", tmp_path)
+    monkeypatch.setattr(_groups, "_OWN_GROUPS", tmp_path / "cgroup")
     return tmp_path
 
 

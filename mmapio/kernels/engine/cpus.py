@@ -7,10 +7,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["usable_cpus"]
+from ..._os._groups import groups_with
 
-_GROUPS = Path("/sys/fs/cgroup")
-_OWN_GROUPS = Path("/proc/self/cgroup")
+__all__ = ["usable_cpus"]
 
 
 def usable_cpus() -> int:
@@ -31,24 +30,8 @@ def usable_cpus() -> int:
         allowed = len(os.sched_getaffinity(0))
     else:
         allowed = os.cpu_count() or 1
-    return max(1, min([allowed, *(math.ceil(quota) for quota in _quotas())]))
-
-
-def _quotas() -> Iterator[float]:
-    """Quotas in CPUs, of the group and of those above it: a parent's binds as much as its own."""
-    try:
-        lines = _OWN_GROUPS.read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        names = controllers.split(",")
-        if names == [""] or "cpu" in names:
-            root = _GROUPS / "cpu" if "cpu" in names else _GROUPS
-            folder = root / group.lstrip("/")
-            for level in (folder, *folder.parents):
-                if level.is_relative_to(root):
-                    yield from _quota(level)
+    quotas = (quota for folder, _ in groups_with("cpu") for quota in _quota(folder))
+    return max(1, min([allowed, *map(math.ceil, quotas)]))
 
 
 def _quota(folder: Path) -> Iterator[float]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mmapio._os import _groups
 from mmapio.kernels.engine import cpus
 
 
@@ -35,9 +36,9 @@ def test_a_quota_limits_the_cpus(
         (tmp_path / name).write_text(text)
         if name.endswith("quota_us"):
             (tmp_path / name).with_name("cpu.cfs_period_us").write_text("100000\n")
-    monkeypatch.setattr(cpus, "_GROUPS", tmp_path)
-    monkeypatch.setattr(cpus, "_OWN_GROUPS", own)
+    monkeypatch.setattr(_groups, "_GROUPS", tmp_path)
+    monkeypatch.setattr(_groups, "_OWN_GROUPS", own)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     assert cpus.usable_cpus() == count
-    monkeypatch.setattr(cpus, "_OWN_GROUPS", tmp_path / "missing")
+    monkeypatch.setattr(_groups, "_OWN_GROUPS", tmp_path / "missing")
     assert cpus.usable_cpus() == 8
