@@ -14,7 +14,7 @@ __all__ = ["deadline_of", "pauses", "poll"]
 
 _FIRST_PAUSE_S: Final = 1e-6
 _LONGEST_PAUSE_S: Final = 1e-3
-_CHECK_S: Final = 0.1  # how often it is asked whether what is waited for can still come
+_CHECK_S: Final = 0.1  # between two calls of `check`
 
 
 def deadline_of(timeout_s: float | None) -> float:
@@ -32,9 +32,9 @@ def pauses(
     check: Callable[[], object] | None = None,
     longest_s: float = _LONGEST_PAUSE_S,
 ) -> Iterator[float]:
-    """Yield pauses to make between one look and the next, in seconds, until a time-out.
+    """Yield the pauses of a polling loop, in seconds, until a time-out.
 
-    Now and then `check` is called, which raises if what is waited for cannot come any more.
+    Every 0.1 s `check` is called, which raises if the event can no longer happen.
     """
     deadline, pause_s = deadline_of(timeout_s), _FIRST_PAUSE_S
     next_check = time.monotonic() + _CHECK_S

@@ -88,7 +88,7 @@ def as_count(value: object, name: str) -> int:
 
 
 def as_flag(value: object, name: str) -> bool:
-    """Return a truth, which must be one: of a text such as "no", nobody could tell."""
+    """Return `value` as a bool; only bools are accepted, since the str "no" would be true."""
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     raise ArgumentTypeError(f"{name} must be True or False, got {value!r}")
@@ -114,7 +114,7 @@ def as_nbytes(value: object, name: str) -> int:
         return as_count(int(count), name)
     except (KeyError, ValueError, OverflowError):
         raise ArgumentError(
-            f"{name} {value!r} is no number of bytes up to {LARGEST}, such as 4096 or '64 GiB'"
+            f"{name} {value!r} is not a number of bytes up to {LARGEST}, such as 4096 or '64 GiB'"
         ) from None
 
 
@@ -125,7 +125,7 @@ _UNITS |= {f"{prefix}iB": 1024 ** (n + 1) for n, prefix in enumerate(_PREFIXES)}
 
 
 def as_progress(progress: Progress | None) -> Progress | None:
-    """Return what is called with how far it is; checked before anything is done."""
+    """Return a progress callback, or None, once it is known to be callable."""
     if progress is None or callable(progress):
         return progress
     raise ArgumentTypeError(f"progress must be a function or None, got {progress!r}")
@@ -170,7 +170,7 @@ def _items_of_shape(shape: Any) -> tuple[Any, ...]:
     return (shape,)
 
 
-# They could be taken for one, but are none: truths, texts, and what has no order.
+# They are integers or iterables, but not shapes: bools, text, and what has no order.
 _NO_SHAPES: Final = (bool, str, bytes, bytearray, memoryview, set, frozenset, dict)
 
 
@@ -228,7 +228,7 @@ _PLAIN: Final = frozenset({bool, int, float, complex, str, bytes})
 
 
 def refuse_masks(values: Any, depth: int = MOST_DIMENSIONS) -> None:
-    """Refuse a masked array, or one in lists: what its mask hides would be used with the rest."""
+    """Raise if values are a masked array, or hold one: what its mask hides would be used."""
     kind = type(values)
     if kind is np.ndarray or kind in _PLAIN:
         return
@@ -260,7 +260,7 @@ _ARRAY_METHODS: Final = ("__array__", "__array_interface__", "__array_struct__")
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-Progress = Callable[[int, int], object]  # called with what is done, and with all there is to do
+Progress = Callable[[int, int], object]  # called with the bytes done, and the total
 Shape = int | tuple[int, ...] | list[int]
 _UINT8: Final = np.dtype(np.uint8)
 

@@ -19,7 +19,7 @@ from .waiting import check_kind
 
 __all__ = ["Changes", "watch"]
 
-# A thread whose task was cancelled is waited for by nobody, and waits no longer than this itself.
+# Nobody waits for the thread of a task that was cancelled: it ends by itself after this time.
 _LONGEST_WAIT_S = 1.0
 
 
@@ -64,9 +64,9 @@ def watch(
 class Changes:
     """Changes of a file, for ``async for``; made by `watch`.
 
-    It ends when it is stopped or its mapping is closed, and in a forked child, which watches
-    nothing. What a cancelled task did not get, the next one gets. Dropping it, or leaving an
-    ``async with`` block, stops it.
+    It ends when it is stopped or its mapping is closed, and in a forked child, which has no watch.
+    A change that a cancelled task did not get goes to the next one. Dropping the object, or leaving
+    an ``async with`` block, stops the watch.
 
     Parameters
     ----------

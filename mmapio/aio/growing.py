@@ -93,8 +93,8 @@ async def commit(array: GrowableArray, durable: bool = True) -> None:
 
     Notes
     -----
-    What is committed is what was appended when it begins. If the task is cancelled then, it ends
-    when the commit does. After it, `GrowableArray.close` has nothing to wait for.
+    It commits the rows that have been appended when it begins. A task that is cancelled meanwhile
+    ends when the commit has. `GrowableArray.close` has nothing left to wait for after it.
 
     Examples
     --------
@@ -159,7 +159,7 @@ async def wait(array: GrowableArray, seen: int | None = None, timeout: float | N
 
     Notes
     -----
-    It is looked for new rows again and again, with pauses that grow to 5 ms.
+    It polls the file, with pauses that grow to 5 ms.
 
     Examples
     --------
@@ -187,9 +187,9 @@ def rows(array: GrowableArray, seen: int | None = None, limit: int | None = None
     array : GrowableArray
         The array, open for reading as a rule.
     seen : int, optional
-        Begin behind so many rows, such as 0 for all; behind those that it shows, if left out.
+        Number of rows to skip, such as 0 for none; those that the array shows, if left out.
     limit : int, optional
-        How many rows to give at once at most.
+        Largest number of rows in an item.
 
     Returns
     -------
@@ -225,8 +225,8 @@ class Rows:
     """Rows of a growable array, for ``async for``; made by `rows`.
 
     Each item is an array over the file's memory, of one row or more. It ends when the array is
-    closed. What a cancelled task did not get, the next one gets. If the writer truncates the file,
-    it goes on with the rows that come after those that are left.
+    closed. Rows that a cancelled task did not get go to the next one. If the writer truncates the
+    file, it continues with the rows that are appended after that.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Ring buffers in coroutines, which wait for records, or for room for them.
 
-A record is copied at once, in the thread of the event loop: that is shorter than to wake another.
-Where there is something to wait for, it is looked for again and again.
+A record is copied in the thread of the event loop, which takes less time than to wake another one.
+Waiting is polling.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ async def push(ring: RingBuffer, record: Any, timeout: float | None = 0) -> bool
     Notes
     -----
     Tasks of one event loop are one producer, and one consumer: any number of them may use a ring
-    buffer at the same time. A cancelled task has sent nothing. It is looked for room again and
-    again, with pauses that grow to 5 ms.
+    buffer at the same time. A cancelled task has sent nothing. Waiting for room polls, with pauses
+    that grow to 5 ms.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Waiting without blocking the event loop: for a thread, or for what another process does."""
+"""Waiting without blocking the event loop: for a thread, or for another process."""
 
 from __future__ import annotations
 
@@ -31,10 +31,9 @@ async def until(
     timeout_s: float | None,
     check: Callable[[], object] | None = None,
 ) -> bool:
-    """Return True as soon as something has happened, False if it has not in time.
+    """Poll until something has happened; return False if it has not in time.
 
-    There is no waiting between what has happened and the return, so that no task that is cancelled
-    loses it.
+    It does not suspend between the event and its return, so a task that is cancelled loses nothing.
     """
     if happened():
         return True
@@ -95,4 +94,4 @@ async def _until_done(future: asyncio.Future[Any]) -> None:
         except asyncio.CancelledError:
             continue  # once more: it is on its way
     if not future.cancelled():
-        future.exception()  # so that nobody misses it: the cancellation is told instead
+        future.exception()  # marks it as retrieved: the cancellation is raised instead

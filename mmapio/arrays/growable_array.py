@@ -49,13 +49,13 @@ _PIECE_BYTES: Final = 8 << 20
 class GrowableArray:
     """A `.npy` file that grows along its first axis, in place; made by `open`.
 
-    One process at a time appends rows; any number read, and see them once they are committed: all
-    rows of a commit, or none. The file is a valid `.npy` file at every commit. Arrays over it
+    One process at a time appends rows. Any number of others read them, and see all rows of a commit
+    or none. The file is a valid `.npy` file at every commit. Arrays over it
     (`array`, ``g[...]``) are views, of the file's own memory, and stay valid while it grows.
 
-    A ``with`` block that ends well commits and closes; after an error, what was not committed is
-    left to the next writer, who drops it. Once it is closed, `shape`, `dtype`, `committed` and
-    `len` still tell what there was; all else raises `ClosedError`.
+    A ``with`` block commits and closes at its end. After an error it closes without a commit, and
+    the next writer drops the rows that were not committed. On a closed array, `shape`, `dtype`,
+    `committed` and `len` keep their values; everything else raises `ClosedError`.
 
     Parameters
     ----------
@@ -141,8 +141,8 @@ class GrowableArray:
         recover : {"rows"}, optional
             Keep the rows that were appended but never committed, as far as they are whole. They
             survive the death of the process that wrote them; after a power loss they may read
-            zeros. If left out, they are dropped. Takes other bytes behind the rows for rows, too,
-            such as those of a second array; if left out, a writer refuses such a file.
+            zeros. If left out, they are dropped. Other bytes after the rows, such as those of a
+            second array, are treated as rows as well; if left out, a writer refuses such a file.
         guard, touch, advise, hugepages, lock : optional
             As in `MappedFile.open`.
 
@@ -154,10 +154,10 @@ class GrowableArray:
         Raises
         ------
         LockedError
-            If another process, or somebody else in this one, writes to the file; `pid` tells who.
+            If the file has a writer already, here or in another process; `pid` is its process.
         FormatError
-            If the file is no `.npy` file that can grow, or not of this dtype and row shape; or if
-            something is behind its rows that no growable array wrote.
+            If the file is not a `.npy` file that can grow, has another dtype or row shape, or has
+            bytes after its rows that no growable array wrote.
         MissingFileError, ExistingFileError, DirectoryError, AccessError, FileError
             If the file cannot be opened, created or mapped.
         ArgumentError
@@ -535,9 +535,9 @@ class GrowableArray:
 
         Notes
         -----
-        The rows are synced before the header tells of them, and then the header is (fdatasync(2)).
-        That the file was cut off and grew again is seen by its header and its holes: not if less
-        than a page was lost, or it was all written again.
+        The rows are synced before the header counts them, and the header after that (fdatasync(2)).
+        A file that was truncated and grew again is recognised by its header and its holes, unless
+        less than a page was lost or all of it was written again.
 
         Examples
         --------
@@ -646,8 +646,8 @@ class GrowableArray:
 
         Notes
         -----
-        It is looked for new rows again and again, with pauses that grow to 1 ms. A writer sees what
-        it appends itself, so there it waits for other threads.
+        It polls the file, with pauses that grow to 1 ms. A writer sees its own rows at once, so it
+        waits for rows that other threads append.
 
         Examples
         --------

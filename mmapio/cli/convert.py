@@ -107,9 +107,7 @@ def convert(
     """
     if dtype is None and (shape is not None or offset is not None or order is not Order.C):
         raise typer.BadParameter("--shape, --order and --offset are for raw items: give --dtype")
-    is_one = len(files) == 1 and not os.path.isdir(
-        files[0]
-    )  # not however many there are in a folder
+    is_one = len(files) == 1 and not os.path.isdir(files[0])  # a folder may hold any number
     if to is not None and not is_one and not os.path.isdir(to):
         what = "several files go" if len(files) > 1 else f"the files of {str(files[0])!r} go"
         raise typer.BadParameter(f"{what} into a folder, and {str(to)!r} is none; make it first")

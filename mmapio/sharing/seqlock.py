@@ -35,7 +35,7 @@ class _SeqLockFile(SharedFile):
         self.fence = compiled_fence()
 
     def check_numbers(self) -> None:
-        """Raise FormatError if there are fewer records than none."""
+        """Raise FormatError if the number of records is negative."""
         if (number := self.number.load()) < 0:
             name = self.extent.name
             raise FormatError(f"{name} is damaged: it says that {number} records were written")
