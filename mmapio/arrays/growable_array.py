@@ -35,7 +35,8 @@ from ..modes import Mode
 from .mapped_array import MappedArray
 from .numpy_writers import WRITERS
 from .room_to_grow import CAPACITY, map_file_with_room, map_path_with_room
-from .row_file import RowFile, check_layout, new_row_type
+from .row_file import RowFile
+from .row_layout import check_layout, new_row_type
 from .row_reader import RowReader
 
 if TYPE_CHECKING:  # numpy.typing is slow to import

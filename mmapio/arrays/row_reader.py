@@ -15,7 +15,7 @@ from ..files.npy import NpyHeader
 from ..guard.lost_memory import any_loss, lost_error
 from ..mapping.mapped_file import MappedFile
 from .room_to_grow import map_path_with_room
-from .row_file import RowLayout, check_layout, empty_file, layout_of
+from .row_layout import RowLayout, check_layout, empty_file, layout_of
 
 __all__ = ["RowReader"]
 
