@@ -414,9 +414,10 @@ class RingBuffer(SharedObject):
         try:
             turn.thread = me
             ring = self._writable()
-            emptied = ring.emptied.load()
-            most = ring.items.count if limit is None else as_count(limit, "limit")
-            if most and self._comes(self._has_records, timeout):
+            emptied, capacity = ring.emptied.load(), ring.items.count
+            most = capacity if limit is None else as_count(limit, "limit")
+            has_records = 0 < ring.filled.load() - emptied <= capacity
+            if most and not has_records and self._comes(self._has_records, timeout):
                 emptied = ring.grown(ring.emptied, emptied)
             return _pop_block(ring, emptied, most)
         finally:
