@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import mmapio
 from mmapio import _forking
 
 FOLDER = Path(__file__).parents[1] / "mmapio"
@@ -25,13 +26,9 @@ MODULES = {"threading", "queue", "_thread", "multiprocessing", "concurrent.futur
 
 # Where nothing has to be made anew: the class or function, and the reason.
 SHORT_LIVED = {
+    "_forking._renew_compilers": "renews locks of others",
     "aio.waiting._Call": "lives for one call, and is never waited for",
     "files.watch.Watch": "a child has no watch: its `active` is False there",
-    "kernels.engine.threads._Job": "lives for one call",
-    "kernels.engine.read_ahead.Window": "lives for one pass over an array",
-    "kernels.statistics._columns._InOrder": "lives for one call",
-    "kernels.chunks.map_reduce._Fold": "lives for one call",
-    "mapping.source.Source": "renewed by the table of regions, which is registered",
     "mapping.page_advice._start_reading": "not waited for, and not noted as running",
 }
 
@@ -235,7 +232,7 @@ for _ in range(2):
     threading.Thread(target=hammer, daemon=True).start()
 time.sleep(0.05)
 ended = []
-for _ in range(20):
+for _ in range({forks}):
     pid = os.fork()
     if pid == 0:
         signal.alarm(10)
@@ -344,6 +341,72 @@ OBJECTS = {
         "os.utime('a.bin'); time.sleep(0.001)",
         "asyncio.run(next_one()); changes.stop()",
     ),
+    "aio.flush": (
+        "m = mmapio.MappedFile.open('i.bin', 'w+', size=4096)\n"
+        "async def flush(): m.write(0, b'x'); await mmapio.aio.flush(m)",
+        "asyncio.run(flush())",
+        None,
+    ),
+    "a closed MappedFile": (
+        "m = mmapio.MappedFile.open('l.bin', 'w+', size=4096)\n"
+        "m.close()\n"
+        "def check():\n"
+        "    try: m.check()\n"
+        "    except mmapio.ClosedError: m.close()",
+        "check()",
+        None,
+    ),
+    "pages": (
+        "m = mmapio.MappedFile.open('p.bin', 'w+', size=1 << 16)",
+        "m.lock(); m.unlock(); m.advise('random'); m.prefetch(); m.release(); m.recover()",
+        None,
+    ),
+    "GrowableArray.open": (
+        "def open_one():\n"
+        "    name = f'{os.getpid()}-{threading.get_ident()}.npy'\n"
+        "    g = mmapio.GrowableArray.open(name, 'w+', dtype='i8')\n"
+        "    g.append(1); g.truncate(0); g.close()",
+        "open_one()",
+        None,
+    ),
+    "files": (
+        "a = np.ones(100); a.tofile('o.raw')\n"
+        "def work():\n"
+        "    name = f'{os.getpid()}-{threading.get_ident()}.npy'\n"
+        "    mmapio.save(name, a); mmapio.copy(name, f'copy-{name}')\n"
+        "    mmapio.to_npy('o.raw', f'new-{name}', dtype='f8', overwrite=True)\n"
+        "    mmapio.open(name)[0]",
+        "work()",
+        None,
+    ),
+    "MappedFile.watch": (
+        "m = mmapio.MappedFile.open('t.bin', 'w+', size=4096)\n"
+        "watch = m.watch(lambda change: None, debounce_ms=1)",
+        "os.utime('t.bin'); watch.active; time.sleep(0.001)",
+        "watch.stop(); watch.active",
+    ),
+    "kernels": (
+        "from mmapio import kernels\n"
+        "a = np.ones((1000, 10))\n"
+        "m = mmapio.MappedFile.open('q.bin', 'w+', size=1 << 20)",
+        "kernels.sum(a, threads=3); kernels.describe(a, threads=3); m.touch_pages(threads=3)",
+        None,
+    ),
+    "kernels of users": (
+        "import numba\n"
+        "from mmapio import kernels\n"
+        "a = np.ones(100_000)\n"
+        "out = np.empty_like(a)\n"
+        "@numba.njit\n"
+        "def negative(chunk): return -chunk\n"
+        "@numba.njit\n"
+        "def first(chunk): return chunk[0]\n"
+        "@numba.njit\n"
+        "def add(x, y): return x + y",
+        "kernels.map_chunks(a, negative, out, chunk=1000, threads=3); "
+        "kernels.reduce_chunks(a, first, add, 0.0, chunk=1000, threads=3)",
+        None,
+    ),
 }
 
 
@@ -351,12 +414,106 @@ OBJECTS = {
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", OBJECTS)
 def test_no_child_hangs(
-    name: str, run_python: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    run_python: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scale: float,
 ) -> None:
     prepare, use, child = OBJECTS[name]
     monkeypatch.chdir(tmp_path)
-    code = HAMMER.format(prepare=prepare, use=use, child=child or use)
-    assert run_python(code).strip() == str([0] * 20)
+    forks = max(1, round(20 * scale))
+    code = HAMMER.format(prepare=prepare, use=use, child=child or use, forks=forks)
+    assert run_python(code).strip() == str([0] * forks)
+
+
+# What is imported and compiled on first use.
+FIRST_USES = {
+    "a kernel": "mmapio.kernels.sum(np.ones(10))",
+    "a cell": "m.atomic(0, 'i8').load()",
+    "aio": "importlib.import_module('mmapio.aio')",
+    "numba": "importlib.import_module('numba').njit(lambda x: x + 1)(3)",
+}
+
+
+@forking
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", FIRST_USES)
+def test_a_child_may_import_what_a_thread_of_its_parent_was_importing(
+    name: str, run_python: Callable[..., str], scale: float
+) -> None:
+    use = FIRST_USES[name]
+    code = f"""if True:
+        import importlib, os, signal, threading, time, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import numpy as np
+        import mmapio
+        m = mmapio.MappedFile.anonymous(1 << 16)
+        threading.Thread(target=lambda: {use}, daemon=True).start()
+        pids = []
+        for pause_s in np.linspace(0, 0.2, {max(1, round(3 * scale))}):
+            time.sleep(pause_s)
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(50)
+                code = 1
+                try:
+                    {use}
+                    code = 0
+                finally:
+                    os._exit(code)
+            pids.append(pid)
+        ended = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+        print(set(ended), flush=True)
+        os._exit(0)
+    """
+    assert run_python(code) == "{0}\n"
+
+
+@forking
+def test_a_child_that_a_handler_forks_within_a_kernel_is_told_that_its_threads_are_gone(
+    run_python: Callable[..., str],
+) -> None:
+    code = """if True:
+        import os, signal, threading, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import mmapio
+        from mmapio.kernels.engine.threads import run_chunks
+        helping, forked = threading.Event(), threading.Event()
+        parent = os.getpid()
+        def body(chunk, worker):
+            if worker:
+                helping.set()
+                forked.wait()
+            elif not forked.is_set():
+                helping.wait()
+                pid = os.fork()
+                if not pid:
+                    signal.alarm(20)
+                    return
+                forked.set()
+                print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        try:
+            run_chunks(3, body, threads=2)
+        except mmapio.UnsupportedError:
+            os._exit(5 if os.getpid() != parent else 1)
+        os._exit(2) if os.getpid() != parent else print("done", flush=True)
+    """
+    assert run_python(code).split() == ["5", "done"]
+
+
+@forking
+def test_a_copy_of_its_descriptor_in_a_child_keeps_no_file_locked(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "rows.npy"
+    g = mmapio.GrowableArray.open(path, "w+", dtype="i8")
+    copy = os.dup(g._file.fd)  # as a child has it that has not come to close it, or to `exec`
+    try:
+        g.close()
+        mmapio.GrowableArray.open(path, "r+").close()
+    finally:
+        os.close(copy)
 
 
 @forking

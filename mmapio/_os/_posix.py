@@ -346,6 +346,11 @@ def lock_file(fd: int) -> bool:
     return True
 
 
+def unlock_file(fd: int) -> None:
+    """Unlock a file at once, whoever has copies of its descriptor, as a forked child does."""
+    fcntl.flock(fd, fcntl.LOCK_UN)
+
+
 def lock_holder(fd: int) -> int | None:
     """Return the process that locked a file; POSIX does not report it."""
     return None

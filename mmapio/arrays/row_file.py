@@ -412,13 +412,15 @@ class RowFile:
         """Leave the file to the parent: its descriptor holds the lock, and must be the last."""
         self.lock = threading.RLock()
         self._is_foreign = self.fd >= 0
-        self.close()
-
-    def close(self) -> None:
-        """Close the file, and so unlock it."""
-        if self.fd >= 0:
+        if self._is_foreign:
             fd, self.fd = self.fd, -1
             close_file(fd)
+
+    def close(self) -> None:
+        """Unlock the file and close it."""
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            _close_unlocked(fd)
 
     def __del__(self) -> None:
         if getattr(self, "fd", -1) >= 0:
@@ -454,6 +456,19 @@ def _lock(fd: int, path: str) -> None:
     raise locked
 
 
+def _close_unlocked(fd: int) -> None:
+    """Unlock a file that may be locked, and close it.
+
+    Else one that is forked or started at the moment, in whose memory no copy of the descriptor is
+    closed yet, would keep the lock for that time.
+    """
+    try:
+        with contextlib.suppress(OSError):  # it has no locks, or was not locked
+            _os.unlock_file(fd)
+    finally:
+        close_file(fd)
+
+
 def _is_at(fd: int, path: str) -> bool:
     """Return True if a path leads to an open file."""
     try:
@@ -471,4 +486,4 @@ def _refuse_locked(path: str) -> None:
     try:
         _lock(fd, path)
     finally:
-        close_file(fd)
+        _close_unlocked(fd)

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .. import _forking, _os, guard
+from .. import _os, guard
 from .._validation import Bytes, round_down, round_up
 from ..errors import FileError, ReadOnlyError, file_error
 from ..guard import lost_memory
@@ -42,12 +42,6 @@ class _Regions:
 
     def __init__(self) -> None:
         self.refs: dict[int, weakref.ref[Region]] = {}
-        _forking.renew_in_child(self)
-
-    def renew(self) -> None:
-        """Replace the locks of all mappings."""
-        for region in self:
-            region.source.renew()
 
     def __iter__(self) -> Iterator[Region]:
         return (region for ref in list(self.refs.values()) if (region := ref()) is not None)

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
-from .. import _os
+from .. import _forking, _os
 from .._reentry import is_within_call
 from ..durability.policy import FlushPolicy
 from ..durability.write_ledger import Ledger
@@ -151,6 +151,7 @@ class Source:
         self.offset = options.offset
         self.facts = facts
         self.renew()
+        _forking.renew_in_child(self)
         self.closed = False
         self.ends_in_data = False
         self.cut_watch: CutWatch | None = None

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmapio import _forking
 from mmapio._validation import refuse_masks
 from mmapio.errors import ArgumentError, ArgumentTypeError, KernelError, ReadOnlyError
 from mmapio.guard.lost_memory import noticing
@@ -253,10 +254,15 @@ class _Fold:
     def __init__(self, run: Run, merge: Compiled, init: Any) -> None:
         self._run = run
         self._merge = merge
-        self._lock = threading.Lock()  # lives for one call: no forked child asks for it
+        self.renew()
+        _forking.renew_in_child(self)
         self._next = 0
         self._waiting: dict[int, tuple[bool, Any]] = {}
         self.acc = init
+
+    def renew(self) -> None:
+        """Make a new lock: a child forked within the call has no thread to let go of the old."""
+        self._lock = threading.Lock()
 
     def go_on(self, first: int, last: int, pace: Pace) -> None:
         """Take the next spans, as the only one who does."""

@@ -26,6 +26,7 @@ from typing import Any
 from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
 
+from mmapio import _forking
 from mmapio._os import Advice
 from mmapio._validation import steps
 from mmapio.errors import ArgumentError
@@ -79,11 +80,16 @@ class Window:
         backing = what_backs(self._start, self._stop)
         self._unmaps = backing.shared
         self._prefetches = backing.read_ahead_bytes < _FAR_BYTES
-        self._lock = threading.Lock()  # lives for one call: no forked child asks for it
+        self.renew()
+        _forking.renew_in_child(self)
         self._next_block = self._start // _BLOCK_BYTES
         self._missing: dict[int, list[tuple[int, int]]] = {}
         self._left: dict[int, int] = {}  # bytes of blocks that have been passed in part
         self._look(self._start)
+
+    def renew(self) -> None:
+        """Make a new lock: a child forked within the call has no thread to let go of the old."""
+        self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def passing(self, start: int, stop: int) -> Iterator[None]:

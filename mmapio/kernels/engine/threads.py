@@ -20,7 +20,7 @@ from typing import TypeVar
 from mmapio import _forking
 from mmapio._extras import require
 from mmapio._validation import Progress
-from mmapio.errors import ArgumentError
+from mmapio.errors import ArgumentError, UnsupportedError
 from mmapio.kernels.engine.cpus import usable_cpus
 
 __all__ = ["run_chunks", "run_ranges", "run_workers", "thread_count"]
@@ -114,7 +114,7 @@ def run_chunks(
         job = _Job(count, body, advance)
         try:
             if workers > 1:
-                _pool.invite(job, workers - 1)
+                job.share(workers - 1)
             job.lead()
         finally:
             job.close()
@@ -234,12 +234,30 @@ class _Job:
         self._count = count
         self._body: Body | None = body
         self._advance = advance
-        self._lock = threading.Lock()  # lives for one call: no forked child asks for it
-        self._left: SimpleQueue[None] = SimpleQueue()  # an item for each helper that left
         self._taken = 0
         self._workers = 1
-        self._helping = 0
         self._error: BaseException | None = None
+        self.renew()
+
+    def renew(self) -> None:
+        """End the job in a child that is forked within it, by a signal handler or by `body`.
+
+        The helpers are not there, nor what they did; so whoever leads the job has no result.
+        """
+        self._lock = threading.Lock()
+        self._left: SimpleQueue[None] = SimpleQueue()  # an item for each helper that left
+        self._helping = 0
+        if self._workers > 1:
+            self._taken = self._count
+            self._error = self._error or UnsupportedError(
+                "this process was forked within a call of mmapio, and the threads that had a part "
+                "in that are its parent's; end it, or call once more"
+            )
+
+    def share(self, helpers: int) -> None:
+        """Let as many threads of the pool help."""
+        _forking.renew_in_child(self)
+        _pool.invite(self, helpers)
 
     def lead(self) -> None:
         """Work as the caller's own thread, until all is done."""
@@ -338,7 +356,7 @@ class _Pool:
         if sys.platform != "win32":
             # A thread that blocks it dies of a lost page, whoever would handle it.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGBUS])
-        while True:
+        while self is _pool:  # else this is a child that the job has forked
             self._invitations.get().help()
 
 

@@ -15,6 +15,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from mmapio import _forking
 from mmapio.errors import ArgumentError
 from mmapio.kernels.engine.jit import jit, piece_type
 from mmapio.kernels.engine.pieces import Pieces, pieces_of, visit_pieces
@@ -171,7 +172,12 @@ class _InOrder:
         self._combine = combine
         self._early: dict[int, tuple[Any, ...]] = {}
         self._next = 0
-        self._lock = threading.Lock()  # lives for one call: no forked child asks for it
+        self.renew()
+        _forking.renew_in_child(self)
+
+    def renew(self) -> None:
+        """Make a new lock: a child forked within the call has no thread to let go of the old."""
+        self._lock = threading.Lock()
 
     def add(self, number: int, *result: Any) -> None:
         """Take the result of a piece."""
