@@ -418,6 +418,10 @@ class GrowableArray:
         except (OSError, ValueError):
             self._most -= count
             return False
+        except BaseException:  # Ctrl-C may have come when it was written already
+            with file.lock:
+                self._settle(file)
+            raise
 
     def _append(self, data: npt.NDArray[Any], count: int, rows: object = None) -> None:
         """Append rows by one write; a signal handler may append as well, or commit, meanwhile.
@@ -561,7 +565,7 @@ class GrowableArray:
                 file.check(count)
                 if durable:
                     file.sync()
-                if file.committed == count or cuts != self._cuts:
+                if file.tells_of(count) or cuts != self._cuts:
                     continue
                 file.write_header(count, most)
                 if durable:
@@ -864,10 +868,12 @@ the mapping, and read zeros: another program has cut the file off: '...looked_at
 
     def _close(self, commit: bool, close_mapping: Any) -> None:
         with self._side.lock:
+            file = self._file
             if self.closed:
+                if file is not None:
+                    file.close()  # Ctrl-C may have left it open, and so locked
                 return
             self._array = None
-            file = self._file
             if file is None or file.fd < 0:
                 close_mapping()
                 return

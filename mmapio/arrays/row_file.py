@@ -78,6 +78,7 @@ class RowFile:
         "_headers",
         "_is_foreign",
         "_is_full",
+        "_is_sure",
         "_place",
         "committed",
         "fd",
@@ -96,6 +97,7 @@ class RowFile:
         self._is_foreign = False  # as in a child
         self._place = (0, 0)  # device and inode, once the path was seen to lead there
         self._is_full = False  # as all files that are written from start to end
+        self._is_sure = True  # that the header tells of the `committed` rows
         self._headers: tuple[bytes, ...] = ()  # as this writer wrote them: the last is the file's
         _forking.renew_in_child(self)
 
@@ -374,6 +376,7 @@ class RowFile:
             return
         before, self.committed = self.committed, count
         self._headers = (*self._headers[-1:], header)  # Ctrl-C may come before or after the write
+        self._is_sure = False
         while True:
             newest = self._headers[-1]
             try:
@@ -384,6 +387,14 @@ class RowFile:
             if self._headers[-1] is newest:
                 break
         self._headers = (newest,)
+        self._is_sure = True
+
+    def tells_of(self, count: int) -> bool:
+        """Return whether the header is known to tell readers of so many rows.
+
+        It is not when Ctrl-C came while it was written.
+        """
+        return self._is_sure and self.committed == count
 
     @_unless_closed
     def sync(self) -> None:
@@ -414,7 +425,11 @@ class RowFile:
         self._is_foreign = self.fd >= 0
         if self._is_foreign:
             fd, self.fd = self.fd, -1
-            close_file(fd)
+            try:
+                os.close(fd)  # not by a function of ours, before which Ctrl-C would leave it open
+            except OSError as error:
+                if error.errno == errno.EBADF:
+                    raise
 
     def close(self) -> None:
         """Unlock the file and close it."""

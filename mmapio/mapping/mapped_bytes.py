@@ -66,19 +66,21 @@ class MappedBytes:
         The mapped memory.
     """
 
-    __slots__ = ("__weakref__", "_source", "_state")
+    __slots__ = ("__weakref__", "_place", "_source", "_state")
 
     def __init__(self, region: Region) -> None:
         self._source = region.source
         # Bytes and size in one attribute, so that nobody sees the one without the other.
         # None when it is closed, and while `close` and `resize` look whether arrays are alive.
         self._state: tuple[Bytes, int] | None = None
+        # The memory itself, which must not go while there is no state, whatever may come between.
+        self._place: Region | None = None
         self._look()
         self._source.hand_out(self)
 
     def _look(self) -> None:
         """Take note of where the mapping lies now, and of its size."""
-        region = None if self._source.closed else newest_place(self._source)
+        self._place = region = None if self._source.closed else newest_place(self._source)
         self._state = None if region is None else (region.bytes(), region.size)
 
     def _hide(self) -> None:

@@ -30,7 +30,11 @@ def resize_source(source: Source, region: Region, size: object, force: bool) -> 
         # Also what arrays over what was once cut off have stored there since.
         region.bytes()[min(old, new) : max(old, min(new, region.reached))] = 0
         extend_options(region, old, new)
-        _settle(source, new)
+        try:
+            _settle(source, new)
+        except BaseException:  # Ctrl-C: half of it is no size at all
+            _settle(source, new)
+            raise
         return
     with source.opened() as fd:
         _check_whole(source, fd, old)
@@ -129,21 +133,32 @@ def _shrink(source: Source, fd: int, old: int, new: int) -> None:
         set_size(fd, source.offset + old, source.offset + new, False, source.path)
         left = new
     finally:
-        # The file tells how it went: Ctrl-C can come before the cut, or just after it.
-        with contextlib.suppress(OSError):
-            left = os.fstat(fd).st_size - source.offset
-        for place in places:
-            place.uncover(fd, left)
-        _settle(source, left)
+        try:
+            _end_shrink(source, fd, places, old, left)
+        except BaseException:  # Ctrl-C can come here as well
+            _end_shrink(source, fd, places, old, left)
+            raise
+
+
+def _end_shrink(source: Source, fd: int, places: list[Region], old: int, left: int) -> None:
+    """Show what is left of a file, which tells how far it went: Ctrl-C can come before the cut."""
+    with contextlib.suppress(OSError):
+        left = os.fstat(fd).st_size - source.offset
+    for place in places:
+        place.uncover(fd, left)
+    _settle(source, left)
+    ledger = source.ledger
+    if ledger is not None and left < old:  # what was cut off is never to be flushed
+        ledger.settle(ledger.pending(), left, old)
 
 
 def _grow(source: Source, region: Region, fd: int, old: int, new: int) -> None:
     # Stores past the end of the file, but within its last page, would come to light.
     region.bytes()[old : min(new, region.size_of_pages(old))] = 0
+    known = places_of(source)
     set_size(fd, source.offset + old, source.offset + new, source.options.reserve, source.path)
-    moved = None
     try:
-        for place in places_of(source):
+        for place in known:
             place.uncover(fd, new)
         if new > region.capacity:
             moved = Region.of_file(fd, source, new)
@@ -153,14 +168,19 @@ def _grow(source: Source, region: Region, fd: int, old: int, new: int) -> None:
             extend_options(region, old, new)
     except BaseException:
         with contextlib.suppress(FileError):
-            if moved is not None:
-                source.wait_for_syncs()  # of the background thread, which may have seen it
-                moved.give_back()
             for place in places_of(source):
-                place.cover(old)
+                if place in known:
+                    place.cover(old)
+                else:  # moved to, and held by the frames of this error, maybe
+                    source.wait_for_syncs()  # of the background thread, which may have seen it
+                    place.give_back()
             set_size(fd, source.offset + new, source.offset + old, False, source.path)
         raise
-    _settle(source, new)
+    try:
+        _settle(source, new)
+    except BaseException:  # Ctrl-C: the file has grown
+        _settle(source, new)
+        raise
 
 
 def _settle(source: Source, size: int) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import mmapio
 
+CALL = dis.opmap["CALL"]
 PACKAGE = str(Path(mmapio.__file__).parent)
 
 
@@ -67,3 +68,68 @@ def at_each_step(
         sys.settrace(before)
         gc.enable()
     return count
+
+
+@functools.cache
+def _calls_of(code: CodeType) -> dict[int, tuple[int, bool]]:
+    """Return the steps that follow a call: its offset, and whether the same code handles errors."""
+    entries, found = dis.Bytecode(code).exception_entries, {}
+
+    def handler_at(offset: int) -> int | None:
+        return next((e.target for e in entries if e.start <= offset < e.end), None)
+
+    before = None
+    for instruction in dis.get_instructions(code):
+        if before is not None and before.opname.startswith("CALL"):
+            is_same = handler_at(before.offset) == handler_at(instruction.offset)
+            found[instruction.offset] = before.opcode, is_same
+        before = instruction
+    return found
+
+
+def _is_in_finalizer(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    return frame is not None
+
+
+def interrupted(
+    step: int, call: Callable[[], object], within: str = PACKAGE
+) -> KeyboardInterrupt | None:
+    """Call a function, and raise `KeyboardInterrupt` at a step, if there is one; return it.
+
+    An exception comes from the call before it, which a `try` may be around, and never when a
+    function that is written in Python returns. Finalizers are left out, of which none comes.
+    """
+    count = 0
+    returned: set[int] = set()  # those that have just been returned to, by Python functions
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal count
+        code, offset = frame.f_code, frame.f_lasti
+        if not code.co_filename.startswith(within) or _is_in_finalizer(frame):
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "call" and frame.f_back is not None:
+            returned.add(id(frame.f_back))
+        if event != "opcode":
+            return trace
+        is_return = id(frame) in returned
+        returned.discard(id(frame))
+        opcode, is_same = _calls_of(code).get(offset, (-1, True))
+        if offset in steps_of(code) and is_same and not (is_return and opcode == CALL):
+            count += 1
+            if count > step:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt as error:
+        return error
+    finally:
+        sys.settrace(before)
+    return None
