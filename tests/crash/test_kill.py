@@ -76,6 +76,7 @@ def test_a_kill_while_saving_leaves_the_old_file_or_the_new(tmp_path: Path, call
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork here")
+@pytest.mark.timeout(900)  # two minutes of work, on a machine that has other work to do
 def test_a_kill_at_any_moment_loses_nothing(scale: float) -> None:
     """A quarter of the rounds commit durably; what a kill leaves does not depend on that."""
     rounds = int(5000 * scale)
@@ -89,7 +90,7 @@ def test_a_kill_at_any_moment_loses_nothing(scale: float) -> None:
                 env=os.environ | {"PYTHONPATH": str(Path(mmapio.__file__).parents[1])},
                 capture_output=True,
                 text=True,
-                timeout=115 * max(1, scale),
+                timeout=400 * max(1, scale),
             )
             assert done.returncode == 0, done.stderr
             good, half_way = map(int, done.stdout.split())
