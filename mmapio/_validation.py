@@ -41,6 +41,7 @@ __all__ = [
     "check_plain",
     "fitting_shape",
     "full_shape",
+    "is_like_list",
     "refuse_masks",
     "round_down",
     "round_up",
@@ -232,7 +233,7 @@ def refuse_masks(values: Any, depth: int = MOST_DIMENSIONS) -> None:
     kind = type(values)
     if kind is np.ndarray or kind in _PLAIN:
         return
-    if issubclass(kind, list | tuple) or _is_like_list(values):
+    if issubclass(kind, list | tuple) or is_like_list(values):
         if not _PLAIN.issuperset(map(type, values)):
             for each in values if depth else ():
                 refuse_masks(each, depth - 1)
@@ -240,7 +241,7 @@ def refuse_masks(values: Any, depth: int = MOST_DIMENSIONS) -> None:
         raise ArgumentTypeError("mmapio knows no masks: use a.compressed(), or a.filled(value)")
 
 
-def _is_like_list(values: Any) -> bool:
+def is_like_list(values: Any) -> bool:
     """Return whether numpy makes an array of values item by item, as of a deque."""
     kind = type(values)
     if not (hasattr(kind, "__getitem__") and hasattr(kind, "__len__")):

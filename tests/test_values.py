@@ -807,8 +807,9 @@ def test_lost_records_and_arrays_in_lists_are_copied_by_nobody(tmp_path: Path) -
     for put in (g.append, ring.push, lock.write, lambda v: g.extend([v]), g.extend):
         with pytest.raises(MappingLostError):
             put(last if put != g.extend else [*a])
-    with pytest.raises(MappingLostError):
-        mmapio.save(tmp_path / "saved.npy", [a[:3], a[-3:]])
+    for holder in (list, deque, UserList, ItemByItem):
+        with pytest.raises(MappingLostError):
+            mmapio.save(tmp_path / "saved.npy", holder([a[:3], a[-3:]]))
     assert (len(g), len(ring), lock.count) == (0, 0, 0)
     assert not (tmp_path / "saved.npy").exists()
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from .. import _os
-from .._validation import as_bytes
+from .._validation import as_bytes, is_like_list
 from ..errors import MappingLostError, MmapioError, ReplacedError, clear_frames
 from . import GuardedFile, GuardedMemory, Loss, any_loss, loss_of, lost_between
 
@@ -79,7 +79,7 @@ def raise_if_source_lost(source: Any, depth: int = 64) -> None:
     elif isinstance(source, np.void):
         address: int = source.__array_interface__["data"][0]
         raise_if_lost(address, source.nbytes)
-    elif isinstance(source, list | tuple):
+    elif isinstance(source, list | tuple) or is_like_list(source):
         for each in source if depth else ():
             raise_if_source_lost(each, depth - 1)
     else:
