@@ -18,6 +18,7 @@ from typing import Final, Literal, NamedTuple, Protocol, Self
 
 from .. import _os
 from .._extras import require
+from .._reentry import is_in_handler
 from .._validation import as_count, as_integer
 from ..errors import ArgumentTypeError, MmapioError, UnsupportedError, file_error
 
@@ -175,7 +176,8 @@ class Watch:
         ----------
         wait : bool, default True
             Return when no callback is running, and none will be called any more. Within a callback
-            it returns at once: the one that is running is the last.
+            it returns at once: the one that is running is the last. So it does within a signal
+            handler, since the callback may wait for what that interrupts.
 
         Examples
         --------
@@ -187,7 +189,7 @@ class Watch:
         False
         """
         self._stopped = True
-        if wait and threading.current_thread() is not self._thread:
+        if wait and threading.current_thread() is not self._thread and not is_in_handler():
             self._thread.join()
 
     def __enter__(self) -> Self:

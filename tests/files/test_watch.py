@@ -7,6 +7,7 @@ import contextlib
 import gc
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -585,3 +586,37 @@ def test_changes_that_nobody_holds_are_watched_no_longer(m: MappedFile) -> None:
     assert poll(lambda: not watchers(), LONG_S)
     with pytest.raises(ArgumentTypeError, match="not 'str'"):
         aio.watch("path")  # type: ignore[arg-type]
+
+
+HANDLERS = {
+    "two": "def handler(number, frame): watch.stop()",
+    "any": "def handler(*_): watch.stop()",
+    "nested": "def handler(number, frame):\n    (lambda: watch.stop())()",
+}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="this system has no such signals")
+@pytest.mark.parametrize("kind", HANDLERS)
+def test_a_handler_that_stops_it_does_not_wait_for_a_callback_that_waits_for_the_interrupted(
+    kind: str, run_python: Callable[..., str], tmp_path: Path
+) -> None:
+    code = f"""
+import faulthandler, os, signal, sys, threading
+import mmapio
+faulthandler.dump_traceback_later(30, exit=True)
+m = mmapio.MappedFile.open(sys.argv[1], "w+", size=10)
+lock, inside, left = threading.Lock(), threading.Event(), threading.Event()
+def callback(change):
+    inside.set()
+    with lock:
+        left.set()
+watch = m.watch(callback, debounce_ms=1)
+{HANDLERS[kind]}
+signal.signal(signal.SIGUSR1, handler)
+with lock:
+    os.truncate(sys.argv[1], 20)
+    inside.wait()
+    signal.raise_signal(signal.SIGUSR1)
+print(left.wait(20), watch.active)
+"""
+    assert run_python(code, str(tmp_path / "file")) == "True False\n"
