@@ -818,6 +818,9 @@ the mapping, and read zeros: another program has cut the file off: '...looked_at
         mapping._follow(self._layout.end(count))
         if not force and left < count:
             mapping._hold().check_unused(end)
+        if left < count:
+            with mapping._source.opened():
+                pass  # as the cut will, which fails without a descriptor, or if the file was moved
         # Of what a call that this one interrupts is about to append, nothing is dropped.
         self._cuts, self._most = self._cuts + 1, self._most - (self._count - left)
         self._count, self._durable = left, -1

@@ -376,3 +376,17 @@ def test_a_reader_lives_through_all_that_a_file_can_suffer(path: Path, scale: fl
     assert reader.refresh() == 50_000
     assert (reader.array == np.arange(1, 50_001)).all()
     g.close()
+
+
+def test_a_truncate_that_cannot_open_the_file_drops_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "rows.npy"
+    with mmapio.GrowableArray.open(path, "w+", dtype="i8") as g:
+        g.extend(range(10))
+        g.commit()
+        path.rename(tmp_path / "moved.npy")
+        with pytest.raises(mmapio.FileError):
+            g.truncate(3)
+        assert len(g) == g.committed == len(np.load(tmp_path / "moved.npy")) == 10
+        (tmp_path / "moved.npy").rename(path)
+        g.truncate(3)
+    assert np.load(path).tolist() == [0, 1, 2]
