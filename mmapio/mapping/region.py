@@ -123,7 +123,12 @@ class Region:
         try:
             start = _os.map_file(fd, source.offset - lead, pages, source.mode.access)
         except OSError as error:
-            raise file_error(error, f"map {wanted} bytes", source.path) from error
+            hint = ""
+            if isinstance(error, PermissionError) and source.mode.access is Access.WRITE:
+                hint = (
+                    "is the descriptor for reading only? open the file in 'r+b', or map it in 'r'"
+                )
+            raise file_error(error, f"map {wanted} bytes", source.path, hint) from error
         room = pages - lead if _os.CAN_MAP_PAST_END else size
         region = cls(start, start + pages, start + lead, size, source, room)
         if source.options.guard:

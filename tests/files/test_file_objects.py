@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import mmapio
-from mmapio.errors import ArgumentError, ArgumentTypeError, FileError
+from mmapio.errors import AccessError, ArgumentError, ArgumentTypeError, FileError
 
 DATA = bytes(range(200)) * 20
 
@@ -84,6 +84,16 @@ def test_one_that_unpacks_is_refused(kind: str) -> None:
 def test_one_in_memory_is_told_what_to_use() -> None:
     with pytest.raises(ArgumentError, match=r"no descriptor.*numpy\.frombuffer"):
         mmapio.memmap(io.BytesIO(DATA), mode="r")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows says so in its own way")
+@pytest.mark.parametrize("mode", ["r+", "w+"])
+def test_one_for_reading_only_is_told_what_to_open_it_in(mode: str) -> None:
+    Path("x.bin").write_bytes(DATA)
+    said = r"for reading only.* in 'r\+b'"
+    with open("x.bin", "rb") as file, pytest.raises(AccessError, match=said):
+        mmapio.memmap(file, mode=mode, shape=len(DATA))
+    assert Path("x.bin").read_bytes() == DATA
 
 
 def spooled() -> Any:
