@@ -432,10 +432,18 @@ class RowFile:
                     raise
 
     def close(self) -> None:
-        """Unlock the file and close it."""
+        """Unlock the file and close it.
+
+        Else a process that is forked or started at the moment, in which no copy of the descriptor
+        is closed yet, would keep the lock for that time. Ctrl-C may come at any call.
+        """
         if self.fd >= 0:
             fd, self.fd = self.fd, -1
-            _close_unlocked(fd)
+            try:
+                with contextlib.suppress(OSError):  # it has no locks
+                    _os.unlock_file(fd)
+            finally:
+                close_file(fd)
 
     def __del__(self) -> None:
         if getattr(self, "fd", -1) >= 0:
@@ -471,19 +479,6 @@ def _lock(fd: int, path: str) -> None:
     raise locked
 
 
-def _close_unlocked(fd: int) -> None:
-    """Unlock a file that may be locked, and close it.
-
-    Else one that is forked or started at the moment, in whose memory no copy of the descriptor is
-    closed yet, would keep the lock for that time.
-    """
-    try:
-        with contextlib.suppress(OSError):  # it has no locks, or was not locked
-            _os.unlock_file(fd)
-    finally:
-        close_file(fd)
-
-
 def _is_at(fd: int, path: str) -> bool:
     """Return True if a path leads to an open file."""
     try:
@@ -500,5 +495,6 @@ def _refuse_locked(path: str) -> None:
         return  # it is not there, or no file that has a writer
     try:
         _lock(fd, path)
+        _os.unlock_file(fd)  # at once, whoever has a copy of the descriptor
     finally:
-        _close_unlocked(fd)
+        close_file(fd)
