@@ -149,3 +149,4 @@ class RowReader:
         facts = mapping._source.facts_now()
         if facts is not None and facts.size < end:
             raise lost_error(mapping._source, facts.size, end, "truncated")
+        self._header_in(mapping, end)  # which raises if something else wrote it anew

@@ -232,3 +232,15 @@ def test_a_new_file_in_an_overlay_is_the_writers_own(overlay: tuple[Path, Path])
             reader = GrowableArray.open(path)
             assert reader.refresh() == rows
             reader.close()
+
+
+@pytest.mark.parametrize("contents", [b"\0" * 16128, b"x" * 16128], ids=["zeros", "other"])
+def test_check_finds_a_file_that_was_written_anew(tmp_path: Path, contents: bytes) -> None:
+    path = tmp_path / "rows.npy"
+    np.save(path, np.arange(2000))
+    reader = mmapio.GrowableArray.open(path)
+    reader.check()
+    with open(path, "wb") as file:
+        file.write(contents)
+    with pytest.raises((mmapio.MappingLostError, mmapio.FormatError)):
+        reader.check()
