@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 
 import mmapio
 from mmapio import _os
+from mmapio.cli.advise import advise_file
+from mmapio.cli.touch import touch_file
 
 ENDS = [ValueError, SystemExit, KeyboardInterrupt]
 
@@ -131,3 +134,58 @@ def test_who_appends_while_another_thread_closes_learns_that_it_is_closed(tmp_pa
         g.close()
         thread.join()
         assert [type(error) for error in errors] == [mmapio.ClosedError]
+
+
+class Raising:
+    """A progress callback that raises at one of its calls."""
+
+    def __init__(self, kind: type[BaseException], at: int) -> None:
+        self.kind = kind
+        self.left = at
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.left == 0:
+            raise self.kind("by the user")
+        self.left -= 1
+
+
+def to_npy(folder: Path, progress: Raising) -> object:
+    return mmapio.to_npy(folder / "raw", folder / "new.npy", "u1", progress=progress)
+
+
+def to_raw(folder: Path, progress: Raising) -> object:
+    return mmapio.to_raw(folder / "old.npy", folder / "new.raw", progress=progress)
+
+
+def lock(folder: Path, progress: Raising) -> object:
+    with mmapio.MappedFile.open(folder / "raw") as m:
+        return m.lock(progress=progress)
+
+
+def advise(folder: Path, progress: Raising) -> object:
+    return advise_file(folder / "raw", "willneed", progress)
+
+
+def touch(folder: Path, progress: Raising) -> object:
+    return touch_file(folder / "raw", progress=progress)
+
+
+@pytest.mark.parametrize("kind", ENDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("at", range(2))
+@pytest.mark.parametrize("call", [to_npy, to_raw, lock, advise, touch], ids=lambda c: c.__name__)
+def test_a_progress_that_raises_ends_the_call_and_leaves_nothing(
+    call: Callable[[Path, Raising], object], at: int, kind: type[BaseException], tmp_path: Path
+) -> None:
+    (tmp_path / "raw").write_bytes(b"\1" * (1 << 20))
+    np.save(tmp_path / "old.npy", np.ones(1 << 17))
+    before, threads = sorted(tmp_path.iterdir()), threading.active_count()
+    descriptors = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    progress = Raising(kind, at)
+    with pytest.raises(kind, match="by the user"):
+        call(tmp_path, progress)
+    assert progress.left == 0
+    assert sorted(tmp_path.iterdir()) == before
+    assert threading.active_count() == threads
+    if descriptors:
+        assert len(os.listdir("/proc/self/fd")) == descriptors
+    call(tmp_path, Raising(kind, 100))  # no lock is held, and no name is taken
