@@ -156,8 +156,8 @@ def _grow(source: Source, region: Region, fd: int, old: int, new: int) -> None:
     # Stores past the end of the file, but within its last page, would come to light.
     region.bytes()[old : min(new, region.size_of_pages(old))] = 0
     known = places_of(source)
-    set_size(fd, source.offset + old, source.offset + new, source.options.reserve, source.path)
-    try:
+    try:  # from here on, for Ctrl-C can come when the file has just grown
+        set_size(fd, source.offset + old, source.offset + new, source.options.reserve, source.path)
         for place in known:
             place.uncover(fd, new)
         if new > region.capacity:
