@@ -462,15 +462,15 @@ class GrowableArray:
                 self._most += count
                 self._count += count
             except BaseException as error:
-                self._end_change()
+                self._is_changing, self._fast = (
+                    False,
+                    self._file,
+                )  # by no call: Ctrl-C may come as one begins
                 self._settle(file)
                 raise file.undone(self._count, error, piece) from error
             finally:
-                self._end_change()
+                self._is_changing, self._fast = False, self._file
             self._array = None
-
-    def _end_change(self) -> None:
-        self._is_changing, self._fast = False, self._file
 
     def _settle(self, file: RowFile) -> None:
         """Count what a call that was interrupted has appended, and drop what it has left in part.
@@ -809,7 +809,7 @@ the mapping, and read zeros: another program has cut the file off: '...looked_at
                 self._is_changing, self._fast = True, None
                 self._truncate(file, left, force)
             finally:
-                self._end_change()
+                self._is_changing, self._fast = False, self._file
 
     def _truncate(self, file: RowFile, left: int, force: bool) -> None:
         self._array = None
@@ -896,7 +896,7 @@ the mapping, and read zeros: another program has cut the file off: '...looked_at
                 close_mapping()
                 file.close()
             finally:
-                self._end_change()
+                self._is_changing, self._fast = False, self._file
             if failure is not None:
                 raise failure
 

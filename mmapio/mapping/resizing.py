@@ -27,9 +27,9 @@ def resize_source(source: Source, region: Region, size: object, force: bool) -> 
     if not force and (new < old or new > region.capacity):
         _refuse_used(source, region, new)
     if not source.has_file:
+        extend_options(region, old, new)
         # Also what arrays over what was once cut off have stored there since.
         region.bytes()[min(old, new) : max(old, min(new, region.reached))] = 0
-        extend_options(region, old, new)
         try:
             _settle(source, new)
         except BaseException:  # Ctrl-C: half of it is no size at all

@@ -110,14 +110,18 @@ def interrupted(
         if not code.co_filename.startswith(within) or _is_in_finalizer(frame):
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        if event == "call" and frame.f_back is not None:
-            returned.add(id(frame.f_back))
-        if event != "opcode":
+        if event == "call":
+            is_step = True
+            if frame.f_back is not None:
+                returned.add(id(frame.f_back))
+        elif event == "opcode":
+            is_return = id(frame) in returned
+            returned.discard(id(frame))
+            opcode, is_same = _calls_of(code).get(offset, (-1, True))
+            is_step = offset in steps_of(code) and is_same and not (is_return and opcode == CALL)
+        else:
             return trace
-        is_return = id(frame) in returned
-        returned.discard(id(frame))
-        opcode, is_same = _calls_of(code).get(offset, (-1, True))
-        if offset in steps_of(code) and is_same and not (is_return and opcode == CALL):
+        if is_step:
             count += 1
             if count > step:
                 sys.settrace(None)
