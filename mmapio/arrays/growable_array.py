@@ -385,12 +385,13 @@ class GrowableArray:
         step = max(1, _PIECE_BYTES // self._layout.nbytes)
         if len(data) <= step:
             self._append(as_items(data, dtype, "rows"), len(data), rows)
-            return
-        self._append_pieces(
-            (as_items(data[at : at + step], dtype, "rows", at) for at in range(0, len(data), step)),
-            len(data),
-            rows,
-        )
+        else:
+            self._append_pieces(
+                (as_items(data[i : i + step], dtype, "rows", i) for i in range(0, len(data), step)),
+                len(data),
+                rows,
+            )
+        self._writer().note_tail(self._layout.end(self._count))
 
     def _put(self, rows: npt.NDArray[Any], nbytes: int, count: int) -> bool:
         """Write rows that are right as they are; return False to leave all else to the long way."""
@@ -414,6 +415,8 @@ class GrowableArray:
                 else:  # a signal handler has appended too, or truncated
                     self._settle(file)
                 self._array = None
+                if count > 1:
+                    file.note_tail(start + self._count * row_bytes)
                 return True
         except (OSError, ValueError):
             self._most -= count
@@ -541,8 +544,10 @@ class GrowableArray:
         Notes
         -----
         The rows are synced before the header counts them, and the header after that (fdatasync(2)).
-        A file that was truncated and grew again is recognised by its header and its holes, unless
-        less than a page was lost or all of it was written again.
+        A file that was truncated and grew again is recognised by its header, or by zeros where the
+        rows ended and a hole there. It is not if less than a page was lost, if all of it was
+        written again, if those rows were zeros, or if they were appended one by one since the last
+        commit. Fewer blocks alone, as `fallocate --dig-holes` leaves, are no loss.
 
         Examples
         --------
@@ -835,6 +840,7 @@ the mapping, and read zeros: another program has cut the file off: '...looked_at
                 mapping._follow(file.check_end(end))  # which a signal handler may have moved
                 mapping.resize(end, force=True)
                 file.check_end(end)  # where an append that this interrupts goes on
+                file.note_tail(end)
             except BaseException:  # the file tells how it went: Ctrl-C can come just after the cut
                 if not (is_committed or file.ends_with(left)):
                     self._count, self._most = count, self._most + count - left

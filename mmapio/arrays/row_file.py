@@ -12,7 +12,7 @@ import math
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 import numpy as np
 
@@ -51,6 +51,8 @@ __all__ = ["RowFile"]
 P = ParamSpec("P")
 Result = TypeVar("Result")
 
+_TAIL_BYTES: Final = 64
+
 
 def _unless_closed(
     method: Callable[Concatenate[RowFile, P], Result],
@@ -80,6 +82,7 @@ class RowFile:
         "_is_full",
         "_is_sure",
         "_place",
+        "_tail",
         "committed",
         "fd",
         "layout",
@@ -97,6 +100,7 @@ class RowFile:
         self._is_foreign = False  # as in a child
         self._place = (0, 0)  # device and inode, once the path was seen to lead there
         self._is_full = False  # as all files that are written from start to end
+        self._tail = (0, b"")  # where the last bytes of the rows were, and what, at the last look
         self._is_sure = True  # that the header tells of the `committed` rows
         self._headers: tuple[bytes, ...] = ()  # as this writer wrote them: the last is the file's
         _forking.renew_in_child(self)
@@ -197,6 +201,7 @@ class RowFile:
         with contextlib.suppress(OSError):  # it is not known, and there is no way back
             facts, end = os.fstat(self.fd), self.layout.end(count)
             self._is_full = _allocated(facts) >= end or next(holes_of(self.fd, end), None) is None
+            self.note_tail(end)
 
     def _seal(self, count: int, fd: int, use: Callable[[int, int], object]) -> None:
         """Write a header that can change in place, and cut off what lies behind the rows."""
@@ -290,10 +295,24 @@ class RowFile:
         if is_replaced:
             raise replaced_error(self.path, "was replaced by another")
         self.check_header(end)
-        if self._is_full and _allocated(facts) < end:
+        if self._is_full and _allocated(facts) < end and self._has_lost_tail(end):
             hole = self._first_hole(end)
             if hole is not None:
                 raise self._lost(hole, end, "and something else grew it again")
+        self.note_tail(end)
+
+    def note_tail(self, end: int) -> None:
+        """Note how the rows end, which a cut would change, and fewer blocks alone would not."""
+        if self._is_full:
+            start = max(self.layout.data_offset, end - _TAIL_BYTES)
+            with contextlib.suppress(OSError):
+                self._tail = start, read_at(self.fd, start, end - start)
+
+    def _has_lost_tail(self, end: int) -> bool:
+        """Return whether what the rows ended with reads zeros; if it was zeros, nothing is lost."""
+        start, tail = self._tail
+        is_there = start + len(tail) <= end
+        return is_there and any(tail) and not any(read_at(self.fd, start, len(tail)))
 
     def _facts_by_path(self) -> tuple[os.stat_result, bool]:
         """Return the facts of the file, and whether another one is at its path.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -161,6 +162,28 @@ def test_a_check_leaves_the_position_at_the_end(path: Path) -> None:
         assert os.lseek(fd, 0, os.SEEK_CUR) == end
     assert g._file._first_hole(end) is None
     assert os.lseek(fd, 0, os.SEEK_CUR) == end
+
+
+@pytest.mark.parametrize("end", [0, 7], ids=["zeros", "others"])
+@pytest.mark.parametrize("dig", [["-d"], ["-p", "-o", "8192", "-l", "16384"]], ids=["dig", "punch"])
+def test_fewer_blocks_are_no_loss_to_the_writer(path: Path, dig: list[str], end: int) -> None:
+    """As file systems that pack zeros take them, too."""
+    g = GrowableArray.open(path, "x+", dtype="i8")
+    for _ in range(3):
+        g.extend(np.zeros(5000, "i8"))
+        g.append(end)
+        g.commit()
+        done = subprocess.run(["fallocate", *dig, path], check=False)
+        if done.returncode:
+            pytest.skip("no holes can be dug here")
+        g.check()
+        g.append(end)
+        g.commit()
+    g.truncate(5000)
+    subprocess.run(["fallocate", *dig, path], check=True)
+    g.append(end)
+    g.close()
+    assert np.load(path).tolist() == [0] * 5000 + [end]
 
 
 @pytest.mark.parametrize("replace", REPLACED)
