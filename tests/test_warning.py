@@ -61,7 +61,7 @@ def test_a_warning_names_the_line_of_the_user(
     path = tmp_path / "x"
     path.write_bytes(b"123")
     np.save(f"{path}.npy", [1])
-    monkeypatch.setattr(Attributes, "_give_extended", lambda self, fd: ["user.x"])
+    monkeypatch.setattr(Attributes, "_give_list", lambda *_: ["user.x"])
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         call(path)
@@ -74,7 +74,7 @@ def test_a_warning_that_is_an_error_changes_nothing(
 ) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"123")
-    monkeypatch.setattr(Attributes, "_give_extended", lambda self, fd: ["user.x"])
+    monkeypatch.setattr(Attributes, "_give_list", lambda *_: ["user.x"])
     with pytest.raises(RuntimeWarning, match=r"does not keep of the old one: user\.x"):
         mmapio.save(path, [1])
     assert [each.name for each in tmp_path.iterdir()] == ["x"]

@@ -459,8 +459,7 @@ class RowFile:
         if self.fd >= 0:
             fd, self.fd = self.fd, -1
             try:
-                with contextlib.suppress(OSError):  # it has no locks
-                    _os.unlock_file(fd)
+                _unlock(fd)
             finally:
                 close_file(fd)
 
@@ -506,6 +505,12 @@ def _is_at(fd: int, path: str) -> bool:
         return False
 
 
+def _unlock(fd: int) -> None:
+    """Unlock a file that is about to be closed, which does so as well if this cannot."""
+    with contextlib.suppress(OSError):
+        _os.unlock_file(fd)
+
+
 def _refuse_locked(path: str) -> None:
     """Raise an error if a file has a writer, whose rows nobody would see once it is replaced."""
     try:
@@ -514,6 +519,6 @@ def _refuse_locked(path: str) -> None:
         return  # it is not there, or no file that has a writer
     try:
         _lock(fd, path)
-        _os.unlock_file(fd)  # at once, whoever has a copy of the descriptor
+        _unlock(fd)  # at once, whoever has a copy of the descriptor
     finally:
         close_file(fd)

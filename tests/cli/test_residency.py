@@ -84,7 +84,7 @@ def test_residency_draws_a_picture(
     ("target", "complaint"),
     [
         ("none/picture.png", "cannot draw: No such file or directory"),
-        (".", "cannot draw: Is a dir"),
+        (".", "cannot draw: a directory is there"),
     ],
 )
 def test_a_picture_that_cannot_be_written(

@@ -391,7 +391,7 @@ class Failing:
         self, name: str = "", nth: int = 0, error: BaseException | None = None, hidden: bool = False
     ) -> None:
         self._fails = name, nth
-        self._error = error
+        self.error = error
         self._hidden = hidden
         self._saved: list[tuple[Any, str, Any]] = []
         self.counts = collections.Counter[str]()
@@ -416,11 +416,11 @@ class Failing:
         if threading.current_thread().name.startswith("mmapio"):  # of the background
             return real(*arguments, **keywords)
         self.counts[name] += 1
-        if self._error is None or (name, self.counts[name]) != self._fails:
+        if self.error is None or (name, self.counts[name]) != self._fails:
             return real(*arguments, **keywords)
         if name == "os.close":  # which closes even so
             real(*arguments, **keywords)
-        raise self._error
+        raise self.error
 
 
 def _no_file(directory: str) -> None:
@@ -592,6 +592,8 @@ def operate(operation: Operation, around: Failing) -> BaseException | None:
             operation.run(thing)
     except (Exception, KeyboardInterrupt) as caught:
         error = caught
+    if around.error is not None:
+        around.error.with_traceback(None)  # it was raised, caught, and would be gone by now
     try:
         thing.close()
     except FlushError:  # it fails once more, and the thing is closed all the same

@@ -140,6 +140,8 @@ class MappedFileMachine(RuleBasedStateMachine):
     ) -> None:
         creates = mode in ("w+", "x+", "a+")
         keeps = self.file is not None and mode not in ("w+", "x+")
+        if mode == "a+" and not self.file:
+            keeps = False  # an empty file is as good as none
         total = len(self.file) if keeps and self.file is not None else size
         offset = int(at * total)
         length = None if to == 1.0 else int(to * (total - offset))
