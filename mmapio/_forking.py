@@ -30,13 +30,14 @@ class _Renewable(Protocol):
     def renew(self) -> None: ...
 
 
-_objects: weakref.WeakSet[_Renewable] = weakref.WeakSet()
+# No WeakSet: what removes from one is Python, in which a Ctrl-C that comes is lost.
+_objects: set[weakref.ref[_Renewable]] = set()
 _functions: list[Callable[[], object]] = []
 
 
 def renew_in_child(thing: _Renewable) -> None:
     """Call the `renew` of an object in every child that is forked while it lives."""
-    _objects.add(thing)
+    _objects.add(weakref.ref(thing, _objects.discard))
 
 
 def renew_with(function: Callable[[], object]) -> Callable[[], object]:
@@ -46,7 +47,8 @@ def renew_with(function: Callable[[], object]) -> Callable[[], object]:
 
 
 def _renew() -> None:
-    for renew in (*(thing.renew for thing in list(_objects)), *_functions):
+    alive = [thing for ref in list(_objects) if (thing := ref()) is not None]
+    for renew in (*(thing.renew for thing in alive), *_functions):
         try:
             renew()
         except Exception:  # the child would go on with the locks of all others

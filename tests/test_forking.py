@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -205,10 +206,27 @@ def test_one_that_cannot_be_renewed_keeps_no_other_from_it(
     monkeypatch.setattr(_forking, "_functions", [])
     error = OSError("cannot be closed")
     things = [Renewable(error), Renewable(), Renewable(error), Renewable()]
-    monkeypatch.setattr(_forking, "_objects", things)
+    monkeypatch.setattr(_forking, "_objects", set())
+    for thing in things:
+        _forking.renew_in_child(thing)
     _forking._renew()
     assert [thing.renewed for thing in things] == [1, 1, 1, 1]
     assert told == [error, error]
+
+
+def test_what_is_gone_is_listed_no_more_and_no_code_of_python_runs_for_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In such code, a Ctrl-C that comes would be lost."""
+    monkeypatch.setattr(_forking, "_objects", set())
+    thing, ran = Renewable(), list[str]()
+    _forking.renew_in_child(thing)
+    assert len(_forking._objects) == 1
+    sys.setprofile(lambda frame, event, argument: ran.append(event))
+    del thing
+    sys.setprofile(None)
+    assert "call" not in ran
+    assert not _forking._objects
 
 
 # Real forks --------------------------------------------------------------------------------------
