@@ -233,7 +233,7 @@ def short(source: Source) -> Iterator[tuple[int, str]]:
 
 
 def listed(source: Source) -> Iterator[tuple[int, str]]:
-    """What `__all__` names exists, and a public module names all that looks public."""
+    """Names in `__all__` exist, and a public module lists all that looks public."""
     names, bound = exported(source.tree), bound_names(source.tree)
     # Names that come on first use, or by a star, are asked for in test_every_name_is_there.
     if bound.isdisjoint({"__getattr__", "*"}):

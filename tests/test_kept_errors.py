@@ -209,7 +209,7 @@ def test_a_kept_error_still_tells_where_it_came_from(kept: list[BaseException]) 
 
 
 def test_threads_may_raise_while_another_closes() -> None:
-    """What is looked through for frames changes all the time."""
+    """The table of errors changes while it is searched for frames."""
     done: list[int] = []
 
     def fail() -> None:

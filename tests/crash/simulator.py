@@ -16,7 +16,7 @@ SECTOR = 512
 
 
 class Moment(NamedTuple):
-    """What may be on the drive between two calls."""
+    """The files that the drive may hold between two calls."""
 
     safe: int
     durable: bytes

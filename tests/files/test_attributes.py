@@ -1,4 +1,4 @@
-"""What a new file takes over from the one that it replaces, as root and as somebody else."""
+"""Attributes that a new file takes from the one it replaces, as root and as another user."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def leave(folder: Path, left: int) -> None:
 
 
 def settled(folder: Path, wanted: tuple[dict[str, bytes], int]) -> bool:
-    """Tell whether a disk comes to a state; ext4 counts what is free again a moment later."""
+    """Wait for a disk to reach a state; ext4 counts freed blocks late. Return whether it does."""
     end = time.monotonic() + 2
     while state_of(folder) != wanted and time.monotonic() < end:
         os.sync()

@@ -678,7 +678,7 @@ def test_arrays_that_stayed_behind_when_the_mapping_moved_mean_their_own_memory(
 
 
 def test_closing_meanwhile_hits_no_other_memory(path: Path) -> None:
-    """What a closed mapping leaves free is soon another's, who must not lose it."""
+    """Addresses of a closed mapping are soon another's, which must lose nothing."""
     stop = threading.Event()
     wrong: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""What is said to be in memory is: by vmtouch, fincore, and what was done to the files."""
+"""Reports of what is in memory, compared with vmtouch, fincore and what the test has done."""
 
 from __future__ import annotations
 

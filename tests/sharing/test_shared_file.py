@@ -1,4 +1,4 @@
-"""What counters, seqlocks, ring buffers and generations have in common: files, headers, an end."""
+"""Files, headers and closing, which counters, seqlocks, ring buffers and generations share."""
 
 from __future__ import annotations
 
