@@ -31,6 +31,10 @@ class _GenerationFile(SharedFile):
         self.add: Any = self.cell.fetch_add if self.lines.flags.writeable else self.extent.refuse
         self.word = Word(self.cell, self.lines, self.extent.check)
 
+    def close(self, reason: str) -> None:
+        """Let those that wait raise `ClosedError`."""
+        self.word.close(reason)
+
     def arguments(self) -> tuple[Any, ...]:
         """Return what another process makes the object of."""
         return (*super().arguments(), self.offset)

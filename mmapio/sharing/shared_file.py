@@ -163,6 +163,9 @@ class SharedFile:
     def check_numbers(self) -> None:
         """Raise FormatError if the lines hold numbers that nobody has put there."""
 
+    def close(self, reason: str) -> None:
+        """Let those that wait for a change raise `ClosedError`; the memory goes with its users."""
+
 
 class SharedObject:
     """An object that processes share: methods over one `SharedFile`, until it is closed.
@@ -336,7 +339,8 @@ the mapping, and read zeros: another program has cut the file off: '...checked.c
         mmapio.errors.ClosedError: the counter is closed
         """
         # So that methods need not ask first, which the fastest of them would feel.
-        self._file = _Closed(self.KIND)  # type: ignore[assignment]
+        file, self._file = self._file, _Closed(self.KIND)  # type: ignore[assignment]
+        file.close(f"the {self.KIND} is closed")
 
     def __enter__(self) -> Self:
         _ = self._file.extent  # a closed object has none
@@ -373,6 +377,9 @@ class _Closed:
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
+
+    def close(self, reason: str) -> None:
+        """Do nothing, as a second time."""
 
     def __getattr__(self, name: str) -> NoReturn:
         raise ClosedError(f"the {self._kind} is closed")

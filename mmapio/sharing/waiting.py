@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import _forking, _os
 from .._polling import poll
-from ..errors import MmapioError
+from ..errors import ClosedError, MmapioError
 from ..guard.lost_memory import any_loss
 
 if TYPE_CHECKING:  # who awaits has imported it
@@ -48,6 +48,7 @@ class Word:
         self._load = cell.load
         self._check = check
         self._address = memory.ctypes.data + _LOW_HALF
+        self._closed = ""  # what is said to those that wait, once it is
         self.renew()
         _forking.renew_in_child(self)
 
@@ -64,8 +65,17 @@ class Word:
         """
         now = int(self._load())
         if now <= seen or any_loss():
-            self._check()
+            self._verify()
         return now
+
+    def close(self, reason: str) -> None:
+        """Let all that wait in this process raise `ClosedError`, within `LONGEST_SLEEP_S`."""
+        self._closed = reason
+
+    def _verify(self) -> None:
+        if self._closed:
+            raise ClosedError(self._closed)
+        self._check()
 
     def wake(self) -> None:
         """Wake all that sleep, in any process."""
@@ -107,7 +117,7 @@ class Word:
         while True:
             now, failure = int(self._load()), None
             try:
-                self._check()
+                self._verify()
             except MmapioError as error:
                 failure = error
             with self._lock:

@@ -167,7 +167,8 @@ def test_a_cancelled_write_is_all_there_or_not_at_all(
 
     async def work() -> int:
         tasks = [asyncio.create_task(aio.write(m, n * 4096, b"x" * 4096)) for n in range(200)]
-        await asyncio.sleep(0.02)
+        while not begun:
+            await asyncio.sleep(0.001)
         for _ in range(3):  # more than once each
             for task in tasks:
                 task.cancel()
