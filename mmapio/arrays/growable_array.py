@@ -88,6 +88,7 @@ class GrowableArray:
         "_is_changing",
         "_layout",
         "_mapping",
+        "_may_be_left",
         "_most",
         "_side",
     )
@@ -100,6 +101,7 @@ class GrowableArray:
         self._durable = -1  # how many rows are known to be durable
         self._layout = self._side.layout
         self._count = self._side.committed
+        self._may_be_left = False  # by a write that failed: bytes behind the rows are ours
         self._most = self._count  # with what is being appended, as far as it is in the file
         self._cuts = 0  # how often rows were dropped
         self._is_changing = False  # whether a call is changing the rows in more than one step
@@ -309,6 +311,8 @@ class GrowableArray:
             a float for an integer, a text that would be cut. Floats are rounded.
         MappingLostError
             If it lies in a file that has lost it meanwhile; nothing is appended then.
+        FormatError
+            If another program has written behind the rows; its bytes are left alone.
         ReadOnlyError
             If the array is open for reading.
         ClosedError
@@ -356,6 +360,8 @@ class GrowableArray:
             some of them meanwhile; nothing is appended then.
         ArgumentError, ArgumentTypeError
             If they have another shape, a mask, or values that do not fit, as in `append`.
+        FormatError
+            If another program has written behind the rows; its bytes are left alone.
         ReadOnlyError
             If the array is open for reading.
         ClosedError
@@ -403,11 +409,13 @@ class GrowableArray:
             with file.lock:
                 before, cuts = self._count, self._cuts
                 self._most += count
+                at, end = start + before * row_bytes, os.lseek(file.fd, 0, os.SEEK_END)
                 if (  # it was cut off, or holds more, or has no room
-                    os.lseek(file.fd, 0, os.SEEK_END) != start + before * row_bytes
+                    end != at
                     or _os.write_next(file.fd, rows) != nbytes  # type: ignore[arg-type]
                     or (is_foreign and any_loss())
                 ):
+                    self._may_be_left |= end == at
                     self._most -= count
                     return False
                 if self._count == before and self._cuts == cuts:
@@ -419,6 +427,7 @@ class GrowableArray:
                     file.note_tail(start + self._count * row_bytes)
                 return True
         except (OSError, ValueError):
+            self._may_be_left = True
             self._most -= count
             return False
         except BaseException:  # Ctrl-C may have come when it was written already
@@ -435,6 +444,7 @@ class GrowableArray:
         file = self._writer()
         with file.lock:
             self._refuse_changing()
+            self._refuse_foreign(file)
             self._settle(file)
             before, cuts = self._count, self._cuts
             self._most += count
@@ -442,6 +452,7 @@ class GrowableArray:
                 file.write(data)
                 raise_if_source_lost(rows)
             except BaseException as error:
+                self._may_be_left = True
                 self._most -= count
                 self._settle(file)  # which takes back what was written
                 raise file.undone(self._count, error, data) from error
@@ -456,6 +467,7 @@ class GrowableArray:
         file, piece = self._writer(), None
         with file.lock:
             self._refuse_changing()
+            self._refuse_foreign(file)
             try:
                 self._settle(file)
                 self._is_changing, self._fast = True, None
@@ -465,10 +477,8 @@ class GrowableArray:
                 self._most += count
                 self._count += count
             except BaseException as error:
-                self._is_changing, self._fast = (
-                    False,
-                    self._file,
-                )  # by no call: Ctrl-C may come as one begins
+                # In one step, by no call: Ctrl-C may come as one begins.
+                self._is_changing, self._fast, self._may_be_left = False, self._file, True
                 self._settle(file)
                 raise file.undone(self._count, error, piece) from error
             finally:
@@ -492,6 +502,8 @@ class GrowableArray:
                 continue
             if rows < count:
                 file.check_end(start + count * nbytes)  # raises, unless some were appended since
+            elif (rows > most or rest) and most == count and not self._may_be_left:
+                return  # it is another program's
             elif (rows > most or rest) and not is_ours:
                 file.check_header(size)  # or what is behind the rows is somebody else's
                 is_ours = True
@@ -505,7 +517,18 @@ class GrowableArray:
             else:
                 if rows > count:
                     self._count, self._array = rows, None
+                self._may_be_left = False
                 return
+
+    def _refuse_foreign(self, file: RowFile) -> None:
+        """Raise if another program has written behind the rows, where new ones are to go."""
+        count = self._count
+        if self._may_be_left or self._most > count:
+            return
+        size = file.check_end(self._layout.end(count))
+        if size > self._layout.end(count) and count == self._count:
+            file.check_header(size)
+            raise file.foreign_error(count, size)
 
     def _refuse_changing(self) -> None:
         """Raise if the call that this one interrupts has changed the rows in part."""
@@ -788,6 +811,8 @@ the mapping, and read zeros: another program has cut the file off: '...looked_at
             If there are not that many rows.
         FlushError, MappingLostError, ReplacedError
             As for `commit`.
+        FormatError
+            As for `append`.
         ReadOnlyError
             If the array is open for reading.
         ClosedError
@@ -809,6 +834,7 @@ the mapping, and read zeros: another program has cut the file off: '...looked_at
             if left > self._count:
                 raise OutOfBoundsError(f"there are {self._count} rows, fewer than {left}")
             file.check(self._count)
+            self._refuse_foreign(file)
             try:
                 self._settle(file)  # with what an interrupted append has left
                 self._is_changing, self._fast = True, None
@@ -826,6 +852,7 @@ the mapping, and read zeros: another program has cut the file off: '...looked_at
         if left < count:
             with mapping._source.opened():
                 pass  # as the cut will, which fails without a descriptor, or if the file was moved
+            self._may_be_left = True  # the rows that go, until they have gone
         # Of what a call that this one interrupts is about to append, nothing is dropped.
         self._cuts, self._most = self._cuts + 1, self._most - (self._count - left)
         self._count, self._durable = left, -1
@@ -841,6 +868,7 @@ the mapping, and read zeros: another program has cut the file off: '...looked_at
                 mapping.resize(end, force=True)
                 file.check_end(end)  # where an append that this interrupts goes on
                 file.note_tail(end)
+                self._may_be_left = False
             except BaseException:  # the file tells how it went: Ctrl-C can come just after the cut
                 if not (is_committed or file.ends_with(left)):
                     self._count, self._most = count, self._most + count - left

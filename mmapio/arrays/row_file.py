@@ -171,12 +171,16 @@ class RowFile:
             )
         end = self.layout.end(self.committed)
         if end < size and not self._is_own_tail(end):
-            raise FormatError(
-                f"{self.path!r} has {size - end} bytes behind its {self.committed} rows that no "
-                "growable array wrote, such as another array: copy them to a file of their own; "
-                "recover='rows' takes them for rows"
-            )
+            raise self.foreign_error(self.committed, size, "; recover='rows' takes them for rows")
         return self.committed
+
+    def foreign_error(self, count: int, size: int, hint: str = "") -> FormatError:
+        """Return the error for a file that goes on behind its rows."""
+        return FormatError(
+            f"{self.path!r} has {size - self.layout.end(count)} bytes behind its {count} rows that "
+            "no growable array wrote, such as another array: copy them to a file of their own"
+            f"{hint}"
+        )
 
     def _is_own_tail(self, end: int) -> bool:
         """Return whether what lies behind the rows are rows that a writer has not committed.

@@ -151,6 +151,33 @@ def test_what_something_else_wrote_is_not_cut_off(
     assert len(np.load(path)) == 10 * ROWS
 
 
+FOREIGN: dict[str, bytes] = {
+    "another array": b"\x93NUMPY" + bytes(122) + np.arange(5).tobytes(),
+    "a part of a row": b"xyz",
+    "rows": np.arange(3).tobytes(),
+}
+
+
+@pytest.mark.parametrize("foreign", FOREIGN)
+def test_what_another_program_has_appended_is_not_cut_off(path: Path, foreign: str) -> None:
+    g = grown(path)
+    g.append(ROWS + 1)
+    with open(path, "ab") as file:
+        file.write(FOREIGN[foreign])
+    left = path.read_bytes()
+    for name in ("append", "append an array", "extend", "extend by an array", "truncate"):
+        with pytest.raises(FormatError, match="that no growable array wrote"):
+            WRITES[name](g)
+    assert path.read_bytes() == left
+    g.commit()
+    assert path.read_bytes().endswith(FOREIGN[foreign])
+    assert len(np.load(path)) == ROWS + 1
+    os.truncate(path, len(left) - len(FOREIGN[foreign]))  # as the error says
+    g.append(ROWS + 2)
+    g.close()
+    assert np.load(path).tolist() == list(range(1, ROWS + 3))
+
+
 def test_a_check_leaves_the_position_at_the_end(path: Path) -> None:
     g = grown(path)
     assert g._file is not None
