@@ -119,6 +119,7 @@ ENTRIES: dict[str, tuple[Callable[..., Any], Any]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Data type alias:DeprecationWarning")  # of numpy, which takes it
 @pytest.mark.parametrize("entry", ENTRIES)
 @settings(max_examples=EXAMPLES)
 @given(data=st.data())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -105,6 +106,7 @@ def is_mapped(region: Region) -> bool:
 
 def left_open() -> tuple[list[str], int]:
     """Return the descriptors, and how many areas of memory map files of tests."""
+    gc.collect()  # what earlier tests have left may go at any time
     with open("/proc/self/maps") as maps:
         return os.listdir("/proc/self/fd"), sum("pytest-of" in line for line in maps)
 
