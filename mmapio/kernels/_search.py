@@ -13,6 +13,7 @@ from mmapio.kernels.engine.jit import inside, jit, part, piece_type
 from mmapio.kernels.engine.vectors import SHORT_AT_ONCE, are_bytes, count_bytes
 
 __all__ = [
+    "all_equal",
     "all_matches",
     "border_table",
     "borders",
@@ -78,28 +79,47 @@ def count_equal(x: NDArray[Any], value: Any) -> int:
 
 @part()
 def first_equal(x: NDArray[Any], value: Any) -> int:
-    """Return the index of the first item that equals a value, or -1."""
+    """Return the index of the first item that equals a value, or -1.
+
+    Others may change the items meanwhile: a match that is gone is none.
+    """
     for start in range(0, x.size, _LONG_BLOCK):
-        if _count_in_block(x[start : start + _LONG_BLOCK], value):
-            while x[start] != value:
-                start += 1
-            return start
+        stop = min(start + _LONG_BLOCK, x.size)
+        if _count_in_block(x[start:stop], value):
+            for i in range(start, stop):
+                if x[i] == value:
+                    return i
     return -1
 
 
 @part()
-def positions(x: NDArray[Any], value: Any, out: NDArray[np.int64]) -> None:
-    """Write the indices of all items that equal a value; `out` has room for one more.
+def positions(x: NDArray[Any], value: Any, at: int, out: NDArray[np.int64]) -> tuple[int, int]:
+    """Write where items equal a value from `at` on, until `out` may not have room for a block.
 
-    Every index is written, and stays if the item does equal it: there is no branch to mispredict.
+    Returns how many there are and where to go on. Every index is written, and stays if the item
+    does equal it: there is no branch to mispredict. An earlier count would bound nothing, for
+    others may change the items meanwhile.
     """
     found = 0
-    for start in range(0, x.size, _BLOCK):
-        stop = min(start + _BLOCK, x.size)
-        if _count_in_block(x[start:stop], value):
-            for i in range(start, stop):
+    while at < x.size and found + _BLOCK <= out.size:
+        stop = min(at + _BLOCK, x.size)
+        if _count_in_block(x[at:stop], value):
+            for i in range(at, stop):
                 out[found] = i
                 found += x[i] == value
+        at = stop
+    return found, at
+
+
+@part()
+def all_equal(x: NDArray[Any], value: Any) -> NDArray[np.int64]:
+    """Return the indices of all items that equal a value."""
+    out = np.empty(_BLOCK, np.int64)
+    at, places = 0, out[:0]
+    while at < x.size:
+        found, at = positions(x, value, at, out)
+        places, out = np.concatenate((places, out[:found])), np.empty(2 * out.size, np.int64)
+    return places
 
 
 @jit(_signatures)
@@ -114,10 +134,10 @@ def find_match(x: NDArray[Any], value: Any) -> int:
     return first_equal(x, value)
 
 
-@jit(lambda: _signatures(numba.int64[::1]))
-def fill_matches(x: NDArray[Any], value: Any, out: NDArray[np.int64]) -> None:
+@jit(lambda: _signatures(numba.int64, numba.int64[::1]))
+def fill_matches(x: NDArray[Any], value: Any, at: int, out: NDArray[np.int64]) -> tuple[int, int]:
     """Do for a piece what `positions` does."""
-    positions(x, value, out)
+    return positions(x, value, at, out)
 
 
 # Patterns ---------------------------------------------------------------------------------------

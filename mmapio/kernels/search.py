@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mmapio.errors import ArgumentError, ArgumentTypeError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels._search import (
+    all_equal,
     all_matches,
     border_table,
     borders,
@@ -27,7 +28,6 @@ from mmapio.kernels._search import (
     find_pattern,
     first_equal,
     pattern_matches,
-    positions,
 )
 from mmapio.kernels.engine.jit import inside
 from mmapio.kernels.engine.overloads import (
@@ -252,11 +252,11 @@ def _sought_value(function: str, a: Any, value: Any) -> _Sought:
     array, item = _matchable(function, a, value)
 
     def all_places(piece: NDArray[Any]) -> NDArray[np.int64]:
-        count = count_matches(piece, item)
-        places = np.empty(count + 1 if count else 0, np.int64)
-        if count:
-            fill_matches(piece, item, places)
-        return places[:count]
+        parts, at, out = [], 0, np.empty(_ROOM, np.int64)
+        while at < piece.size:
+            found, at = fill_matches(piece, item, at, out)
+            parts.append(out[:found].copy())
+        return np.concatenate(parts)
 
     pieces = Pieces(np.zeros(0)) if item is None else pieces_of(array, ordered=True)
     return _Sought(pieces, lambda piece: find_match(piece, item), all_places)
@@ -350,12 +350,4 @@ def _find_all_inside(a: Any, value_or_bytes: Any) -> Callable[..., Any]:
         check_bytes("find_all", a, value_or_bytes)
         return lambda a, value_or_bytes: all_matches(row_of(a), pattern_of(value_or_bytes))
     item_type("find_all", a)
-
-    def impl(a: Any, value_or_bytes: Any) -> Any:
-        row = row_of(a)
-        count = count_equal(row, value_or_bytes)
-        out = np.empty(count + 1, np.int64)
-        positions(row, value_or_bytes, out)
-        return out[:count]
-
-    return impl
+    return lambda a, value_or_bytes: all_equal(row_of(a), value_or_bytes)

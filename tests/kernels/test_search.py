@@ -21,6 +21,7 @@ from samples import DTYPES, LAYOUTS
 import mmapio
 from mmapio import kernels
 from mmapio.errors import ArgumentError, ArgumentTypeError
+from mmapio.kernels import _search
 from mmapio.kernels.engine import pieces
 
 VALUES = [-1, 0, 1, 2, 0.5, -0.0, True, 300, 2**31, 2**63, 2**70, 1e300, math.nan, math.inf]
@@ -151,6 +152,47 @@ def test_the_first_wins_whichever_thread_is_faster() -> None:
         for _ in range(50):
             assert kernels.find(a, 1, threads=4) == 50_000
             assert kernels.find(a, b"\1\1", threads=4) == 50_000
+
+
+# Items that others change meanwhile ---------------------------------------------------------------
+
+
+@pytest.fixture
+def fading(monkeypatch: pytest.MonkeyPatch) -> NDArray[Any]:
+    """Return ones that are zeros as soon as a block of them was counted."""
+    a = np.ones(10_000, "u1")
+
+    def count_and_change(x: NDArray[Any], value: Any) -> int:
+        counted = int(np.count_nonzero(x == value))
+        x[:] = 0
+        return counted
+
+    monkeypatch.setattr(_search, "_count_in_block", count_and_change)
+    return a
+
+
+def test_a_match_that_is_gone_is_none(fading: NDArray[Any]) -> None:
+    assert _search.first_equal(fading, 1) == -1
+    fading[:] = 1
+    assert _search.all_equal(fading, 1).tolist() == []
+
+
+def test_matches_that_come_late_have_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    a = np.zeros(10_000, "u1")
+    a[0] = 1
+
+    def count_and_change(x: NDArray[Any], value: Any) -> int:
+        counted = int(np.count_nonzero(x == value))
+        x[:] = 1
+        return counted
+
+    monkeypatch.setattr(_search, "_count_in_block", count_and_change)
+    out = np.full(1500, -1)
+    found, at = _search.positions(a, 1, 0, out)
+    assert out[:found].tolist() == list(range(at))
+    assert (out[found + 1 :] == -1).all()
+    a[:] = 1
+    assert _search.all_equal(a, 1).tolist() == list(range(10_000))
 
 
 # Patterns of bytes ------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from mmapio.kernels.engine.jit import jit, part, piece_type
@@ -52,37 +53,47 @@ def minmax_of(x: NDArray[Any]) -> tuple[Any, Any]:
 def where_extremes(x: NDArray[Any]) -> tuple[Any, int, Any, int, int]:
     """Return the least key and where it is first, the same of the greatest, and the first NaN.
 
-    If there is a NaN, the search ends there; otherwise its place is -1.
+    If there is a NaN, the search ends there; otherwise its place is -1. Others may change the items
+    meanwhile: so a block that has what is wanted is copied, and only the copy counts.
     """
     lo = hi = equal_key(key_of(x[0]), x[0])
     lo_at = hi_at = 0
+    copy = np.empty(min(_BLOCK, x.size), x.dtype)
     for start in range(0, x.size, _BLOCK):
         block = x[start : start + _BLOCK]
         least, greatest = key_range(block)
+        has_nan = is_nan_key(least, x[0]) or is_nan_key(greatest, x[0])
+        if not (has_nan or equal_key(least, x[0]) < lo or equal_key(greatest, x[0]) > hi):
+            continue
+        seen = copy[: block.size]
+        seen[:] = block
+        least, greatest = key_range(seen)
         if is_nan_key(least, x[0]) or is_nan_key(greatest, x[0]):
-            return lo, 0, hi, 0, start + _first_nan(block)
+            return lo, 0, hi, 0, start + _first_nan(seen)
         least, greatest = equal_key(least, x[0]), equal_key(greatest, x[0])
         if least < lo:
-            lo, lo_at = least, start
+            lo, lo_at = least, start + _first_key(seen, least)
         if greatest > hi:
-            hi, hi_at = greatest, start
-    return lo, _first_key(x, lo, lo_at), hi, _first_key(x, hi, hi_at), -1
+            hi, hi_at = greatest, start + _first_key(seen, greatest)
+    return lo, lo_at, hi, hi_at, -1
 
 
 @part()
 def _first_nan(x: NDArray[Any]) -> int:
-    i = 0
-    while not is_nan_key(key_of(x[i]), x[i]):
-        i += 1
-    return i
+    """Return the place of the first NaN; there is one."""
+    for i in range(x.size):
+        if is_nan_key(key_of(x[i]), x[i]):
+            return i
+    return 0
 
 
 @part()
-def _first_key(x: NDArray[Any], key: Any, start: int) -> int:
-    """Return the first place, from the block that is known to have it."""
-    while equal_key(key_of(x[start]), x[start]) != key:
-        start += 1
-    return start
+def _first_key(x: NDArray[Any], key: Any) -> int:
+    """Return the first place of a key; there is one."""
+    for i in range(x.size):
+        if equal_key(key_of(x[i]), x[i]) == key:
+            return i
+    return 0
 
 
 @jit(lambda: [(piece_type(dtype),) for dtype in INTEGERS + FLOATS])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from samples import FLOATS, sample, small_pieces
 
 from mmapio import kernels
+from mmapio.kernels.statistics import _extremes
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -44,6 +47,29 @@ def test_zeros_are_equal_whatever_their_sign() -> None:
     assert kernels.argmax([-0.0, 0.0]) == 0
     with small_pieces(1):
         assert kernels.argmin([0.0, -0.0]) == 0
+
+
+@pytest.mark.parametrize("later", [7, 0])
+def test_an_extreme_that_changes_meanwhile(monkeypatch: pytest.MonkeyPatch, later: int) -> None:
+    """The place is that of an item which was extreme, and there is always one."""
+    a = np.full(5000, 5)
+    a[[100, 4100]] = 1, 9
+    looked: list[int] = []
+
+    def key_range(x: NDArray[Any]) -> tuple[Any, Any]:
+        found = x.min(), x.max()
+        if not looked:
+            a[:] = later
+        looked.append(x.size)
+        return found
+
+    monkeypatch.setattr(_extremes, "key_range", key_range)
+    for name in ("key_of", "equal_key"):
+        monkeypatch.setattr(_extremes, name, lambda value, *like: value)
+    monkeypatch.setattr(_extremes, "is_nan_key", lambda key, like: False)
+    lo, lo_at, hi, hi_at, _ = _extremes.where_extremes(a)
+    assert (lo_at, hi_at) == (0, 0)
+    assert {lo, hi} == {5, later}
 
 
 def test_tiny_and_huge_floats_are_in_order() -> None:
