@@ -29,4 +29,7 @@ def warmup(quiet: Quiet = False) -> None:
     except MmapioError as error:
         print_error(str(error))
         raise typer.Exit(1) from None
+    if not ready:
+        show(console(), "nothing to compile: NUMBA_DISABLE_JIT is set, so kernels run in Python")
+        return
     show(console(), f"{ready} kernels are ready, after {duration(time.perf_counter() - begin)}")

@@ -20,7 +20,7 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from mmapio.kernels.engine.jit import jit, piece_type
+from mmapio.kernels.engine.jit import JIT_DISABLED, jit, piece_type
 
 __all__ = ["can_fold", "crc32"]
 
@@ -35,6 +35,8 @@ _target: Any = cpu_target
 @functools.cache
 def can_fold() -> bool:
     """Return True if numba compiles for an x86 processor with carry-less multiplication."""
+    if JIT_DISABLED:
+        return False
     _, _, features = _target.target_context.codegen().magic_tuple()
     return "+pclmul" in features
 

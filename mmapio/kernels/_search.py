@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mmapio.kernels.engine.jit import inside, jit, part, piece_type
+from mmapio.kernels.engine.jit import by_type, inside, jit, part, piece_type
 from mmapio.kernels.engine.vectors import SHORT_AT_ONCE, are_bytes, count_bytes
 
 __all__ = [
@@ -43,9 +43,9 @@ def _signatures(*others: Any) -> list[tuple[Any, ...]]:
 # Values -----------------------------------------------------------------------------------------
 
 
+@by_type
 def _count_in_block(x: Any, value: Any) -> Any:
-    """Return how many items of a block equal a value; for kernels only."""
-    raise NotImplementedError
+    """Return how many items of a block equal a value."""
 
 
 @inside(_count_in_block)

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from mmapio.errors import KernelError
 from mmapio.kernels.chunks.messages import explained, name_of, result_type, type_of
 from mmapio.kernels.chunks.records import NO_RECORDS, RECORDS
+from mmapio.kernels.chunks.uncompiled import plain_loop, read_only, require_function, silent
+from mmapio.kernels.engine.jit import JIT_DISABLED
 
 __all__ = [
     "Compiled",
@@ -53,6 +55,8 @@ def reduction(
     only.
     """
     kinds = kind_of(a, "a"), kind_of(init, "init"), kinds_of(args)
+    if JIT_DISABLED:
+        return _uncompiled_reduction(kernel, combine, init, by_records)
     key = kernel, combine, *kinds, by_records
     found: tuple[Compiled, Compiled, Any] = kept(key) or kept(
         key, _reduction(kernel, combine, a, init, args, by_records)
@@ -112,14 +116,21 @@ def owned(init: Any, kind: Any) -> Any:
     return value
 
 
-def call_types(kernel: Any, a: NDArray[Any], args: Args) -> tuple[Any, Any, Any]:
-    """Return the numba types of a chunk, of `args`, and of what the kernel makes of them."""
+def call_types(kernel: Any, a: NDArray[Any], args: Args, rows: int = 0) -> tuple[Any, Any, Any]:
+    """Return the numba types of a chunk, of `args`, and of what the kernel makes of them.
+
+    What an uncompiled kernel makes of them shows in a chunk of so many `rows`.
+    """
     array = type_of(a, "an array")
     # Read-only, so that no accumulator can be a part of the file that it would then write to, or
     # an array that all threads share.
     chunk = _fixed(array.copy(layout="C" if array.layout == "C" else "A"))
     rest = [_fixed(type_of(value, f"args[{number}]")) for number, value in enumerate(args)]
-    result = result_type(kernel, "kernel", (chunk, *rest))
+    if JIT_DISABLED:
+        require_function(kernel, "kernel")
+        result = type_of(silent(kernel)(read_only(a[:rows]), *read_only(args)), "a result")
+    else:
+        result = result_type(kernel, "kernel", (chunk, *rest))
     if not _is_value(result):
         raise KernelError(
             f"{name_of(kernel, 'kernel')} returns {result}; it must return a number, a new array, "
@@ -138,6 +149,8 @@ def _fixed(kind: Any) -> Any:
 
 def compiled(function: Callable[..., Any], signature: Args) -> Compiled:
     """Return what runs a function that was put together from the user's, without the GIL."""
+    if JIT_DISABLED:
+        return plain_loop(function)
     try:
         run: Compiled = numba.njit(nogil=True, error_model="numpy")(function).compile(signature)
     except Exception as error:  # numba lets any exception out
@@ -187,6 +200,16 @@ def _reduction(
     signature = (chunk, *numbers, types.uint8, types.int64, state, rest)
     run = compiled(_loop(kernel, combine, *limits), signature)
     return run, compiled(lambda left, right: combine(left, right), (acc, acc)), acc
+
+
+def _uncompiled_reduction(
+    kernel: Any, combine: Any, init: Any, by_records: bool
+) -> tuple[Compiled, Compiled, Any]:
+    """Return what `reduction` does, of whatever types the results turn out to be."""
+    require_function(kernel, "kernel")
+    require_function(combine, "combine")
+    limits = RECORDS if by_records else NO_RECORDS
+    return plain_loop(_loop(kernel, combine, *limits)), silent(combine), type_of(init, "init")
 
 
 def _widened(init: Any, wanted: Any, value: Any) -> Any:

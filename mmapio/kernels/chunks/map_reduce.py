@@ -19,8 +19,10 @@ from mmapio.kernels.chunks.compiling import Args, Compiled, owned, reduction
 from mmapio.kernels.chunks.messages import name_of
 from mmapio.kernels.chunks.spans import Pace, Spans, cut, run_spans
 from mmapio.kernels.chunks.storing import MisfitError, compiled_map
+from mmapio.kernels.engine.jit import JIT_DISABLED
 from mmapio.kernels.engine.pieces import plain
 from mmapio.kernels.engine.read_ahead import Window
+from mmapio.kernels.engine.uncompiled import plain_numbers
 
 __all__ = ["map_chunks", "reduce_chunks"]
 
@@ -146,7 +148,7 @@ def reduce_chunks(
     fold = _Fold(go, merge, init)
     windows = [Window(array)] if drop_behind else []
     run_spans(spans, fold.go_on, fold.add, windows, threads, progress, array.nbytes)
-    return fold.acc
+    return plain_numbers(fold.acc) if JIT_DISABLED else fold.acc
 
 
 @noticing
@@ -222,7 +224,9 @@ def map_chunks(
     spans = cut(array, chunk)
     args = _checked_args(args)
     outs = tuple(map(_checked_out, out if isinstance(out, tuple) else (out,)))
-    run, by_rows = compiled_map(kernel, array, outs, not isinstance(out, tuple), args)
+    run, by_rows = compiled_map(
+        kernel, array, outs, not isinstance(out, tuple), args, spans.chunk_rows
+    )
     for each, rows in zip(outs, by_rows, strict=True):
         _require_place(each, array, spans, rows)
     _require_apart(outs)

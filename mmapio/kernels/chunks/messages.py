@@ -54,7 +54,7 @@ def result_type(function: Any, role: str, arguments: Sequence[Any]) -> Any:
 
 def name_of(function: Any, role: str) -> str:
     """Return the name of a user's function for messages."""
-    return f"{role} {function.py_func.__name__}()"
+    return f"{role} {getattr(function, 'py_func', function).__name__}()"
 
 
 def type_of(value: Any, name: str) -> Any:

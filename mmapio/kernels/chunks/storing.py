@@ -21,7 +21,7 @@ from mmapio.kernels.chunks.compiling import (
     kinds_of,
 )
 from mmapio.kernels.chunks.messages import name_of, type_of
-from mmapio.kernels.engine.jit import part
+from mmapio.kernels.engine.jit import JIT_DISABLED, part
 
 __all__ = ["MisfitError", "compiled_map"]
 
@@ -32,20 +32,24 @@ class MisfitError(Exception):
     """Raised by the loop, with the chunk's number and the shape of a result that has no place."""
 
 
-def compiled_map(kernel: Any, a: NDArray[Any], outs: Outs, single: bool, args: Args) -> Any:
+def compiled_map(
+    kernel: Any, a: NDArray[Any], outs: Outs, single: bool, args: Args, rows: int
+) -> Any:
     """Return the loop over chunks, and which outputs have a row for each row of `a`.
 
     The others have a row for each chunk. The loop is ``run(a, chunk, first, last, outs, args)``.
-    A kernel whose result is not a tuple has a `single` output.
+    A kernel whose result is not a tuple has a `single` output. Chunks are of so many `rows`.
     """
+    if JIT_DISABLED:
+        return _compiled_map(kernel, a, outs, single, args, rows)
     key = kernel, kind_of(a, "a"), kind_of(outs, "out"), single, kinds_of(args)
-    return kept(key) or kept(key, _compiled_map(kernel, a, outs, single, args))
+    return kept(key) or kept(key, _compiled_map(kernel, a, outs, single, args, rows))
 
 
 def _compiled_map(
-    kernel: Any, a: NDArray[Any], outs: Outs, single: bool, args: Args
+    kernel: Any, a: NDArray[Any], outs: Outs, single: bool, args: Args, rows: int
 ) -> tuple[Compiled, tuple[bool, ...]]:
-    chunk, rest, result = call_types(kernel, a, args)
+    chunk, rest, result = call_types(kernel, a, args, rows)
     name = name_of(kernel, "kernel")
     values = (result,) if single else tuple(result) if isinstance(result, types.BaseTuple) else ()
     if len(values) != len(outs) or any(isinstance(value, types.BaseTuple) for value in values):

@@ -19,10 +19,13 @@ from numba.extending import overload, register_jitable
 from mmapio._sources import sources_stamp
 from mmapio._validation import Progress
 from mmapio.errors import file_error
+from mmapio.kernels.engine.uncompiled import JIT_DISABLED, as_compiled, by_type, define
 
 __all__ = [
+    "JIT_DISABLED",
     "KERNELS",
     "Kernel",
+    "by_type",
     "compile_all",
     "inside",
     "jit",
@@ -76,7 +79,8 @@ def jit(
     Returns
     -------
     callable
-        A decorator that keeps the type of what it decorates.
+        A decorator that keeps the type of what it decorates. With ``NUMBA_DISABLE_JIT=1``, the
+        function runs as it is, and what it returns is the same.
 
     Examples
     --------
@@ -89,6 +93,8 @@ def jit(
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        if JIT_DISABLED:
+            return as_compiled(function)
         dispatcher = numba.njit(**{**_DEFAULTS, **options})(function)
         dispatcher.compile = uninterrupted(dispatcher.compile)
         if cache:
@@ -170,6 +176,8 @@ def inside(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Define what a call of a Python function means inside kernels.
 
+    If `by_type` made that function, the same runs in Python.
+
     Parameters
     ----------
     function : callable
@@ -187,15 +195,20 @@ def inside(
     --------
     >>> from mmapio.kernels.engine.jit import inside, jit
     >>> def double(x):
-    ...     raise NotImplementedError
+    ...     return x + x
     >>> @inside(double)
     ... def _double(x):
     ...     return lambda x: 2 * x
     >>> jit(lambda: [], cache=False)(lambda x: double(x))(21)
     42
     """
-    decorate: Callable[[Callable[P, R]], Callable[P, R]]
-    decorate = overload(function, strict=False, jit_options={**_DEFAULTS, **options})
+    register: Callable[[Callable[P, R]], Callable[P, R]]
+    register = overload(function, strict=False, jit_options={**_DEFAULTS, **options})
+
+    def decorate(typer: Callable[P, R]) -> Callable[P, R]:
+        define(function, cast("Callable[..., Any]", typer))
+        return register(typer)
+
     return decorate
 
 
@@ -232,7 +245,7 @@ def compile_all(progress: Progress | None = None) -> int:
     Returns
     -------
     int
-        How many specialisations are ready.
+        How many specialisations are ready; 0 with ``NUMBA_DISABLE_JIT=1``, for there are none then.
 
     Raises
     ------

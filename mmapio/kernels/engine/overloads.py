@@ -9,7 +9,7 @@ import numpy as np
 from numba import types
 
 from mmapio.errors import ArgumentError, ArgumentTypeError
-from mmapio.kernels.engine.jit import inside
+from mmapio.kernels.engine.jit import by_type, inside
 
 __all__ = ["check_bytes", "item_type", "pattern_of", "row_of", "unordered_row_of"]
 
@@ -40,25 +40,25 @@ def check_bytes(function: str, a: Any, pattern: Any) -> None:
         )
 
 
+@by_type
 def row_of(a: Any) -> Any:
-    """Return the items of an array in the order of their indices; for kernels only.
+    """Return the items of an array in the order of their indices.
 
     Those of several axes are copied, unless they lie in that order.
     """
-    raise NotImplementedError
 
 
+@by_type
 def unordered_row_of(a: Any) -> Any:
-    """Return the items of an array in any order; for kernels only.
+    """Return the items of an array in any order.
 
     Those of several axes are copied, unless they lie one after another.
     """
-    raise NotImplementedError
 
 
+@by_type
 def pattern_of(value: Any) -> Any:
-    """Return bytes as an array; for kernels only."""
-    raise NotImplementedError
+    """Return bytes as an array."""
 
 
 @inside(row_of)

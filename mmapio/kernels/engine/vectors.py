@@ -1,6 +1,8 @@
 """Sums over rows by vectors of a fixed length, which numba has no types for.
 
 LLVM cuts them into those that the processor has, so the order of additions is the same on all.
+Every function has a body in Python too, which finds the same, bit for bit, and which runs if numba
+compiles nothing.
 """
 
 from __future__ import annotations
@@ -10,9 +12,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from mmapio.kernels.engine.jit import inside
 
 __all__ = [
     "FLOATS_AT_ONCE",
@@ -42,6 +48,40 @@ Sum = tuple[Vector, Vector]  # and its rounding error
 def are_bytes(x: Any) -> bool:
     """Return True for arrays that `add_bytes` and `count_bytes` take."""
     return isinstance(x.dtype, numba.types.Integer) and x.dtype.bitwidth == 8 and x.layout == "C"
+
+
+def add_bytes(x: NDArray[Any]) -> int:
+    """Return the sum of bytes, signed or not, of as many as there are whole vectors."""
+    return int(x[: x.size // SHORT_AT_ONCE * SHORT_AT_ONCE].sum(dtype=np.int64))
+
+
+def count_bytes(x: NDArray[Any], value: Any) -> int:
+    """Return how many bytes equal one, of as many as there are whole vectors."""
+    return int(np.count_nonzero(x[: x.size // SHORT_AT_ONCE * SHORT_AT_ONCE] == value))
+
+
+def add_floats(x: NDArray[Any]) -> tuple[float, float]:
+    """Return the sum of floats, and its rounding error, of as many as fill the lanes."""
+    totals, errors = np.zeros((2, _TOTALS, _LANES))
+    for start in range(0, x.size // FLOATS_AT_ONCE * FLOATS_AT_ONCE, FLOATS_AT_ONCE):
+        items = x[start : start + FLOATS_AT_ONCE].astype(np.float64).reshape(totals.shape)
+        totals, slips = _added(totals, items)
+        errors += slips
+    while totals.size > 1:  # the vectors, and then the halves of the one that is left
+        halves = totals.reshape(2, -1), errors.reshape(2, -1)
+        totals, slips = _added(*halves[0])
+        errors = np.add(*halves[1]) + slips
+    return totals[0], errors[0]
+
+
+def _added(total: Any, term: Any) -> tuple[Any, Any]:
+    """Do what `_two_sum` emits."""
+    rounded = total + term
+    shadow = rounded - total
+    return rounded, (total - (rounded - shadow)) + (term - shadow)
+
+
+# Emitted ----------------------------------------------------------------------------------------
 
 
 def _emit_add_bytes(_typing: Any, x: Any) -> Any:
@@ -163,6 +203,21 @@ def _some(builder: Any, vector: Vector, places: range) -> Any:
     return builder.shuffle_vector(vector, vector, mask)
 
 
-add_bytes: Any = intrinsic(_emit_add_bytes)
-count_bytes: Any = intrinsic(_emit_count_bytes)
-add_floats: Any = intrinsic(_emit_add_floats)
+_add_bytes: Any = intrinsic(_emit_add_bytes)
+_count_bytes: Any = intrinsic(_emit_count_bytes)
+_add_floats: Any = intrinsic(_emit_add_floats)
+
+
+@inside(add_bytes)
+def _add_bytes_inside(x: Any) -> Callable[..., Any]:
+    return lambda x: _add_bytes(x)
+
+
+@inside(count_bytes)
+def _count_bytes_inside(x: Any, value: Any) -> Callable[..., Any]:
+    return lambda x, value: _count_bytes(x, value)
+
+
+@inside(add_floats)
+def _add_floats_inside(x: Any) -> Callable[..., Any]:
+    return lambda x: _add_floats(x)

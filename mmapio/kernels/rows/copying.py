@@ -5,6 +5,7 @@ The callers keep alive what the addresses belong to, and have checked the number
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -14,7 +15,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from mmapio.kernels.engine.jit import jit, part
+from mmapio.kernels.engine.jit import inside, jit, part
 
 __all__ = ["Numbers", "move_rows", "normalize"]
 
@@ -65,8 +66,33 @@ _copy_bytes = intrinsic(prefer_literal=True)(_emit_copy)
 _prefetch_line = intrinsic(_emit_prefetch)
 
 
-@part()
 def _copy_row(target: int, source: int, nbytes: int) -> None:
+    """Copy a row."""
+    _bytes_at(target, nbytes)[:] = _bytes_at(source, nbytes)
+
+
+def _prefetch(address: int) -> None:
+    """Let the processor read a cache line ahead, where it can be asked to."""
+
+
+def _bytes_at(address: int, nbytes: int) -> NDArray[np.uint8]:
+    """Return memory as an array that does not own it."""
+    place = {"data": (int(address), False), "shape": (int(nbytes),), "typestr": "|u1", "version": 3}
+    return np.asarray(type("Memory", (), {"__array_interface__": place}))
+
+
+@inside(_copy_row)
+def _copy_row_inside(target: Any, source: Any, nbytes: Any) -> Callable[..., None]:
+    return lambda target, source, nbytes: _copy_in_halves(target, source, nbytes)
+
+
+@inside(_prefetch)
+def _prefetch_inside(address: Any) -> Callable[..., None]:
+    return lambda address: _prefetch_line(address)
+
+
+@part()
+def _copy_in_halves(target: int, source: int, nbytes: int) -> None:
     """Copy a row; a short one in two halves that overlap, which spares a call."""
     if nbytes > 64:
         _copy_bytes(target, source, nbytes)
@@ -114,8 +140,8 @@ def move_rows(
     for i in range(first, last):
         if nbytes > _LINE_BYTES and i + _AHEAD_ROWS < last:
             ahead = source + _row(source_rows, i + _AHEAD_ROWS) * source_step
-            _prefetch_line(ahead)
-            _prefetch_line(ahead + _LINE_BYTES)
+            _prefetch(ahead)
+            _prefetch(ahead + _LINE_BYTES)
         row = _row(target_rows, i)
         if low <= row < high:
             _copy_row(

@@ -14,7 +14,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from mmapio.kernels.engine.jit import inside, jit, part, piece_type
+from mmapio.kernels.engine.jit import by_type, inside, jit, part, piece_type
 from mmapio.kernels.engine.vectors import (
     FLOATS_AT_ONCE,
     SHORT_AT_ONCE,
@@ -73,7 +73,7 @@ def two_sum(total: Any, term: Any) -> tuple[Any, Any]:
 @part(fastmath=REASSOCIATE)
 def plain_sum(x: NDArray[Any]) -> float:
     """Add as many items at a time as fit into vectors."""
-    total = 0.0
+    total = np.float64(0)
     for i in range(x.size):
         total += x[i]
     return total
@@ -132,9 +132,9 @@ def split_int_sum(x: NDArray[Any]) -> tuple[Any, Any]:
     return high, low
 
 
+@by_type
 def _small_sum(x: Any) -> Any:
-    """Return the sum of a run of items of at most 16 bits; for kernels only."""
-    raise NotImplementedError
+    """Return the sum of a run of items of at most 16 bits."""
 
 
 @inside(_small_sum)
@@ -213,9 +213,9 @@ def nearby(value: float) -> float:
     return leading(value, _BY_BLOCK)
 
 
+@by_type
 def _step(value: Any, base: Any) -> Any:
-    """Return ``value - base`` in float64, rounded once; for kernels only."""
-    raise NotImplementedError
+    """Return ``value - base`` in float64, rounded once."""
 
 
 @inside(_step)

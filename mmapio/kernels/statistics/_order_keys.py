@@ -13,29 +13,29 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from mmapio.kernels.engine.jit import inside
+from mmapio.kernels.engine.jit import by_type, inside
 
 __all__ = ["equal_key", "is_nan_key", "key_of", "value_of"]
 
 
+@by_type
 def key_of(value: Any) -> Any:
-    """Return the key of a number; for kernels only."""
-    raise NotImplementedError
+    """Return the key of a number."""
 
 
+@by_type
 def value_of(key: Any, like: Any) -> Any:
-    """Return the number of the type of `like` that has a key; for kernels only."""
-    raise NotImplementedError
+    """Return the number of the type of `like` that has a key."""
 
 
+@by_type
 def equal_key(key: Any, like: Any) -> Any:
-    """Return the one key of all that equals a number of the type of `like`; for kernels only."""
-    raise NotImplementedError
+    """Return the one key of all that equals a number of the type of `like`."""
 
 
+@by_type
 def is_nan_key(key: Any, like: Any) -> Any:
-    """Return True for the key of a NaN of the type of `like`; for kernels only."""
-    raise NotImplementedError
+    """Return True for the key of a NaN of the type of `like`."""
 
 
 @inside(key_of)
