@@ -27,6 +27,7 @@ __all__ = ["BYTE_CLASSES", "ArrayScan", "BytesScan", "FieldScan", "plain", "scan
 
 _BLOCK_BYTES: Final = 256 << 20  # enough for every thread, and little enough to see a bar move
 _NEWLINE: Final = ord("\n")
+_FINITE: Final = ("min", "max", "sum", "mean", "var", "std")
 _WHITESPACE: Final = frozenset(b"\t\n\v\f\r ")
 
 
@@ -94,8 +95,11 @@ class FieldScan:
         }
         if self.statistics is None:
             return facts
-        found = {key: plain(value) for key, value in vars(self.statistics).items()}
+        found = _plain_figures(self.statistics)
         histogram = {key: found.pop(key) for key in ("counts", "edges")}
+        if self.statistics.infs:
+            finite = _plain_figures(self.statistics.finite)
+            found["finite"] = {key: finite[key] for key in _FINITE}
         return facts | found | {"histogram": histogram}
 
 
@@ -291,6 +295,11 @@ def plain(value: Any) -> Any:
     if math.isnan(value):
         return None
     return "Infinity" if value > 0 else "-Infinity"
+
+
+def _plain_figures(found: Description) -> dict[str, Any]:
+    """Return the figures of a description in a form that JSON can hold."""
+    return {key: plain(value) for key, value in vars(found).items() if not key.startswith("_")}
 
 
 def _scan_bytes(path: str | os.PathLike[str], threads: int | None, progress: Progress) -> BytesScan:

@@ -17,6 +17,7 @@ from .terminal import BAR, BYTES, LABEL, TITLE, bar_of, progress_bar, report_eac
 __all__ = ["scan"]
 
 _SHORTEST: Final = 4
+_FIGURES: Final = ("min", "max", "mean", "std")
 
 Fact = tuple[str, str]
 Share = tuple[str, int]
@@ -112,10 +113,8 @@ def _field_facts(field: FieldScan) -> list[Fact]:
         *nans,
         *infinities,
         ("zero", found.zeros),
-        ("min", found.min),
-        ("max", found.max),
-        ("mean", found.mean),
-        ("std", found.std),
+        *((name, getattr(found, name)) for name in _FIGURES),
+        *((f"finite {name}", getattr(found.finite, name)) for name in _FIGURES if found.infs),
     ]
     return [(label, number(value)) for label, value in facts]
 

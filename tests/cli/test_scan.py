@@ -70,6 +70,12 @@ def test_json_agrees_with_numpy(run_command: Callable[..., Any], tmp_path: Path)
     assert (field["min"], field["max"]) == (np.nanmin(values), "Infinity")
     assert (field["mean"], field["std"]) == ("Infinity", None)
     kept = values[np.isfinite(values)]
+    finite = field["finite"]
+    assert (finite["min"], finite["max"]) == (kept.min(), kept.max())
+    assert finite["std"] == pytest.approx(kept.std())
+    text = run_command("scan", tmp_path / "a.npy").out
+    assert re.search(r"^  max +inf ", text, re.M)
+    assert re.search(rf"^  finite max +{kept.max():.6g}", text, re.M)
     expected, _ = np.histogram(kept, field["histogram"]["edges"])
     assert field["histogram"]["counts"] == expected.tolist()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +30,7 @@ class _Histogram(NamedTuple):
     edges: NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Description:
     """Statistics of an array, as `describe` returns them.
 
@@ -54,12 +54,20 @@ class Description:
         float64, shape (k + 1,): bin ``i`` holds ``edges[i] <= x < edges[i + 1]``. The bins are a
         power of two wide and start at multiples of their width. Integers beyond 2**53 are
         binned exactly, though float64 rounds their edges.
+    finite : Description
+        The same without the infinities, which leave no other figure than themselves in `min`,
+        `max`, `sum`, `mean` and `std`; this description itself, if there are none.
 
     Examples
     --------
     >>> from mmapio import kernels
     >>> kernels.describe([1.0, 3.0, float("nan")])
     Description(count=3, nans=1, infs=0, zeros=0, min=1.0, max=3.0, sum=4.0, mean=2.0, var=1.0, ...)
+    >>> found = kernels.describe([1.0, 3.0, float("inf")])
+    >>> found.max, found.mean, found.std
+    (inf, inf, nan)
+    >>> found.finite.max, found.finite.mean, found.finite.std
+    (3.0, 2.0, 1.0)
     """
 
     count: int
@@ -74,6 +82,18 @@ class Description:
     std: float
     counts: NDArray[np.int64]
     edges: NDArray[np.float64]
+    _finite: Description | None = field(default=None, kw_only=True)
+
+    @property
+    def finite(self) -> Description:
+        """The same without the infinities; this description itself, if there are none."""
+        return self if self._finite is None else self._finite
+
+    def __repr__(self) -> str:
+        shown = [each.name for each in fields(self) if each.init and each.name != "_finite"]
+        shown += ["finite"] if self.infs else []
+        facts = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
+        return f"{type(self).__name__}({facts})"
 
 
 @noticing
@@ -154,13 +174,19 @@ def _histogram(workers: Sequence[Worker]) -> _Histogram:
     spans = [span for worker in workers if (span := worker.seen())]
     if not spans:
         return _Histogram((), np.zeros(0, np.int64), np.zeros(1))
-    lo, hi = min(lo for lo, _ in spans), max(hi for _, hi in spans)
+    lo = min((lo for lo, _ in spans), key=_signed)
+    hi = max((hi for _, hi in spans), key=_signed)
     offset = workers[0].offset
     whole = workers[0].bins_so_far()
     used = whole.fit(lo - offset, hi - offset)
     for worker in workers[1:]:
         whole.add(worker.bins_so_far())
     return _Histogram((lo, hi), whole.counts[:used], whole.edges(used, offset))
+
+
+def _signed(value: Number) -> tuple[Number, float]:
+    """Return the order of values, whichever thread found them: of two zeros, that with a minus."""
+    return value, math.copysign(1, value)
 
 
 def _describe_small(
@@ -197,26 +223,39 @@ def _all_values(dtype: np.dtype[Any]) -> NDArray[Any]:
 def _summary(
     count: int, tally: NDArray[np.int64], total: Number, var: float, histogram: _Histogram
 ) -> Description:
-    """Let infinities have their effect on what was found about the finite items."""
+    """Describe the finite items, and beside them all, if there are infinities."""
     zeros, nans, above, below = tally.tolist()
-    extremes = [*histogram.span, *[math.inf][:above], *[-math.inf][:below]]
-    if above:
-        total += math.inf
-    if below:
-        total -= math.inf
-    kept = count - nans
-    var = math.nan if above or below or not kept else var
-    return Description(
-        count=count,
+    kept = count - nans - above - below
+    var = var if kept else math.nan
+    finite = Description(
+        count=count - above - below,
         nans=nans,
-        infs=above + below,
+        infs=0,
         zeros=zeros,
-        min=min(extremes, default=math.nan),
-        max=max(extremes, default=math.nan),
+        min=min(histogram.span, default=math.nan),
+        max=max(histogram.span, default=math.nan),
         sum=total,
         mean=total / kept if kept else math.nan,
         var=var,
         std=math.sqrt(var),
         counts=histogram.counts,
         edges=histogram.edges,
+    )
+    return _with_infinities(finite, above, below) if above or below else finite
+
+
+def _with_infinities(finite: Description, above: int, below: int) -> Description:
+    """Describe what finite items and infinities, positive and negative ones, make together."""
+    total = finite.sum + (math.inf if above else 0) - (math.inf if below else 0)
+    return replace(
+        finite,
+        count=finite.count + above + below,
+        infs=above + below,
+        min=-math.inf if below else math.inf if math.isnan(finite.min) else finite.min,
+        max=math.inf if above else -math.inf if math.isnan(finite.max) else finite.max,
+        sum=total,
+        mean=total,
+        var=math.nan,
+        std=math.nan,
+        _finite=finite,
     )

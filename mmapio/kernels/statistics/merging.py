@@ -53,6 +53,7 @@ def merge(parts: Sequence[Description], bins: int) -> Description:
     squares = [part.var + step * step for part, step in zip(filled, steps, strict=True)]
     var = sum(map(mul, squares, shares)) if kept else math.nan
     counts, edges = _histogram(filled, bins)
+    finite = merge([part.finite for part in parts], bins) if any(p.infs for p in parts) else None
     return whole(
         count=sum(part.count for part in parts),
         nans=sum(part.nans for part in parts),
@@ -66,6 +67,7 @@ def merge(parts: Sequence[Description], bins: int) -> Description:
         std=math.sqrt(var),
         counts=counts,
         edges=edges,
+        _finite=finite,
     )
 
 

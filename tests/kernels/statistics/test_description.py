@@ -209,6 +209,40 @@ def test_nothing_finite(value: float) -> None:
     assert d.zeros == 0
 
 
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("infinities", [[np.inf], [-np.inf], [np.inf, -np.inf, np.inf]])
+def test_figures_of_finite_items_beside_those_with_infinities(
+    dtype: str, infinities: list[float]
+) -> None:
+    finite = np.append(sample(np.dtype(dtype), (5000,)), np.nan).astype(dtype)
+    wanted = vars(kernels.describe(finite))
+    found = kernels.describe(np.concatenate([infinities, finite]).astype(dtype))
+    assert found.infs == len(infinities)
+    assert math.isnan(found.std)
+    for name, value in vars(found.finite).items():
+        np.testing.assert_allclose(value, wanted[name], 1e-12) if value is not None else None
+    assert found.finite.finite is found.finite
+
+
+def test_without_infinities_the_figures_are_those_of_finite_items() -> None:
+    for values in ([], [1.0, math.nan], [1, 2]):
+        d = kernels.describe(values)
+        assert d.finite is d
+        assert "finite" not in repr(d)
+
+
+def test_only_infinities_leave_nothing_finite() -> None:
+    finite = kernels.describe([math.inf, -math.inf]).finite
+    assert (finite.count, finite.sum, finite.counts.size) == (0, 0, 0)
+    np.testing.assert_equal((finite.min, finite.max, finite.mean, finite.var), (math.nan,) * 4)
+
+
+def test_a_description_shows_its_finite_figures() -> None:
+    shown = repr(kernels.describe([1.0, 3.0, math.inf]))
+    assert shown.startswith("Description(count=3, nans=0, infs=1, zeros=0, min=1.0, max=inf, ")
+    assert ", finite=Description(count=2, nans=0, infs=0, zeros=0, min=1.0, max=3.0, " in shown
+
+
 def test_sums_that_overflow() -> None:
     d = kernels.describe(np.full(10_000, 1.7e308))
     assert d.sum == math.inf

@@ -57,6 +57,8 @@ def test_infinities_have_their_effect() -> None:
     assert (whole.infs, whole.nans, whole.max, whole.mean) == (1, 1, math.inf, math.inf)
     assert math.isnan(whole.var)
     assert whole.counts.sum() == 2
+    assert (whole.finite.count, whole.finite.max, whole.finite.mean) == (3, 2.0, 1.5)
+    assert whole.finite.counts.tolist() == whole.counts.tolist()
 
 
 def test_integers_whose_edges_are_rounded_are_all_counted() -> None:
