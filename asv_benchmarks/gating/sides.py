@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,18 +45,10 @@ class WorkerError(RuntimeError):
     """Raised when a process ends before it has answered."""
 
 
-class Side:
-    """A process that runs benchmarks over one tree."""
+class Process:
+    """A process that answers requests by JSON, one a line."""
 
-    def __init__(self, tree: Path, suite: Path, *under: str) -> None:
-        self.tree = tree
-        # Not the process's own: it may end in a way that lets it clear nothing up.
-        self.directory = tempfile.TemporaryDirectory(prefix="mmapio-gate-")
-        # Everything that hashing decides is alike on both sides, and in all processes.
-        env = os.environ | {"PYTHONHASHSEED": "0", "MMAPIO_BENCHMARK_BYTES": str(LARGE_BYTES)}
-        env["TMPDIR"] = self.directory.name
-        env.pop("PYTHONPATH", None)
-        command = [*under, sys.executable, "-P", str(WORKER), str(tree), str(suite)]
+    def __init__(self, command: list[str], env: Mapping[str, str]) -> None:
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=env)
 
@@ -69,9 +61,29 @@ class Side:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise WorkerError(f"the process over {self.tree} ended: status {self.process.wait()}")
+            command = " ".join(map(str, self.process.args))  # type: ignore[arg-type]
+            raise WorkerError(f"{command} ended: status {self.process.wait()}")
         found: dict[str, Any] = json.loads(line)
         return found
+
+    def close(self) -> None:
+        """Wait for the process's end."""
+        self.process.communicate()  # which does not mind a broken pipe
+
+
+class Side:
+    """A process that runs benchmarks over one tree."""
+
+    def __init__(self, tree: Path, suite: Path, *under: str) -> None:
+        # Not the process's own: it may end in a way that lets it clear nothing up.
+        self.directory = tempfile.TemporaryDirectory(prefix="mmapio-gate-")
+        # Everything that hashing decides is alike on both sides, and in all processes.
+        env = os.environ | {"PYTHONHASHSEED": "0", "MMAPIO_BENCHMARK_BYTES": str(LARGE_BYTES)}
+        env["TMPDIR"] = self.directory.name
+        env.pop("PYTHONPATH", None)
+        command = [*under, sys.executable, "-P", str(WORKER), str(tree), str(suite)]
+        self.process = Process(command, env)
+        self.send, self.answer = self.process.send, self.process.answer
 
     def prepare(self, benchmark: Benchmark) -> None:
         given = {"name": benchmark.name, "parameters": benchmark.parameters}
@@ -88,7 +100,7 @@ class Side:
 
     def close(self) -> None:
         """Wait for the process's end, and clear away what it has left."""
-        self.process.communicate()  # which does not mind a broken pipe
+        self.process.close()
         self.directory.cleanup()
 
     def __enter__(self) -> Side:

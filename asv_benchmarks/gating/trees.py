@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
 
 # What the branch of a pull request goes into, by the names that a clone may have for it.
@@ -49,3 +50,20 @@ def tree_of(repository: Path, what: str, directory: Path) -> tuple[Path, str]:
     if not (directory / "mmapio").is_dir():
         raise TreeError(f"there is no mmapio in {name}")
     return directory, name
+
+
+def kept_tree_of(repository: Path, what: str) -> tuple[Path, str]:
+    """Return a tree that stays, with what was compiled of it, for the next time it is asked for."""
+    if (Path(what) / "mmapio").is_dir():
+        return Path(what).resolve(), what
+    commit = git(repository, "rev-parse", "--verify", f"{what}^{{commit}}")
+    name = git(repository, "log", "-1", "--format=%h %s", commit)
+    kept = repository / ".asv" / "trees" / commit
+    if not kept.is_dir():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as directory:
+            unpacked = Path(directory) / commit
+            unpacked.mkdir()
+            tree_of(repository, commit, unpacked)
+            unpacked.rename(kept)
+    return kept, name

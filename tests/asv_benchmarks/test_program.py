@@ -22,7 +22,9 @@ run(main)
 """
 
 
-@pytest.mark.parametrize("name", ["compare.py", "gate.py", "honesty.py", "ratios.py"])
+@pytest.mark.parametrize(
+    "name", ["compare.py", "gate.py", "honesty.py", "kernels_table.py", "ratios.py"]
+)
 def test_every_program_explains_itself(name: str, tmp_path: Path) -> None:
     command = [sys.executable, str(chosen.HERE / name), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)

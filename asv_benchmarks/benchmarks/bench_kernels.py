@@ -1,0 +1,60 @@
+"""Every kernel beside the best of its peers: rows 30 and 31 of the targets."""
+
+from __future__ import annotations
+
+from . import common
+from .common import target
+from .kernel_table.arrays import DTYPES, SIZES
+from .kernel_table.cases import Case, cases
+from .kernel_table.measuring import Measurement, Stage, measure
+from .kernel_table.works import WORKS
+
+# asv's figures are of these; `ratios.py` and the page, which are thorough, are of all.
+FEW_DTYPES = ("f8", "u1")
+SECONDS, THOROUGH_S = 0.02, 0.3
+LARGE = "256MiB"
+# What has been measured in this process already: for the page, which shows the whole table.
+MEASURED: dict[Case, Measurement] = {}
+REASON = "the table of kernels, below, has the case"
+
+
+class Kernels:
+    """Time of a kernel as a multiple of the best peer's: the worst case, by wall or CPU time."""
+
+    params = sorted(WORKS)
+    param_names = ("kernel",)
+    rounds = 1
+    repeat = (1, 5, 1.0)
+    warmup_time = 0.0
+
+    def setup(self, kernel: str) -> None:
+        self.stage = Stage()
+        case = cases([kernel], dtypes=FEW_DTYPES, sizes=["1MiB", "100k"])[0]
+        work, reason = self.stage.ours(case)
+        if work is None:
+            raise NotImplementedError(reason)
+        self.work = work
+
+    def time_mmapio(self, kernel: str) -> None:
+        self.work()
+
+    @target(row=30, at_most=1.0, reason=REASON)
+    def track_worst_large(self, kernel: str) -> float:
+        """Kernel over 256 MiB, against its best peer, the worst case (target: at most 1)."""
+        return worst(kernel, [LARGE] if common.LARGE_BYTES >= 1 << 28 else ["16MiB"])
+
+    @target(row=31, at_most=1.0, reason=REASON)
+    def track_worst_in_cache(self, kernel: str) -> float:
+        """Kernel over 16 MiB or less, against its best peer, the worst case (target: at most 1)."""
+        return worst(kernel, [size for size in SIZES if size != LARGE])
+
+
+def worst(kernel: str, sizes: list[str]) -> float:
+    """Return the greatest ratio of our time and the best peer's, by wall or CPU, of all cases."""
+    thorough = common.BUDGET_S > 1
+    stage, found = Stage(), []
+    for case in cases([kernel], dtypes=DTYPES if thorough else FEW_DTYPES, sizes=sizes):
+        if case not in MEASURED:
+            MEASURED[case] = measure(case, stage, THOROUGH_S if thorough else SECONDS)
+        found += [MEASURED[case].ratio("wall_s"), MEASURED[case].ratio("cpu_s")]
+    return max(1 / ratio for ratio in found if ratio is not None)
