@@ -11,6 +11,7 @@ from mmapio.errors import ArgumentTypeError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels._crc32 import crc32
 from mmapio.kernels.engine.pieces import Pieces, map_pieces, plain
+from mmapio.kernels.engine.scan import Scan
 
 __all__ = ["checksum"]
 
@@ -19,7 +20,9 @@ _ONE = 1 << 31  # the coefficient of x ** 0 is the highest bit
 
 
 @noticing
-def checksum(a: Any, *, threads: int | None = None, progress: bool = False) -> int:
+def checksum(
+    a: Any, *, threads: int | None = None, progress: bool = False, drop_behind: bool = False
+) -> int:
     """Return the CRC-32 of the bytes of an array, as gzip, zip and PNG files carry it.
 
     Parameters
@@ -31,6 +34,10 @@ def checksum(a: Any, *, threads: int | None = None, progress: bool = False) -> i
         By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use.
     progress : bool
         Show a progress bar on a terminal (needs tqdm).
+    drop_behind : bool
+        Scan a file that is larger than memory: read ahead, and release behind the scan what was
+        not in memory before; see `reduce_chunks`. Only of arrays in
+        C order.
 
     Returns
     -------
@@ -52,15 +59,13 @@ def checksum(a: Any, *, threads: int | None = None, progress: bool = False) -> i
     >>> kernels.checksum(np.frombuffer(b"123456789", "u1")) == zlib.crc32(b"123456789")
     True
     """
-    array = plain(a)
+    array, how = plain(a), Scan(threads, progress, drop_behind)
     if array.dtype.hasobject:
         raise ArgumentTypeError(f"objects have no bytes of their own, got {array.dtype}")
     if not array.nbytes:
         return 0
     pieces = Pieces(array.view(f"V{array.itemsize}"), ordered=True)
-    parts = map_pieces(
-        lambda piece: (crc32(piece.view(np.uint8)), piece.nbytes), pieces, threads, progress
-    )
+    parts = map_pieces(lambda piece: (crc32(piece.view(np.uint8)), piece.nbytes), pieces, how)
     return functools.reduce(_combined, parts, (0, 0))[0]
 
 

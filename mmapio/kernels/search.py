@@ -38,6 +38,7 @@ from mmapio.kernels.engine.overloads import (
     unordered_row_of,
 )
 from mmapio.kernels.engine.pieces import Pieces, map_pieces, numbers, pieces_of, visit_pieces
+from mmapio.kernels.engine.scan import Scan
 
 __all__ = ["count", "count_nonzero", "find", "find_all"]
 
@@ -46,7 +47,14 @@ _PIECES = 16  # lengths of the pattern in a piece, at least
 
 
 @noticing
-def count(a: Any, value: Any, *, threads: int | None = None, progress: bool = False) -> int:
+def count(
+    a: Any,
+    value: Any,
+    *,
+    threads: int | None = None,
+    progress: bool = False,
+    drop_behind: bool = False,
+) -> int:
     """Count the items that equal a value.
 
     Parameters
@@ -62,6 +70,9 @@ def count(a: Any, value: Any, *, threads: int | None = None, progress: bool = Fa
         By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use.
     progress : bool
         Show a progress bar on a terminal (needs tqdm).
+    drop_behind : bool
+        Scan a file that is larger than memory: read ahead, and release behind the scan what was
+        not in memory before; see `reduce_chunks`.
 
     Returns
     -------
@@ -89,20 +100,23 @@ def count(a: Any, value: Any, *, threads: int | None = None, progress: bool = Fa
     >>> share(np.array([1.0, 2.0]), 2)
     0.5
     """
+    how = Scan(threads, progress, drop_behind)
     array, item = _matchable("count", a, value)
     if item is None:
         return 0
     pieces = pieces_of(array)
-    return sum(map_pieces(lambda piece: count_matches(piece, item), pieces, threads, progress))
+    return sum(map_pieces(lambda piece: count_matches(piece, item), pieces, how))
 
 
 @noticing
-def count_nonzero(a: Any, *, threads: int | None = None, progress: bool = False) -> int:
+def count_nonzero(
+    a: Any, *, threads: int | None = None, progress: bool = False, drop_behind: bool = False
+) -> int:
     """Count the items that are not zero.
 
     Parameters
     ----------
-    a, threads, progress
+    a, threads, progress, drop_behind
         As for `count`.
 
     Returns
@@ -129,11 +143,19 @@ def count_nonzero(a: Any, *, threads: int | None = None, progress: bool = False)
     True
     """
     array = numbers("count_nonzero", a)
-    return int(array.size) - count(array, 0, threads=threads, progress=progress)
+    zeros = count(array, 0, threads=threads, progress=progress, drop_behind=drop_behind)
+    return int(array.size) - zeros
 
 
 @noticing
-def find(a: Any, value_or_bytes: Any, *, threads: int | None = None, progress: bool = False) -> int:
+def find(
+    a: Any,
+    value_or_bytes: Any,
+    *,
+    threads: int | None = None,
+    progress: bool = False,
+    drop_behind: bool = False,
+) -> int:
     """Return where a value, or a pattern of bytes, is first.
 
     Parameters
@@ -143,7 +165,7 @@ def find(a: Any, value_or_bytes: Any, *, threads: int | None = None, progress: b
     value_or_bytes : number, bytes, bytearray or memoryview
         A number is compared as by `count`; a pattern, of any length, matches as many items in
         a row, also across the ends of rows. Inside kernels, an array of uint8 is one as well.
-    threads, progress
+    threads, progress, drop_behind
         As for `count`.
 
     Returns
@@ -151,7 +173,7 @@ def find(a: Any, value_or_bytes: Any, *, threads: int | None = None, progress: b
     int
         An index into ``a.flat``, or -1 if there is none. The search ends there. An array that
         is not C-ordered is searched in the order of its indices, so it is copied through the
-        cache piece by piece.
+        cache piece by piece, and takes no `drop_behind`.
 
     Raises
     ------
@@ -174,6 +196,7 @@ def find(a: Any, value_or_bytes: Any, *, threads: int | None = None, progress: b
     >>> first_word(text).tobytes()
     b'to'
     """
+    how = Scan(threads, progress, drop_behind)
     sought = _sought("find", a, value_or_bytes)
     found: list[int] = []
 
@@ -184,19 +207,24 @@ def find(a: Any, value_or_bytes: Any, *, threads: int | None = None, progress: b
             raise _Found
 
     with contextlib.suppress(_Found):
-        visit_pieces(visit, sought.pieces, threads, progress)
+        visit_pieces(visit, sought.pieces, how)
     return min(found, default=-1)
 
 
 @noticing
 def find_all(
-    a: Any, value_or_bytes: Any, *, threads: int | None = None, progress: bool = False
+    a: Any,
+    value_or_bytes: Any,
+    *,
+    threads: int | None = None,
+    progress: bool = False,
+    drop_behind: bool = False,
 ) -> NDArray[np.int64]:
     """Return all places of a value, or of a pattern of bytes.
 
     Parameters
     ----------
-    a, value_or_bytes, threads, progress
+    a, value_or_bytes, threads, progress, drop_behind
         As for `find`.
 
     Returns
@@ -224,8 +252,9 @@ def find_all(
     >>> gaps(np.array([5, 0, 0, 5, 5]), 5)
     array([3, 1])
     """
+    how = Scan(threads, progress, drop_behind)
     sought = _sought("find_all", a, value_or_bytes)
-    found = map_pieces(sought.all, sought.pieces, threads, progress)
+    found = map_pieces(sought.all, sought.pieces, how)
     none = np.zeros(0, np.int64)
     return np.concatenate([none, *(at + sought.pieces.start(i) for i, at in enumerate(found))])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from operator import mul
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -11,11 +12,23 @@ from numpy.typing import NDArray
 
 from mmapio._validation import refuse_masks
 from mmapio.errors import ArgumentTypeError
+from mmapio.kernels.engine.read_ahead import Window, require_following
+from mmapio.kernels.engine.scan import Scan
 from mmapio.kernels.engine.threads import run_workers
+from mmapio.pagecache.memory_hints import memory_of
 
-__all__ = ["Pieces", "map_pieces", "numbers", "pieces_of", "plain", "visit_pieces"]
+__all__ = [
+    "Pieces",
+    "map_pieces",
+    "numbers",
+    "pieces_of",
+    "plain",
+    "share_pieces",
+    "visit_pieces",
+]
 
 R = TypeVar("R")
+W = TypeVar("W")
 
 _DIRECT_BYTES = 4 << 20
 _COPIED_ITEMS = 1 << 16
@@ -85,6 +98,22 @@ class Pieces:
         outer, part = divmod(number, self._per_axis)
         length, *rest = map(int, self._array.shape[self._axis :])
         return (outer * length + part * self._rows) * math.prod(rest)
+
+    def memory(self) -> NDArray[np.uint8]:
+        """Return the memory of all pieces, where they must follow each other."""
+        require_following(self._array, self._axis)
+        return memory_of(self._array)
+
+    def stretch(self, number: int) -> tuple[int, int]:
+        """Return which bytes of the memory are a piece, and what lies between it and the next."""
+        stop = self._offset(number + 1) if number + 1 < len(self) else self.memory().size
+        return self._offset(number), stop
+
+    def _offset(self, number: int) -> int:
+        """Return how many bytes of the memory lie before a piece, if they follow each other."""
+        outer, part = divmod(number, self._per_axis)
+        where = np.unravel_index(outer, self._array.shape[: self._axis]) if self._axis else ()
+        return int(sum(map(mul, [*where, part * self._rows], self._array.strides)))
 
     def buffer(self) -> NDArray[Any]:
         """Return what `take` copies into; each thread needs its own."""
@@ -165,34 +194,53 @@ def _cut(shape: tuple[int, ...], items: int) -> tuple[int, int]:
     return 0, max(1, items // max(1, inner))
 
 
-def visit_pieces(
-    visit: Callable[[int, NDArray[Any]], object],
-    pieces: Pieces,
-    threads: int | None = None,
-    progress: bool = False,
-) -> None:
-    """Call `visit` with the number of each piece, and with the piece."""
-    run_workers(
+def share_pieces(
+    make: Callable[[], W], work: Callable[[W, int], object], pieces: Pieces, how: Scan
+) -> list[W]:
+    """Call ``work(worker, number)`` for every piece, each thread with a worker of its own.
+
+    Returns all workers; see `run_workers`.
+    """
+    if how.drop_behind:
+        work = _within(Window(pieces.memory()), work, pieces)
+    return run_workers(
         len(pieces),
-        pieces.buffer,
-        lambda buffer, number: visit(number, pieces.take(number, buffer)),
-        threads=threads,
-        progress=progress,
+        make,
+        work,
+        threads=how.threads,
+        progress=how.progress,
         nbytes=pieces.nbytes,
     )
 
 
-def map_pieces(
-    kernel: Callable[[NDArray[Any]], R],
-    pieces: Pieces,
-    threads: int | None = None,
-    progress: bool = False,
-) -> list[R]:
+def _within(
+    window: Window, work: Callable[[W, int], object], pieces: Pieces
+) -> Callable[[W, int], object]:
+    """Return work that tells a window which memory it is done with."""
+
+    def passing(worker: W, number: int) -> None:
+        with window.passing(*pieces.stretch(number)):
+            work(worker, number)
+
+    return passing
+
+
+def visit_pieces(visit: Callable[[int, NDArray[Any]], object], pieces: Pieces, how: Scan) -> None:
+    """Call `visit` with the number of each piece, and with the piece."""
+    share_pieces(
+        pieces.buffer,
+        lambda buffer, number: visit(number, pieces.take(number, buffer)),
+        pieces,
+        how,
+    )
+
+
+def map_pieces(kernel: Callable[[NDArray[Any]], R], pieces: Pieces, how: Scan) -> list[R]:
     """Return the results of a kernel in the order of the pieces, whichever thread got which."""
     results: list[R | None] = [None] * len(pieces)
 
     def visit(number: int, piece: NDArray[Any]) -> None:
         results[number] = kernel(piece)
 
-    visit_pieces(visit, pieces, threads, progress)
+    visit_pieces(visit, pieces, how)
     return cast("list[R]", results)

@@ -32,7 +32,7 @@ from mmapio._validation import steps
 from mmapio.errors import ArgumentError
 from mmapio.pagecache.memory_hints import all_resident, hint, missing_runs, prefetch, what_backs
 
-__all__ = ["Window"]
+__all__ = ["Window", "require_following"]
 
 # What is looked at and released together, a multiple of the largest folios, so that none is torn. A
 # block whose samples are in memory counts as all in memory: to ask for each page would slow down
@@ -74,7 +74,8 @@ class Window:
     """
 
     def __init__(self, a: NDArray[Any], *, release: bool = True) -> None:
-        self._row_bytes = _row_bytes(a)
+        require_following(a)
+        self._row_bytes = a.strides[0]
         self._start, self._stop = byte_bounds(a) if a.size else (0, 0)
         self._release = release
         backing = what_backs(self._start, self._stop)
@@ -143,13 +144,34 @@ class Window:
         return start, min(self._stop, (block + 1) * _BLOCK_BYTES)
 
 
-def _row_bytes(a: NDArray[Any]) -> int:
-    """Return how far in memory a row is from the next."""
-    extent = a.itemsize + sum((n - 1) * step for n, step in zip(a.shape, a.strides, strict=True))
-    extent -= (len(a) - 1) * a.strides[0]
-    if a.size and (min(a.strides) < 0 or (len(a) > 1 and a.strides[0] < extent)):
-        raise ArgumentError(
-            f"rows must follow each other in memory to be released behind a scan; shape {a.shape} "
-            f"with strides {a.strides} does not have them so"
-        )
-    return a.strides[0]
+def require_following(a: NDArray[Any], axis: int = 0) -> None:
+    """Refuse an array whose parts do not follow each other in memory.
+
+    Parameters
+    ----------
+    a : numpy.ndarray
+        What is scanned in the order of its indices.
+    axis : int
+        The last of the axes along which it is cut. Parts may lie in any way within themselves.
+
+    Raises
+    ------
+    ArgumentError
+        If two parts overlap, or the later one lies before the other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmapio.kernels.engine.read_ahead import require_following
+    >>> require_following(np.zeros((4, 3))[:, ::-1])
+    """
+    extent = a.itemsize
+    for number in reversed(range(a.ndim if a.size else 0)):
+        length, step = a.shape[number], a.strides[number]
+        again = step == 0 and extent == a.itemsize  # a repeated item is in one place
+        if length > 1 and number <= axis and step < extent and not again:
+            raise ArgumentError(
+                f"rows must follow each other in memory to be released behind a scan; shape "
+                f"{a.shape} with strides {a.strides} does not have them so"
+            )
+        extent += (length - 1) * abs(step)

@@ -19,6 +19,7 @@ from mmapio import _forking
 from mmapio.errors import ArgumentError
 from mmapio.kernels.engine.jit import jit, piece_type
 from mmapio.kernels.engine.pieces import Pieces, pieces_of, visit_pieces
+from mmapio.kernels.engine.scan import Scan
 from mmapio.kernels.statistics._moments import FLOATS, INTEGERS, leading, two_sum
 
 __all__ = ["by_columns", "column_extremes", "column_means", "column_sums", "column_variances"]
@@ -53,16 +54,21 @@ def _table(array: NDArray[Any]) -> _Table:
 
 
 def _in_blocks(reduce: Callable[..., NDArray[Any]]) -> Callable[..., NDArray[Any]]:
-    """Go through very wide tables in blocks of columns: rows of sums would fill the memory."""
+    """Go through very wide tables in blocks of columns: rows of sums would fill the memory.
+
+    What is released behind the scan must be read once only, whatever the sums need.
+    """
 
     @functools.wraps(reduce)
-    def whole(array: NDArray[Any], *how: Any) -> NDArray[Any]:
+    def whole(array: NDArray[Any], *options: Any, how: Scan) -> NDArray[Any]:
         blocks = math.prod(array.shape[1:]) // _WIDE
-        if blocks < 4:
-            return reduce(array, *how)
+        if blocks < 4 or how.drop_behind:
+            return reduce(array, *options, how=how)
         axis = 1 + int(np.argmax(array.shape[1:]))
         parts = np.array_split(array, min(blocks, array.shape[axis]), axis)
-        return np.concatenate([reduce(part, *how) for part in parts], axis - array.ndim)
+        return np.concatenate(
+            [reduce(part, *options, how=how) for part in parts], axis - array.ndim
+        )
 
     return whole
 
@@ -232,20 +238,20 @@ def _piece_sums(piece: NDArray[Any], table: _Table, exact: bool) -> tuple[Any, A
     return total[: table.width], error[: table.width]
 
 
-def column_sums(array: NDArray[Any], *how: Any) -> NDArray[Any]:
+def column_sums(array: NDArray[Any], how: Scan) -> NDArray[Any]:
     """Return the sums of columns: rounded once, or of integers in 64 bits, where they wrap."""
     if array.dtype.kind == "f":
-        return _totals(array, False, *how)
+        return _totals(array, False, how=how)
     if array.dtype.kind == "u":
         same_bits = array.view(array.dtype.str.replace("u8", "i8"))
-        return _totals(same_bits, True, *how).view(np.uint64)
-    return _totals(array, True, *how)
+        return _totals(same_bits, True, how=how).view(np.uint64)
+    return _totals(array, True, how=how)
 
 
-def column_means(array: NDArray[Any], *how: Any) -> NDArray[np.float64]:
+def column_means(array: NDArray[Any], how: Scan) -> NDArray[np.float64]:
     """Return the means of columns."""
     with np.errstate(all="ignore"):
-        return np.asarray(_totals(array, _is_exact(array), *how) / np.float64(array.shape[0]))
+        return np.asarray(_totals(array, _is_exact(array), how=how) / np.float64(array.shape[0]))
 
 
 def _is_exact(array: NDArray[Any]) -> bool:
@@ -254,7 +260,7 @@ def _is_exact(array: NDArray[Any]) -> bool:
 
 
 @_in_blocks
-def _totals(array: NDArray[Any], exact: bool, *how: Any) -> NDArray[Any]:
+def _totals(array: NDArray[Any], exact: bool, *, how: Scan) -> NDArray[Any]:
     """Return the sums of columns in int64 if `exact`, else in float64."""
     table = _table(array)
     sums = _Sums(table.width, np.int64 if exact else np.float64)
@@ -263,7 +269,7 @@ def _totals(array: NDArray[Any], exact: bool, *how: Any) -> NDArray[Any]:
     def visit(number: int, piece: NDArray[Any]) -> None:
         in_order.add(number, *_piece_sums(piece, table, exact))
 
-    visit_pieces(visit, table.pieces, *how)
+    visit_pieces(visit, table.pieces, how)
     return (sums.total if exact else _rounded(sums.total, sums.error)).reshape(table.shape)
 
 
@@ -274,7 +280,7 @@ def _rounded(total: NDArray[Any], error: NDArray[Any]) -> NDArray[Any]:
 
 
 @_in_blocks
-def column_variances(array: NDArray[Any], ddof: int, *how: Any) -> NDArray[np.float64]:
+def column_variances(array: NDArray[Any], ddof: int, *, how: Scan) -> NDArray[np.float64]:
     """Return the variances of columns: each piece is read a second time, around its own mean."""
     table = _table(array)
     found = _Moments(table.width)
@@ -290,20 +296,20 @@ def column_variances(array: NDArray[Any], ddof: int, *how: Any) -> NDArray[np.fl
         _add_squares(piece, np.tile(means, table.lanes // table.width), squares, table.width)
         in_order.add(number, rows, means, slips, squares[: table.width])
 
-    visit_pieces(visit, table.pieces, *how)
+    visit_pieces(visit, table.pieces, how)
     with np.errstate(all="ignore"):
         count = np.float64(max(array.shape[0] - ddof, 0))
         return np.asarray(found.squares / count).reshape(table.shape)
 
 
-def column_extremes(array: NDArray[Any], *how: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+def column_extremes(array: NDArray[Any], how: Scan) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the least and greatest values of columns that are not empty; a NaN outdoes all."""
-    least, greatest = _extremes(array, *how)
+    least, greatest = _extremes(array, how=how)
     return least, greatest
 
 
 @_in_blocks
-def _extremes(array: NDArray[Any], *how: Any) -> NDArray[Any]:
+def _extremes(array: NDArray[Any], *, how: Scan) -> NDArray[Any]:
     table = _table(array)
     found: list[NDArray[Any]] = []
 
@@ -321,6 +327,6 @@ def _extremes(array: NDArray[Any], *how: Any) -> NDArray[Any]:
         _widen(piece, least, greatest, table.width)
         in_order.add(number, least[: table.width], greatest[: table.width])
 
-    visit_pieces(visit, table.pieces, *how)
+    visit_pieces(visit, table.pieces, how)
     both = np.stack(found) if found else np.zeros((2, table.width), table.pieces.dtype)
     return both.reshape(2, *table.shape)

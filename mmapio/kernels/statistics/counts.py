@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from mmapio.errors import ArgumentTypeError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.jit import jit, part, piece_type
-from mmapio.kernels.engine.pieces import Pieces, plain
-from mmapio.kernels.engine.threads import run_workers
+from mmapio.kernels.engine.pieces import Pieces, plain, share_pieces
+from mmapio.kernels.engine.scan import Scan
 
 __all__ = ["add_bytes", "byte_counts", "byte_tables", "pattern_counts"]
 
@@ -27,7 +27,11 @@ _FULL = 1 << 31  # items after which tables of 32 bits are emptied
 
 @noticing
 def byte_counts(
-    a: NDArray[np.uint8], *, threads: int | None = None, progress: bool = False
+    a: NDArray[np.uint8],
+    *,
+    threads: int | None = None,
+    progress: bool = False,
+    drop_behind: bool = False,
 ) -> NDArray[np.int64]:
     """Count how often each byte occurs.
 
@@ -39,6 +43,9 @@ def byte_counts(
         By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use.
     progress : bool
         Show a progress bar on a terminal (needs tqdm).
+    drop_behind : bool
+        Scan a file that is larger than memory: read ahead, and release behind the scan what was
+        not in memory before; see `reduce_chunks`.
 
     Returns
     -------
@@ -57,25 +64,16 @@ def byte_counts(
     >>> kernels.byte_counts(np.frombuffer(b"banana", "u1"))[[97, 98, 110]]
     array([3, 1, 2])
     """
-    array = plain(a)
+    array, how = plain(a), Scan(threads, progress, drop_behind)
     if array.dtype != np.uint8:
         raise ArgumentTypeError(f"byte_counts needs an array of uint8, got {array.dtype}")
-    return pattern_counts(array, threads=threads, progress=progress)
+    return pattern_counts(array, how)
 
 
-def pattern_counts(
-    a: NDArray[Any], *, threads: int | None = None, progress: bool = False
-) -> NDArray[np.int64]:
+def pattern_counts(a: NDArray[Any], how: Scan) -> NDArray[np.int64]:
     """Count the bit patterns of an array of one-byte or two-byte items, in its own byte order."""
     pieces = Pieces(a.view(f"u{a.itemsize}"))
-    workers = run_workers(
-        len(pieces),
-        lambda: _Tally(pieces, 1 << 8 * a.itemsize),
-        _Tally.add,
-        threads=threads,
-        progress=progress,
-        nbytes=a.nbytes,
-    )
+    workers = share_pieces(lambda: _Tally(pieces, 1 << 8 * a.itemsize), _Tally.add, pieces, how)
     total: NDArray[np.int64] = np.sum([worker.counts() for worker in workers], axis=0)
     return total
 

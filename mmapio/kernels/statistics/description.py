@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from mmapio._validation import as_integer
 from mmapio.errors import ArgumentError
 from mmapio.guard.lost_memory import noticing
-from mmapio.kernels.engine.pieces import Pieces, numbers
-from mmapio.kernels.engine.threads import run_workers
+from mmapio.kernels.engine.pieces import Pieces, numbers, share_pieces
+from mmapio.kernels.engine.scan import Scan
 from mmapio.kernels.statistics._bins import MAX_BINS, MIN_BINS, Number, bins_for
 from mmapio.kernels.statistics._describers import PieceResults, Worker, worker_for
 from mmapio.kernels.statistics.counts import pattern_counts
@@ -98,7 +98,12 @@ class Description:
 
 @noticing
 def describe(
-    a: Any, *, bins: int = 256, threads: int | None = None, progress: bool = False
+    a: Any,
+    *,
+    bins: int = 256,
+    threads: int | None = None,
+    progress: bool = False,
+    drop_behind: bool = False,
 ) -> Description:
     """Count, extremes, moments and histogram of an array, in one pass over its memory.
 
@@ -115,6 +120,9 @@ def describe(
         does not depend on it.
     progress : bool
         Show a progress bar on a terminal (needs tqdm).
+    drop_behind : bool
+        Scan a file that is larger than memory: read ahead, and release behind the scan what was
+        not in memory before; see `reduce_chunks`.
 
     Returns
     -------
@@ -138,29 +146,20 @@ def describe(
     >>> d.counts, d.edges[:3]
     (array([128, 128, 128, 128, 128, 128, 128, 104]), array([  0., 128., 256.]))
     """
-    array = numbers("describe", a)
+    array, how = numbers("describe", a), Scan(threads, progress, drop_behind)
     if not MIN_BINS <= as_integer(bins, "bins") <= MAX_BINS:
         raise ArgumentError(f"bins must be from {MIN_BINS} to {MAX_BINS}, got {bins!r}")
     if array.itemsize <= 2:
-        return _describe_small(array, bins, threads, progress)
-    return _describe_large(array, bins, threads, progress)
+        return _describe_small(array, bins, how)
+    return _describe_large(array, bins, how)
 
 
-def _describe_large(
-    array: NDArray[Any], bins: int, threads: int | None, progress: bool
-) -> Description:
+def _describe_large(array: NDArray[Any], bins: int, how: Scan) -> Description:
     """Scan items of 32 and 64 bits in threads, and combine what they leave for each piece."""
     pieces = Pieces(array)
     results = PieceResults(len(pieces))
     base = int(array[(0,) * array.ndim]) if array.dtype.kind in "iu" and array.size else 0
-    workers = run_workers(
-        len(pieces),
-        lambda: worker_for(pieces, results, bins, base),
-        Worker.add,
-        threads=threads,
-        progress=progress,
-        nbytes=array.nbytes,
-    )
+    workers = share_pieces(lambda: worker_for(pieces, results, bins, base), Worker.add, pieces, how)
     tally = np.sum([worker.work.tally for worker in workers], axis=0)
     histogram = _histogram(workers)
     if array.dtype.kind == "f":
@@ -189,11 +188,9 @@ def _signed(value: Number) -> tuple[Number, float]:
     return value, math.copysign(1, value)
 
 
-def _describe_small(
-    array: NDArray[Any], bins: int, threads: int | None, progress: bool
-) -> Description:
+def _describe_small(array: NDArray[Any], bins: int, how: Scan) -> Description:
     """Derive everything from a table of how often each value of 8 or 16 bits occurs."""
-    table = pattern_counts(array, threads=threads, progress=progress)
+    table = pattern_counts(array, how)
     values = _all_values(array.dtype)[table > 0]
     counts = table[table > 0]
     groups = values == 0, np.isnan(values), values == np.inf, values == -np.inf

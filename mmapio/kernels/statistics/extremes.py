@@ -17,6 +17,7 @@ from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.jit import inside
 from mmapio.kernels.engine.overloads import item_type, row_of, unordered_row_of
 from mmapio.kernels.engine.pieces import map_pieces, numbers, pieces_of
+from mmapio.kernels.engine.scan import Scan
 from mmapio.kernels.statistics._columns import by_columns, column_extremes
 from mmapio.kernels.statistics._extremes import (
     combined,
@@ -32,7 +33,12 @@ __all__ = ["argmax", "argmin", "max", "min", "minmax"]
 
 @noticing
 def minmax(
-    a: Any, axis: int | None = None, *, threads: int | None = None, progress: bool = False
+    a: Any,
+    axis: int | None = None,
+    *,
+    threads: int | None = None,
+    progress: bool = False,
+    drop_behind: bool = False,
 ) -> tuple[Any, Any]:
     """Return the least and the greatest item of an array, in one pass.
 
@@ -40,7 +46,7 @@ def minmax(
     ----------
     a : array_like
         Of bool, integers or floats of at most 64 bits, in any shape, layout and byte order.
-    axis, threads, progress
+    axis, threads, progress, drop_behind
         As for `sum`.
 
     Returns
@@ -72,18 +78,23 @@ def minmax(
     >>> scaled(np.array([1.0, 2.0, 5.0]))
     array([0.  , 0.25, 1.  ])
     """
-    return _minmax("minmax", a, axis, threads, progress)
+    return _minmax("minmax", a, axis, Scan(threads, progress, drop_behind))
 
 
 @noticing
 def min(
-    a: Any, axis: int | None = None, *, threads: int | None = None, progress: bool = False
+    a: Any,
+    axis: int | None = None,
+    *,
+    threads: int | None = None,
+    progress: bool = False,
+    drop_behind: bool = False,
 ) -> Any:
     """Return the least item of an array.
 
     Parameters
     ----------
-    a, axis, threads, progress
+    a, axis, threads, progress, drop_behind
         As for `minmax`.
 
     Returns
@@ -109,18 +120,23 @@ def min(
     >>> all_positive(np.arange(3))
     False
     """
-    return _minmax("min", a, axis, threads, progress)[0]
+    return _minmax("min", a, axis, Scan(threads, progress, drop_behind))[0]
 
 
 @noticing
 def max(
-    a: Any, axis: int | None = None, *, threads: int | None = None, progress: bool = False
+    a: Any,
+    axis: int | None = None,
+    *,
+    threads: int | None = None,
+    progress: bool = False,
+    drop_behind: bool = False,
 ) -> Any:
     """Return the greatest item of an array.
 
     Parameters
     ----------
-    a, axis, threads, progress
+    a, axis, threads, progress, drop_behind
         As for `minmax`.
 
     Returns
@@ -146,16 +162,18 @@ def max(
     >>> normed(np.array([1.0, -2.0]))
     array([ 0.5, -1. ])
     """
-    return _minmax("max", a, axis, threads, progress)[1]
+    return _minmax("max", a, axis, Scan(threads, progress, drop_behind))[1]
 
 
 @noticing
-def argmin(a: Any, *, threads: int | None = None, progress: bool = False) -> int:
+def argmin(
+    a: Any, *, threads: int | None = None, progress: bool = False, drop_behind: bool = False
+) -> int:
     """Return where the least item of an array is first.
 
     Parameters
     ----------
-    a, threads, progress
+    a, threads, progress, drop_behind
         As for `minmax`.
 
     Returns
@@ -163,7 +181,7 @@ def argmin(a: Any, *, threads: int | None = None, progress: bool = False) -> int
     int
         An index into ``a.flat``, as numpy's `argmin` returns; that of the first NaN, if there is
         any. An array that is not C-ordered is searched in the order of its indices, so it is
-        copied through the cache piece by piece.
+        copied through the cache piece by piece, and takes no `drop_behind`.
 
     Raises
     ------
@@ -183,16 +201,18 @@ def argmin(a: Any, *, threads: int | None = None, progress: bool = False) -> int
     >>> nearest(np.arange(5.0), 3.3)
     3
     """
-    return _where("argmin", a, threads, progress)
+    return _where("argmin", a, Scan(threads, progress, drop_behind))
 
 
 @noticing
-def argmax(a: Any, *, threads: int | None = None, progress: bool = False) -> int:
+def argmax(
+    a: Any, *, threads: int | None = None, progress: bool = False, drop_behind: bool = False
+) -> int:
     """Return where the greatest item of an array is first.
 
     Parameters
     ----------
-    a, threads, progress
+    a, threads, progress, drop_behind
         As for `minmax`.
 
     Returns
@@ -218,25 +238,23 @@ def argmax(a: Any, *, threads: int | None = None, progress: bool = False) -> int
     >>> peak(np.eye(3))
     [0, 1, 2]
     """
-    return _where("argmax", a, threads, progress)
+    return _where("argmax", a, Scan(threads, progress, drop_behind))
 
 
-def _minmax(
-    function: str, a: Any, axis: int | None, threads: int | None, progress: bool
-) -> tuple[Any, Any]:
+def _minmax(function: str, a: Any, axis: int | None, how: Scan) -> tuple[Any, Any]:
     """Find both: at memory speed, the second costs nothing."""
     array = _filled(function, a, axis)
     dtype = array.dtype.newbyteorder("=")
     if by_columns(array, axis):
-        lo, hi = column_extremes(array, threads, progress)
+        lo, hi = column_extremes(array, how)
         return lo.astype(dtype), hi.astype(dtype)
-    lo, hi = combined(map_pieces(piece_extremes, pieces_of(array), threads, progress))
+    lo, hi = combined(map_pieces(piece_extremes, pieces_of(array), how))
     return (bool(lo), bool(hi)) if dtype.kind == "b" else (lo, hi)
 
 
-def _where(function: str, a: Any, threads: int | None, progress: bool) -> int:
+def _where(function: str, a: Any, how: Scan) -> int:
     pieces = pieces_of(_filled(function, a), ordered=True)
-    found = map_pieces(find_extremes, pieces, threads, progress)
+    found = map_pieces(find_extremes, pieces, how)
     return first(found, [pieces.start(piece) for piece in range(len(pieces))], function == "argmax")
 
 

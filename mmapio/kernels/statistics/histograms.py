@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from mmapio.errors import ArgumentError, ArgumentTypeError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.jit import jit, part, piece_type
-from mmapio.kernels.engine.pieces import Pieces, map_pieces, numbers, pieces_of
-from mmapio.kernels.engine.threads import run_workers
+from mmapio.kernels.engine.pieces import Pieces, map_pieces, numbers, pieces_of, share_pieces
+from mmapio.kernels.engine.scan import Scan
 from mmapio.kernels.statistics._bins import Number
 from mmapio.kernels.statistics._extremes import combined, piece_extremes
 from mmapio.kernels.statistics.counts import pattern_counts
@@ -40,6 +40,7 @@ def histogram(
     *,
     threads: int | None = None,
     progress: bool = False,
+    drop_behind: bool = False,
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Count items in bins.
 
@@ -56,6 +57,9 @@ def histogram(
         By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use.
     progress : bool
         Show a progress bar on a terminal (needs tqdm).
+    drop_behind : bool
+        Scan a file that is larger than memory: read ahead, and release behind the scan what was
+        not in memory before; see `reduce_chunks`.
 
     Returns
     -------
@@ -85,23 +89,23 @@ def histogram(
     >>> kernels.histogram([0.5, 1.5, 1.6, 9.0], bins=[0, 1, 2, 4])
     (array([1, 2, 0]), array([0, 1, 2, 4]))
     """
-    array = numbers("histogram", a)
+    array, how = numbers("histogram", a), Scan(threads, progress, drop_behind)
     if isinstance(bins, str):
         raise ArgumentTypeError(f"bins must be a number or edges, got {bins!r}")
     if array.dtype.kind == "b":
         array = array.view(np.uint8)
     if array.itemsize <= 2:
-        return _by_patterns(array, bins, range, threads, progress)
+        return _by_patterns(array, bins, range, how)
     span = np.zeros(0, array.dtype)
     if np.ndim(bins) == 0 and range is None and array.size:
-        ranges = map_pieces(piece_extremes, pieces_of(array), threads, progress)
+        ranges = map_pieces(piece_extremes, pieces_of(array), how)
         span = np.array(combined(ranges), array.dtype)
     edges = _numpy(np.histogram_bin_edges, span, bins, range)
     _check_edges(edges)
     if edges.size < 2:
         return np.zeros(0, np.int64), edges
     count = _even(array, edges, range) if np.ndim(bins) == 0 else _uneven(array, edges)
-    return _counted(array, edges.size - 1, count, threads, progress), edges
+    return _counted(array, edges.size - 1, count, how), edges
 
 
 def _numpy(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -129,10 +133,10 @@ def _check_edges(edges: NDArray[Any]) -> None:
 
 
 def _by_patterns(
-    array: NDArray[Any], bins: Any, span: Any, threads: int | None, progress: bool
+    array: NDArray[Any], bins: Any, span: Any, how: Scan
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Let numpy bin each value of 8 or 16 bits once, weighted with how often it occurs."""
-    table = pattern_counts(array, threads=threads, progress=progress)
+    table = pattern_counts(array, how)
     patterns = np.flatnonzero(table)
     values = patterns.astype(f"u{array.itemsize}").view(array.dtype)
     counts, edges = _numpy(np.histogram, values, bins, span, weights=table[patterns])
@@ -145,18 +149,14 @@ def _by_patterns(
 Count = Callable[[NDArray[Any], NDArray[np.uint32]], None]
 
 
-def _counted(
-    array: NDArray[Any], bins: int, count: Count, threads: int | None, progress: bool
-) -> NDArray[np.int64]:
+def _counted(array: NDArray[Any], bins: int, count: Count, how: Scan) -> NDArray[np.int64]:
     """Let each thread count in tables of its own, the last bin of which is for all other items."""
     pieces = Pieces(array)
-    workers = run_workers(
-        len(pieces),
+    workers = share_pieces(
         lambda: _Tables(pieces, bins),
         lambda tables, chunk: tables.add(chunk, count),
-        threads=threads,
-        progress=progress,
-        nbytes=array.nbytes,
+        pieces,
+        how,
     )
     total: NDArray[np.int64] = np.sum([worker.emptied() for worker in workers], axis=0)
     return total[:bins]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.jit import inside
 from mmapio.kernels.engine.overloads import item_type, unordered_row_of
 from mmapio.kernels.engine.pieces import map_pieces, numbers, pieces_of, plain, visit_pieces
+from mmapio.kernels.engine.scan import Scan
 from mmapio.kernels.statistics._columns import (
     by_columns,
     column_means,
@@ -44,7 +46,12 @@ _HALF = 1 << 63
 
 @noticing
 def sum(
-    a: Any, axis: int | None = None, *, threads: int | None = None, progress: bool = False
+    a: Any,
+    axis: int | None = None,
+    *,
+    threads: int | None = None,
+    progress: bool = False,
+    drop_behind: bool = False,
 ) -> Any:
     """Add the items of an array.
 
@@ -60,6 +67,9 @@ def sum(
         does not depend on it.
     progress : bool
         Show a progress bar on a terminal (needs tqdm).
+    drop_behind : bool
+        Scan a file that is larger than memory: read ahead, and release behind the scan what was
+        not in memory before; see `reduce_chunks`.
 
     Returns
     -------
@@ -95,28 +105,33 @@ def sum(
     >>> share(np.arange(5.0), 4)
     0.4
     """
-    array = plain(a)
+    array, how = plain(a), Scan(threads, progress, drop_behind)
     if array.dtype.kind == "c":
-        return _complex(sum, array, axis, threads, progress)
+        return _complex(sum, array, axis, how)
     numbers("sum", array)
     if by_columns(array, axis):
-        return column_sums(array, threads, progress)
+        return column_sums(array, how)
     if array.dtype.kind == "f":
-        return _float_sum(array, threads, progress)
-    total = _exact_sum(array, threads, progress)
+        return _float_sum(array, how)
+    total = _exact_sum(array, how)
     low = 0 if array.dtype.kind == "u" else -_HALF
     return (total - low) % (2 * _HALF) + low
 
 
 @noticing
 def mean(
-    a: Any, axis: int | None = None, *, threads: int | None = None, progress: bool = False
+    a: Any,
+    axis: int | None = None,
+    *,
+    threads: int | None = None,
+    progress: bool = False,
+    drop_behind: bool = False,
 ) -> Any:
     """Average the items of an array.
 
     Parameters
     ----------
-    a, axis, threads, progress
+    a, axis, threads, progress, drop_behind
         As for `sum`.
 
     Returns
@@ -144,14 +159,14 @@ def mean(
     >>> centre(np.arange(3.0))
     array([-1.,  0.,  1.])
     """
-    array = plain(a)
+    array, how = plain(a), Scan(threads, progress, drop_behind)
     if array.dtype.kind == "c":
-        return _complex(mean, array, axis, threads, progress)
+        return _complex(mean, array, axis, how)
     numbers("mean", array)
     if by_columns(array, axis):
-        return column_means(array, threads, progress)
+        return column_means(array, how)
     add = _float_sum if array.dtype.kind == "f" else _exact_sum
-    return add(array, threads, progress) / array.size if array.size else math.nan
+    return add(array, how) / array.size if array.size else math.nan
 
 
 @noticing
@@ -162,6 +177,7 @@ def var(
     ddof: int = 0,
     threads: int | None = None,
     progress: bool = False,
+    drop_behind: bool = False,
 ) -> Any:
     """Return the variance of the items of an array, in one pass over its memory.
 
@@ -169,7 +185,7 @@ def var(
     ----------
     a : array_like
         Of bool, integers or floats of at most 64 bits, in any shape, layout and byte order.
-    axis, threads, progress
+    axis, threads, progress, drop_behind
         As for `sum`.
     ddof : int
         What is subtracted from the number of items before squared deviations are divided by it.
@@ -206,8 +222,9 @@ def var(
     2.0
     """
     array, ddof = numbers("var", a), as_integer(ddof, "ddof")
+    how = Scan(threads, progress, drop_behind)
     if by_columns(array, axis):
-        return column_variances(array, ddof, threads, progress)
+        return column_variances(array, ddof, how=how)
     pieces = pieces_of(array)
     rows = np.zeros((len(pieces), 4))
     first = array[(0,) * array.ndim] if array.size and pieces.dtype.kind != "f" else 0
@@ -219,30 +236,29 @@ def var(
             base = rows[number, 3] = nearby(float(piece[0]))
         moments(piece, base, rows[number])
 
-    visit_pieces(visit, pieces, threads, progress)
+    visit_pieces(visit, pieces, how)
     return variance(rows, ddof)
 
 
-def _float_sum(array: NDArray[Any], threads: int | None, progress: bool) -> float:
-    parts = map_pieces(split_sum, pieces_of(array), threads, progress)
+def _float_sum(array: NDArray[Any], how: Scan) -> float:
+    parts = map_pieces(split_sum, pieces_of(array), how)
     return rounded_sum([total for total, _ in parts], [error for _, error in parts])
 
 
-def _exact_sum(array: NDArray[Any], threads: int | None, progress: bool) -> int:
-    return exact_sum(map_pieces(int_sum, pieces_of(array), threads, progress))
+def _exact_sum(array: NDArray[Any], how: Scan) -> int:
+    return exact_sum(map_pieces(int_sum, pieces_of(array), how))
 
 
 def _complex(
     function: Callable[..., Any],
     array: NDArray[Any],
     axis: int | None,
-    threads: int | None,
-    progress: bool,
+    how: Scan,
 ) -> Any:
     """Reduce real and imaginary parts by themselves; a product with 1j would spoil infinities."""
-    real = np.asarray(function(array.real, axis, threads=threads, progress=progress))
+    real = np.asarray(function(array.real, axis, **asdict(how)))
     out = real.astype(np.complex128)
-    out.imag = function(array.imag, axis, threads=threads, progress=progress)
+    out.imag = function(array.imag, axis, **asdict(how))
     return out if out.ndim else out.item()
 
 

@@ -12,11 +12,12 @@ from typing import Any
 import numba
 import numpy as np
 import pytest
+from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
 
 import mmapio
-from mmapio import _os
-from mmapio.errors import ArgumentError
+from mmapio import _os, kernels
+from mmapio.errors import ArgumentError, ArgumentTypeError
 from mmapio.kernels.chunks import spans
 from mmapio.kernels.chunks.map_reduce import map_chunks, reduce_chunks
 from mmapio.kernels.engine import read_ahead
@@ -328,6 +329,8 @@ def test_a_failing_scan_raises_its_own_error(path: Path) -> None:
         lambda a: a[:0],
         lambda a: a.reshape(-1),
         lambda a: a[:, :0],
+        lambda a: a[:, ::-1],
+        lambda a: np.broadcast_to(a[:1, :1], (7, 1)),
     ],
 )
 def test_rows_that_follow_each_other(turn: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
@@ -340,7 +343,7 @@ def test_rows_that_follow_each_other(turn: Callable[[NDArray[Any]], NDArray[Any]
     [
         lambda a: a.T,
         lambda a: a[::-1],
-        lambda a: a[:, ::-1],
+        lambda a: np.lib.stride_tricks.sliding_window_view(a.ravel(), 9),
         lambda a: np.broadcast_to(a[0], (5, 6)),
     ],
 )
@@ -359,6 +362,91 @@ def test_every_way_gives_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -
         for drop in (False, True)
     }
     assert len(found) == 1
+
+
+# Scans that are compiled already ------------------------------------------------------------------
+
+SCANS: dict[str, Callable[..., Any]] = {
+    "sum": kernels.sum,
+    "columns": lambda a, **how: kernels.mean(a.reshape(-1, 64), axis=0, **how),
+    "spread of columns": lambda a, **how: kernels.var(a.reshape(-1, 64), axis=0, **how),
+    "range of columns": lambda a, **how: kernels.minmax(a.reshape(-1, 1 << 13), axis=0, **how),
+    "mean": kernels.mean,
+    "var": kernels.var,
+    "min": kernels.min,
+    "max": kernels.max,
+    "minmax": kernels.minmax,
+    "argmin": kernels.argmin,
+    "argmax": kernels.argmax,
+    "count": lambda a, **how: kernels.count(a, 5, **how),
+    "count_nonzero": kernels.count_nonzero,
+    "find": lambda a, **how: kernels.find(a, -1, **how),
+    "find_all": lambda a, **how: kernels.find_all(a, 0, **how),
+    "pattern": lambda a, **how: kernels.find(a.view("u1"), b"no such text", **how),
+    "histogram": kernels.histogram,
+    "histogram with edges": lambda a, **how: kernels.histogram(a, [0, 1 << 30, 1 << 39], **how),
+    "describe": lambda a, **how: vars_of(kernels.describe(a, **how)),
+    "describe bytes": lambda a, **how: vars_of(kernels.describe(a.view("u1"), **how)),
+    "checksum": kernels.checksum,
+    "byte_counts": lambda a, **how: kernels.byte_counts(a.view("u1"), **how),
+}
+
+
+def vars_of(found: kernels.Description) -> list[Any]:
+    return [*vars(found).values()]
+
+
+@pytest.mark.parametrize("name", SCANS)
+def test_every_scan_drops_behind(path: Path, name: str) -> None:
+    scan, a = SCANS[name], mapped(path)
+    expected = scan(a)
+    del a
+    evict(path)
+    a = mapped(path)
+    with Peak() as peak:
+        found = scan(a, drop_behind=True, threads=2)
+    np.testing.assert_equal(found, expected)
+    assert peak.mib < 48
+    # Where a look at the first item comes before the scan, the system reads some way around it.
+    assert in_cache(path).sum() < 16 * MIB // PAGE
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        lambda a: a[::2],
+        lambda a: a.reshape(8, 4, -1)[:, 1:, :].T,
+        lambda a: a.reshape(4, -1)[::-1, ::-1],
+        lambda a: np.broadcast_to(a[:MIB], (3, MIB)),
+        lambda a: a.view(">i8"),
+    ],
+)
+def test_scans_by_memory_take_any_layout(
+    path: Path, turn: Callable[[NDArray[Any]], NDArray[Any]]
+) -> None:
+    a = turn(mapped(path))
+    expected = kernels.sum(a), kernels.describe(a).counts.tolist()
+    evict_through(a, path)
+    with Peak() as peak:
+        found = kernels.sum(a, drop_behind=True), kernels.describe(a, drop_behind=True).counts
+    assert (found[0], found[1].tolist()) == expected
+    assert peak.mib < 48
+
+
+def evict_through(a: NDArray[Any], path: Path) -> None:
+    """Drop what is mapped as well."""
+    start, stop = byte_bounds(a)
+    memory_hints.hint(start, stop, _os.Advice.DONTNEED)
+    evict(path)
+
+
+def test_scans_in_another_order_than_memory_are_refused(path: Path) -> None:
+    a = mapped(path).reshape(8, -1).T
+    for name in ("argmin", "find", "find_all", "checksum"):
+        with pytest.raises(ArgumentError, match="must follow each other in memory"):
+            SCANS[name](a, drop_behind=True)
+    with pytest.raises(ArgumentTypeError, match="drop_behind must be True or False, got 'no'"):
+        kernels.sum(a, drop_behind="no")  # type: ignore[arg-type]
 
 
 # Systems that tell less ---------------------------------------------------------------------------
