@@ -15,11 +15,11 @@ SECONDS, THOROUGH_S = 0.02, 0.3
 LARGE = "256MiB"
 # What has been measured in this process already: for the page, which shows the whole table.
 MEASURED: dict[Case, Measurement] = {}
-REASON = "the pictures of all kernels show in which cases"
+REASON = "the table of kernels, below, has the case"
 
 
-class KernelTimes:
-    """Time of each kernel in cache, over one dtype: for the history."""
+class Kernels:
+    """Time of a kernel as a multiple of the best peer's: the worst case, by wall or CPU time."""
 
     params = sorted(WORKS)
     param_names = ("kernel",)
@@ -28,8 +28,8 @@ class KernelTimes:
     warmup_time = 0.0
 
     def setup(self, kernel: str) -> None:
-        case = cases([kernel], dtypes=FEW_DTYPES, sizes=["1MiB", "100k"])[0]
         self.stage = Stage()
+        case = cases([kernel], dtypes=FEW_DTYPES, sizes=["1MiB", "100k"])[0]
         work, reason = self.stage.ours(case)
         if work is None:
             raise NotImplementedError(reason)
@@ -37,13 +37,6 @@ class KernelTimes:
 
     def time_mmapio(self, kernel: str) -> None:
         self.work()
-
-
-class Kernels:
-    """Time of a kernel as a multiple of the best peer's: the worst case, by wall or CPU time."""
-
-    params = sorted(WORKS)
-    param_names = ("kernel",)
 
     @target(row=30, at_most=1.0, reason=REASON)
     def track_worst_large(self, kernel: str) -> float:
@@ -59,13 +52,9 @@ class Kernels:
 def worst(kernel: str, sizes: list[str]) -> float:
     """Return the greatest ratio of our time and the best peer's, by wall or CPU, of all cases."""
     thorough = common.BUDGET_S > 1
-    stage = Stage()
-    found: list[float | None] = []
+    stage, found = Stage(), []
     for case in cases([kernel], dtypes=DTYPES if thorough else FEW_DTYPES, sizes=sizes):
         if case not in MEASURED:
             MEASURED[case] = measure(case, stage, THOROUGH_S if thorough else SECONDS)
         found += [MEASURED[case].ratio("wall_s"), MEASURED[case].ratio("cpu_s")]
-    compared = [1 / ratio for ratio in found if ratio is not None]
-    if not compared:
-        raise NotImplementedError(f"there is nothing to compare {kernel} with")
-    return max(compared)
+    return max(1 / ratio for ratio in found if ratio is not None)

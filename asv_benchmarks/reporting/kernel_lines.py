@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from benchmarks.kernel_table.measuring import OURS, Measurement
 
-from .words import duration
+from .page import duration
 
 WIDTHS = (16, 11, 3, 7)
 

@@ -21,7 +21,8 @@ from gating.trees import TreeError, kept_tree_of
 from . import kernel_lines
 
 DESCRIPTION = "Measure every kernel, layout, dtype and size beside the best of its peers."
-SECONDS = 0.15
+SECONDS = 0.3
+FEWER_DIGITS = 8
 
 
 def main(arguments: list[str]) -> int:
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> int:
     for told in kernel_lines.summary(found):
         kernel_lines.tell(told)
     if given.json:
-        save(found, given.json)
+        given.json.write_text(json.dumps(as_json(found)) + "\n", encoding="utf-8")
     if given.picture:
         from . import heat_map  # matplotlib
 
@@ -85,15 +86,10 @@ def of_json(told: Iterable[dict[str, Any]]) -> list[Measurement]:
     ]
 
 
-def save(found: Sequence[Measurement], path: Path) -> None:
-    """Write measurements, a line each: a change of few of them is a change of few lines."""
-    lines = ",\n".join(map(json.dumps, as_json(found)))
-    path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
-
-
 def loaded(path: Path) -> list[Measurement]:
     """Return the measurements in a file."""
-    return of_json(json.loads(path.read_text(encoding="utf-8")))
+    told = json.loads(path.read_text(encoding="utf-8"))
+    return of_json(told["kernels"] if isinstance(told, dict) else told)
 
 
 def _measured(given: argparse.Namespace) -> list[Measurement]:

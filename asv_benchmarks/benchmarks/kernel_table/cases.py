@@ -56,7 +56,9 @@ def cases(
         for case in _distinct(found)
         if case.layout in layouts and case.dtype in dtypes and case.size in sizes
     ]
-    return sorted(kept, key=lambda case: (case.items, case.dtype, case.layout))
+    return sorted(
+        kept, key=lambda case: (case.size == "256MiB", case.dtype, case.layout, case.items)
+    )
 
 
 def _is_meant(name: str, pattern: str) -> bool:

@@ -20,6 +20,7 @@ from mmapio.kernels.statistics._one_pass import (
 __all__ = ["PieceResults", "Worker", "worker_for"]
 
 _WRAP = 1 << 64
+_MOST_WIDENINGS = 100  # within a piece, far more than values of any type need
 _FULL = 1 << 31  # items after which tables of 32 bits are emptied
 
 
@@ -63,11 +64,15 @@ class Worker:
 
     def add(self, chunk: int) -> None:
         """Describe a piece; a block of values without bins stops the kernel until they have."""
-        piece = self._pieces.take(chunk, self._buffer)
-        done = 0
-        while (done := done + self._describe(piece[done:], chunk)) < piece.size:
+        piece = rest = self._pieces.take(chunk, self._buffer)
+        widened = 0
+        while (done := self._describe(rest, chunk)) < rest.size:
             self._collect()
             self._widen()
+            rest, widened = rest[done:], widened + 1
+            if widened == _MOST_WIDENINGS:  # others might change it for ever: not so a copy
+                rest = rest.copy()
+                rest.flags.writeable = False
         self._pending += piece.size
         if self._pending >= _FULL:
             self._collect()

@@ -174,11 +174,15 @@ def _int_extremes(x: NDArray[Any], flip: Any) -> tuple[Any, Any, int]:
 
 @part()
 def _keep_finite(block: NDArray[Any], finite: NDArray[Any]) -> int:
-    """Copy the finite numbers, and return how many there are."""
+    """Copy the finite numbers, and return how many there are.
+
+    What is kept is what was found finite: a second look might find that others have changed it.
+    """
     kept = 0
     for i in range(block.size):
-        finite[kept] = block[i]
-        kept += np.isfinite(block[i])
+        value = block[i]
+        finite[kept] = value
+        kept += np.isfinite(value)
     return kept
 
 
