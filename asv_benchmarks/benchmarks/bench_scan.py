@@ -12,8 +12,8 @@ from mmapio import kernels
 from . import common, floor
 from .common import InTemporaryDirectory, run_fresh, target
 
-# What is allowed of the time in which the machine can read memory: 90 % of its speed.
-OF_BANDWIDTH = 1 / 0.9
+# What is allowed of the time in which the machine can read memory, by the faster of two ways.
+OF_BANDWIDTH = 1.05
 DTYPES = ("f4", "f8", "i4", "u1")
 
 FIRST_CALL = """
@@ -31,7 +31,7 @@ kernels.sum(a)
 
 
 class SumOfBytes(InTemporaryDirectory):
-    """Row 5, sum of bytes: 90 % of memory bandwidth, and ten times the speed of `numpy.sum`."""
+    """Row 5, sum of bytes: 95 % of memory bandwidth, and ten times the speed of `numpy.sum`."""
 
     def setup(self) -> None:
         super().setup()
@@ -42,6 +42,7 @@ class SumOfBytes(InTemporaryDirectory):
             "bytes_": self.ours.ndarray,
             "sum_": kernels.sum,
             "read_all": floor.read_all,
+            "read_all_ahead": floor.read_all_ahead,
             "np": np,
         }
 
@@ -60,8 +61,11 @@ class SumOfBytes(InTemporaryDirectory):
         reason="it is met where nothing else takes a CPU from one of the threads",
     )
     def track_ratio_bandwidth(self) -> float:
-        """Sum of bytes, against reading memory in threads (target: at most 1.11)."""
-        return common.ratio("sum_(ours)", "read_all(bytes_)", self.names)
+        """Sum of bytes, against reading memory in threads (target: at most 1.05)."""
+        ours, *reading = common.medians_s(
+            ["sum_(ours)", "read_all(bytes_)", "read_all_ahead(bytes_)"], self.names
+        )
+        return ours / min(reading)
 
     @target(
         row=5,
@@ -74,7 +78,7 @@ class SumOfBytes(InTemporaryDirectory):
 
 
 class Scans(InTemporaryDirectory):
-    """Row 6, other scans: each at 90 % of memory bandwidth, or five times the speed of numpy."""
+    """Row 6, other scans: each at 95 % of memory bandwidth, or five times the speed of numpy."""
 
     params = (["count", "find", "histogram", "minmax", "sum"], sorted(DTYPES))
     param_names = ("scan", "dtype")
@@ -99,6 +103,7 @@ class Scans(InTemporaryDirectory):
             "ours": self.ours,
             "items": self.ours.ndarray,
             "read_all": floor.read_all,
+            "read_all_ahead": floor.read_all_ahead,
             "np": np,
             "ends": (0, 1) if dtype.startswith("f") else (0, 100),
             scan: getattr(kernels, scan),
@@ -118,11 +123,11 @@ class Scans(InTemporaryDirectory):
         "compared before they are added up (count, find)",
     )
     def track_share_of_what_is_allowed(self, scan: str, dtype: str) -> float:
-        """Scan, against 90 % of bandwidth or 5 x numpy, whichever is slower (target: at most 1)."""
-        ours, numpy, read_all = common.medians_s(
-            [*self.statements[scan], "read_all(items)"], self.names
+        """Scan, against 95 % of bandwidth or 5 x numpy, whichever is slower (target: at most 1)."""
+        ours, numpy, *reading = common.medians_s(
+            [*self.statements[scan], "read_all(items)", "read_all_ahead(items)"], self.names
         )
-        return min(ours / read_all / OF_BANDWIDTH, ours / numpy * 5)
+        return min(ours / min(reading) / OF_BANDWIDTH, ours / numpy * 5)
 
 
 class FirstCall:
