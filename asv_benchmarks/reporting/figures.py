@@ -14,46 +14,48 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bench_memory, bench_peers, common
+from benchmarks import bench_kernels, bench_memory, bench_peers, common
+from benchmarks.kernel_table.cases import cases
+from benchmarks.kernel_table.measuring import Measurement
 
 import mmapio
 
-from . import crate_tables, page, ratios, suite
+from . import crate_tables, kernel_lines, kernel_table, page, ratios, suite
 
 DESCRIPTION = "Measure what the crate's page of figures has, and all targets, as Markdown."
 CRATE = "1.0.0"
-PACKAGES = ["numpy", "numba", "zarr", "h5py", "pyarrow", "joblib", "npy-append-array", "atomics"]
+PACKAGES = [
+    *("numpy", "numba", "zarr", "h5py", "pyarrow", "joblib", "npy-append-array", "atomics"),
+    *("bottleneck", "polars", "duckdb", "numexpr"),
+]
 QUICK_BYTES = 64 << 20
 
 
 def main(arguments: list[str]) -> int:
     """Measure, and write the page."""
-    parser = argparse.ArgumentParser(description=DESCRIPTION)
-    parser.add_argument("--quick", action="store_true", help="few samples, small files")
-    parser.add_argument("--output", type=Path, help="the page; its figures go beside it")
-    parser.add_argument("--figures", type=Path, help="figures of a run before, to be shown anew")
-    given = parser.parse_args(arguments)
-    if not given.figures and sys.platform != "linux":
-        parser.error("the figures can be measured on Linux alone; --figures makes the page of some")
-    if given.output and not given.output.parent.is_dir():
-        parser.error(f"there is no directory {given.output.parent} to write the page to")
+    given = _parsed(arguments)
     if given.figures:
-        figures = json.loads(given.figures.read_text(encoding="utf-8"))
+        figures = _read(given.figures)
+        kernels = _kernels_beside(given.figures)
+    elif given.only_kernels:
+        figures, kernels = with_kernels_anew(_read(given.output.with_suffix(".json")), given)
     else:
-        figures = measured(given.quick)
-    text = page.page(figures)
+        figures, kernels = measured(given.quick)
     if given.output is None:
-        sys.stdout.write(text)
+        sys.stdout.write(page.page(figures, kernels, {}))
         return 0
+    pictures = heat_maps(kernels, given.output)
+    text = page.page(figures, kernels, {name: file.name for name, file in pictures.items()})
     given.output.write_text(text, encoding="utf-8")
     if not given.figures:
         beside = given.output.with_suffix(".json")
         beside.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        kernel_table.save(kernels, _kernels_file(given.output))
     return 0
 
 
-def measured(quick: bool) -> page.Figures:
-    """Return all figures of the page."""
+def measured(quick: bool) -> tuple[page.Figures, list[Measurement]]:
+    """Return all figures of the page, and the table of kernels."""
     begin, found = time.perf_counter(), facts()
     if quick:
         common.LARGE_BYTES = min(common.LARGE_BYTES, QUICK_BYTES)
@@ -63,13 +65,48 @@ def measured(quick: bool) -> page.Figures:
     figures["tables"] = [_told(kind.title, kind().measure) for kind in crate_tables.TABLES]
     figures["peers"] = peers(1 if quick else 3)
     figures["memory"] = memory()
-    figures["targets"] = [
-        _told(f"row {figure.target.row}", lambda figure=figure: figure.found()._asdict())
-        for figure in ratios.figures()
-    ]
+    kernels = all_kernels(quick)
+    figures["targets"] = _targets(ratios.figures())
     found["large files"] = common.size(common.LARGE_BYTES)
+    found["kernels"] = _origin(kernels)
     figures["facts"] = found | {"measured in": f"{time.perf_counter() - begin:.0f} s"}
-    return figures
+    return figures, kernels
+
+
+def with_kernels_anew(
+    figures: page.Figures, given: argparse.Namespace
+) -> tuple[page.Figures, list[Measurement]]:
+    """Measure the kernels alone, or take them of a file; all other figures stay as they are."""
+    common.thorough()
+    if given.kernels:
+        kernels = kernel_table.loaded(given.kernels)
+        _keep(kernels)
+    else:
+        kernels = all_kernels(given.quick)
+    anew = [figure for figure in ratios.figures() if figure.kind is bench_kernels.Kernels]
+    kept = [one for one in figures["targets"] if not one["name"].startswith("bench_kernels.")]
+    figures["targets"] = sorted(kept + _targets(anew), key=lambda one: one["row"])
+    figures["facts"]["kernels"] = _origin(kernels)
+    return figures, kernels
+
+
+def all_kernels(quick: bool) -> list[Measurement]:
+    """Measure the table of kernels, a few of its cases if there is no time for more."""
+    wanted = cases(dtypes=["f8", "u1"], sizes=["100k"]) if quick else cases()
+    seconds = 0.0 if quick else kernel_table.SECONDS
+    kernels = kernel_table.run(wanted, seconds, lambda one: _tell(kernel_lines.line(one)))
+    _keep(kernels)
+    return kernels
+
+
+def heat_maps(kernels: list[Measurement], output: Path) -> dict[str, Path]:
+    """Draw the table of kernels beside the page."""
+    if not kernels:
+        return {}
+    from . import heat_map  # matplotlib
+
+    heat_map.draw(kernels, output.with_name(f"{output.stem}-kernels.svg"))
+    return heat_map.pictures(output.with_name(f"{output.stem}-kernels.svg"))
 
 
 def facts() -> dict[str, str]:
@@ -120,6 +157,61 @@ def memory() -> page.Figures:
             peaks.setdefault(work, {})[name] = benchmark.track_peak_anonymous(work, name)
         _tell(f"memory: {work}, {name}")
     return {"peaks": peaks, "nbytes": common.size(common.LARGE_BYTES >> 3)}
+
+
+def _parsed(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=DESCRIPTION)
+    parser.add_argument("--quick", action="store_true", help="few samples, small files")
+    parser.add_argument("--output", type=Path, help="the page; its figures go beside it")
+    parser.add_argument("--figures", type=Path, help="figures of a run before, to be shown anew")
+    parser.add_argument(
+        "--only-kernels",
+        action="store_true",
+        help="measure the kernels, and keep all other figures",
+    )
+    parser.add_argument(
+        "--kernels", type=Path, help="with --only-kernels: what kernels_table.py --json has written"
+    )
+    given = parser.parse_args(arguments)
+    if not given.figures and not given.kernels and sys.platform != "linux":
+        parser.error("the figures can be measured on Linux alone; --figures makes the page of some")
+    if given.output and not given.output.parent.is_dir():
+        parser.error(f"there is no directory {given.output.parent} to write the page to")
+    if given.kernels and not given.only_kernels:
+        parser.error("--kernels goes with --only-kernels")
+    if given.only_kernels and not (given.output and given.output.with_suffix(".json").is_file()):
+        parser.error("--only-kernels needs an --output that has its figures beside it")
+    return given
+
+
+def _targets(figures: list[ratios.Figure]) -> list[dict[str, Any]]:
+    return [
+        _told(f"row {figure.target.row}", lambda figure=figure: figure.found()._asdict())
+        for figure in figures
+    ]
+
+
+def _keep(kernels: list[Measurement]) -> None:
+    """Let the figures of rows 30 and 31 be of the table, which is measured once."""
+    bench_kernels.MEASURED.update({one.case: one for one in kernels})
+
+
+def _origin(kernels: list[Measurement]) -> str:
+    return f"{len(kernels)} cases, {dt.date.today().isoformat()}"
+
+
+def _read(path: Path) -> page.Figures:
+    figures: page.Figures = json.loads(path.read_text(encoding="utf-8"))
+    return figures
+
+
+def _kernels_file(page_file: Path) -> Path:
+    return page_file.with_name(f"{page_file.stem}-kernels.json")
+
+
+def _kernels_beside(figures: Path) -> list[Measurement]:
+    beside = _kernels_file(figures)
+    return kernel_table.loaded(beside) if beside.is_file() else []
 
 
 def _told(what: str, work: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from benchmarks.kernel_table.measuring import OURS, Measurement
 
-from .page import duration
+from .words import duration
 
 WIDTHS = (16, 11, 3, 7)
 

@@ -21,8 +21,7 @@ from gating.trees import TreeError, kept_tree_of
 from . import kernel_lines
 
 DESCRIPTION = "Measure every kernel, layout, dtype and size beside the best of its peers."
-SECONDS = 0.3
-FEWER_DIGITS = 8
+SECONDS = 0.15
 
 
 def main(arguments: list[str]) -> int:
@@ -36,7 +35,7 @@ def main(arguments: list[str]) -> int:
     for told in kernel_lines.summary(found):
         kernel_lines.tell(told)
     if given.json:
-        given.json.write_text(json.dumps(as_json(found)) + "\n", encoding="utf-8")
+        save(found, given.json)
     if given.picture:
         from . import heat_map  # matplotlib
 
@@ -86,10 +85,15 @@ def of_json(told: Iterable[dict[str, Any]]) -> list[Measurement]:
     ]
 
 
+def save(found: Sequence[Measurement], path: Path) -> None:
+    """Write measurements, a line each: a change of few of them is a change of few lines."""
+    lines = ",\n".join(map(json.dumps, as_json(found)))
+    path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+
+
 def loaded(path: Path) -> list[Measurement]:
     """Return the measurements in a file."""
-    told = json.loads(path.read_text(encoding="utf-8"))
-    return of_json(told["kernels"] if isinstance(told, dict) else told)
+    return of_json(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _measured(given: argparse.Namespace) -> list[Measurement]:

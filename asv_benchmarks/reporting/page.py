@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from benchmarks.kernel_table.measuring import Measurement
+
+from . import kernel_section
+from .words import amount, duration, line_of
 
 Figures = dict[str, Any]
 
@@ -67,11 +73,17 @@ once.
 """
 
 
-def page(figures: Figures) -> str:
-    """Return the page."""
+def page(
+    figures: Figures,
+    measured: Sequence[Measurement] = (),
+    pictures: Mapping[str, str] | None = None,
+) -> str:
+    """Return the page; pictures have names by what they show."""
     facts = "\n".join(f"| {name} | {value} |" for name, value in figures["facts"].items())
     quick = QUICK if figures["quick"] else ""
     parts = [HEAD.format(facts=facts, quick=quick), targets(figures["targets"])]
+    if measured:
+        parts.append(kernel_section.section(measured, pictures or {}))
     parts.append(CRATE.format(crate=figures["crate"]))
     parts += [table(one) for one in figures["tables"]]
     parts += [peers(figures["peers"]), memory(figures["memory"])]
@@ -83,7 +95,7 @@ def targets(found: list[Figures]) -> str:
     verdicts = [verdict(one) for one in found]
     lines = "\n".join(
         f"| {one['row']} | {one['what']} | {_beside(one['figure'], one['at_most'])} | "
-        f"{_amount(one['at_most'])} {one['unit']} | {told} |"
+        f"{amount(one['at_most'])} {one['unit']} | {told} |"
         for one, told in zip(found, verdicts, strict=True)
     )
     met = verdicts.count("met")
@@ -107,12 +119,12 @@ def table(found: Figures) -> str:
     ways = list(dict.fromkeys(way for row in rows for way in row["seconds"]))
     quotes = any(row["crate"] for row in rows)
     head = ["", *(["crate, elsewhere"] if quotes else []), *ways, "mmapio / fastest peer"]
-    lines = [_line(head), _line(["---"] * len(head))]
+    lines = [line_of(head), line_of(["---"] * len(head))]
     for row in rows:
         seconds = row["seconds"]
         crate = [row["crate"] or "-"] if quotes else []
         times = [duration(seconds[way]) if way in seconds else "-" for way in ways]
-        lines.append(_line([row["what"], *crate, *times, against_fastest(seconds)]))
+        lines.append(line_of([row["what"], *crate, *times, against_fastest(seconds)]))
     note = f"{found['note']}\n\n" if found["note"] else ""
     return f"\n### {found['title']}\n\n{note}" + "\n".join(lines) + "\n"
 
@@ -120,18 +132,18 @@ def table(found: Figures) -> str:
 def against_fastest(seconds: dict[str, float]) -> str:
     """Return the time of mmapio as a multiple of that of the fastest other way."""
     others = [taken for way, taken in seconds.items() if not way.startswith("mmapio")]
-    return _amount(seconds["mmapio"] / min(others)) if others and "mmapio" in seconds else "-"
+    return amount(seconds["mmapio"] / min(others)) if others and "mmapio" in seconds else "-"
 
 
 def peers(found: Figures) -> str:
     """Return the table of all implementations."""
     ways = [way for way in found["ways"] if way != "mmapio"]
     head = ["", "mmapio", *ways, "mmapio / fastest peer"]
-    lines = [_line(head), _line(["---"] * len(head))]
+    lines = [line_of(head), line_of(["---"] * len(head))]
     for row in found["rows"]:
         seconds = row["seconds"]
         times = [_milliseconds(seconds.get(way)) for way in ("mmapio", *ways)]
-        lines.append(_line([row["what"], *times, against_fastest(seconds)]))
+        lines.append(line_of([row["what"], *times, against_fastest(seconds)]))
     told = "".join(f"\n{way}: {reason}.\n" for way, reason in found["skipped"].items())
     return PEERS.format(nbytes=found["nbytes"]) + "\n" + "\n".join(lines) + "\n" + told
 
@@ -139,37 +151,18 @@ def peers(found: Figures) -> str:
 def memory(found: Figures) -> str:
     """Return the table of anonymous memory."""
     lines = "\n".join(
-        _line([work, *(f"{peak:.1f}" for peak in peaks.values())])
+        line_of([work, *(f"{peak:.1f}" for peak in peaks.values())])
         for work, peaks in found["peaks"].items()
     )
     return MEMORY.format(nbytes=found["nbytes"], lines=lines)
 
 
-def duration(seconds: float) -> str:
-    """Return a time in the unit that suits it."""
-    for limit, scale, unit in ((1e-6, 1e9, "ns"), (1e-3, 1e6, "µs"), (1.0, 1e3, "ms")):
-        if seconds < limit:
-            return f"{_amount(seconds * scale)} {unit}"
-    return f"{_amount(seconds)} s"
-
-
-def _amount(value: float | None) -> str:
-    """Return a number with three digits, or as many as its whole part has."""
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
 def _beside(value: float | None, limit: float) -> str:
     """Return a number with as many digits as tell it from the limit that it is beyond."""
-    rounded = _amount(value)
-    hides = value is not None and value > limit and rounded == _amount(limit)
+    rounded = amount(value)
+    hides = value is not None and value > limit and rounded == amount(limit)
     return f"{value:.4g}" if hides else rounded
 
 
 def _milliseconds(seconds: float | None) -> str:
-    return "-" if seconds is None else _amount(seconds * 1e3)
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return "-" if seconds is None else amount(seconds * 1e3)

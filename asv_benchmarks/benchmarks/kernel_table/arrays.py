@@ -159,19 +159,18 @@ class Arrays:
 
 def _filled(dtype: np.dtype[Any], items: int) -> NDArray[Any]:
     """Return random items, a few zeros and rare ones among them, and one that is the greatest."""
-    generator = np.random.default_rng(0)
+    generator, count = np.random.default_rng(0), min(items, BLOCK_ITEMS)
+    is_narrow = dtype.kind == "f" or dtype.itemsize == 1
+    below = GREATEST_COMMON if is_narrow else GREATEST_NUMBER
     if dtype.kind == "f":
-        block = generator.random(BLOCK_ITEMS) * GREATEST_COMMON
+        block = generator.random(count) * below
     else:
-        block = generator.integers(
-            0, GREATEST_COMMON if dtype.itemsize == 1 else GREATEST_NUMBER, BLOCK_ITEMS
-        )
-        block[block == RARE] -= 1
-        block[block == ABSENT] -= 1
-    block[generator.integers(0, BLOCK_ITEMS, BLOCK_ITEMS // 100)] = 0
+        block = generator.integers(0, below, count)
+        block[(block == RARE) | (block == ABSENT)] = 1
+    block[generator.integers(0, count, count // 100)] = 0
     row = np.resize(block.astype(dtype), items)
     row[generator.integers(0, items, RARE_ITEMS)] = RARE
-    row[items * 3 // 4] = RARE + 1 if dtype.itemsize == 1 or dtype.kind == "f" else GREATEST_NUMBER
+    row[items * 3 // 4] = RARE + 1 if is_narrow else below
     return row
 
 

@@ -56,9 +56,7 @@ def cases(
         for case in _distinct(found)
         if case.layout in layouts and case.dtype in dtypes and case.size in sizes
     ]
-    return sorted(
-        kept, key=lambda case: (case.size == "256MiB", case.dtype, case.layout, case.items)
-    )
+    return sorted(kept, key=lambda case: (case.items, case.dtype, case.layout))
 
 
 def _is_meant(name: str, pattern: str) -> bool:

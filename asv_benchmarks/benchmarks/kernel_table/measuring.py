@@ -24,6 +24,7 @@ PAUSE_S = 3e-4  # lets the threads of a peer fall asleep, so that nobody else is
 FEWEST_SAMPLES = 5
 # A peer that takes so many times as long as the best, by wall and by CPU, is not timed again.
 HOPELESS = 1.6
+FAR_TOO_LONG = 8
 # By floats in another order: relative to the greatest result.
 TOLERANCE = {"f4": 1e-3, "f8": 1e-9}
 
@@ -70,6 +71,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.arrays: Arrays | None = None
+        self.left_out: dict[tuple[str, ...], dict[str, str]] = {}
 
     def of(self, case: Case) -> Arrays:
         wanted = case.layout, case.dtype, case.items
@@ -88,9 +90,16 @@ class Stage:
         arrays = self.of(case)
         return lambda: case.does.ours(kernels, arrays), ""
 
+    def disagreeing(self, case: Case) -> dict[str, str]:
+        """Return whom to leave out; that is the same for each size."""
+        key = case.work, case.layout, case.dtype
+        if key not in self.left_out:
+            self.left_out[key] = disagreeing(case, case.does.peers)
+        return self.left_out[key]
+
     def sides(self, case: Case) -> tuple[dict[str, Callable[[], object]], dict[str, str]]:
         """Return what to time, ours first, and why some of the peers are left out."""
-        left_out = disagreeing(case, case.does.peers)
+        left_out = self.disagreeing(case)
         arrays = self.of(case)
         if OURS in left_out:
             return {}, left_out
@@ -103,7 +112,7 @@ class Stage:
 
 def disagreeing(case: Case, peers: Mapping[str, Peer]) -> dict[str, str]:
     """Do the work once, of few items, and return who cannot do it, or finds something else."""
-    arrays = Arrays(case.layout, case.dtype, min(FEW_ITEMS, case.items))
+    arrays = Arrays(case.layout, case.dtype, FEW_ITEMS)
     left_out: dict[str, str] = {}
     try:
         ours = _outcome(lambda: case.does.ours(kernels, arrays), case, arrays)
@@ -172,12 +181,14 @@ def _low(times: tuple[float, ...]) -> float:
 
 def _contenders(sides: dict[str, Callable[[], object]]) -> dict[str, Callable[[], object]]:
     """Leave out peers that cannot be the best, by a first call or two of each."""
-    tried = {}
+    tried: dict[str, Sample] = {}
     for name, work in sides.items():
-        work()
         first = sampled(work, 1)
-        again = sampled(work, 1) if first.wall_s < 0.1 else first
-        tried[name] = Sample(min(first.wall_s, again.wall_s), min(first.cpu_s, again.cpu_s))
+        best_s = min((one.wall_s for one in tried.values()), default=first.wall_s)
+        if first.wall_s < best_s * FAR_TOO_LONG:  # the first call may have made threads, or room
+            again = sampled(work, 1)
+            first = Sample(min(first.wall_s, again.wall_s), min(first.cpu_s, again.cpu_s))
+        tried[name] = first
     peers = [tried[name] for name in tried if name != OURS]
     wall = min((peer.wall_s for peer in peers), default=0) * HOPELESS
     cpu = min((peer.cpu_s for peer in peers), default=0) * HOPELESS

@@ -115,8 +115,10 @@ def _add_at(target: str, picks: str) -> Peer:
 def _add_bincount(d: Arrays) -> NDArray[Any]:
     picks = d.picks_of_thousand
     sums = np.bincount(picks, d.a[: picks.size], minlength=1000)
-    np.add(d.thousand, sums, out=d.thousand, casting="unsafe")
-    return d.thousand
+    wide = sums if d.dtype.kind == "f" else sums.astype("i8")  # which wraps as the kernel does
+    found: NDArray[Any] = d.thousand
+    found += wide.astype(d.dtype)
+    return found
 
 
 def _our_change(name: str, target: str, picks: str, values: Callable[[Arrays], Any]) -> Any:

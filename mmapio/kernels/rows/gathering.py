@@ -18,14 +18,20 @@ from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
 from mmapio.guard.lost_memory import noticing, raise_if_source_lost
 from mmapio.kernels.engine.pieces import plain
 from mmapio.kernels.engine.threads import run_chunks, run_ranges, thread_count
-from mmapio.kernels.rows.copying import move_rows
-from mmapio.kernels.rows.indices import Numbers, row_numbers
-from mmapio.pagecache.memory_hints import all_resident, prefetch
+from mmapio.kernels.rows.copying import Numbers, Place, gather_rows, move_rows, scatter_rows
+from mmapio.kernels.rows.indices import Indices
+from mmapio.pagecache.memory_hints import all_resident, memory_of, prefetch
 
 __all__ = ["gather", "scatter"]
 
 _PIECE_BYTES = 1 << 20
 _PIECE_ROWS = 1 << 16
+# Up to so many bytes, a row counting for some more than it has, one thread is done before another
+# has begun.
+_ALONE_BYTES = 8 << 20
+_ROW_BYTES = 16
+# So long must rows be for threads to win where each looks at all of their numbers.
+_LONG_BYTES = 64
 # One row in so many is looked at, but never many of them: it takes as long as to copy some.
 _SAMPLED_ROWS = 1024
 _MOST_SAMPLES = 16
@@ -33,16 +39,48 @@ _MOST_SAMPLES = 16
 _GROUP_BYTES = 256 << 20
 _ADVISED_RUNS = 256
 _BLOCK_BYTES = 32 << 20
+_BLOCK_ROWS = 1 << 20
 _IN_ORDER: Numbers = np.zeros(0, np.int64)
 
 
 class _RowsInMemory(NamedTuple):
-    """Rows in memory: of the first, its address, and how far it is to the next."""
+    """Rows in memory, and how far it is from one to the next."""
 
-    address: int
+    array: NDArray[Any]
     step: int
     total: int
     nbytes: int
+
+    @property
+    def address(self) -> int:
+        """The address of the first row."""
+        return self.array.ctypes.data
+
+    @property
+    def place(self) -> Place:
+        """The place of the rows within the memory that they span."""
+        back = (self.total - 1) * -self.step if self.step < 0 else 0
+        return back, self.step, self.total
+
+    @property
+    def memory(self) -> NDArray[np.uint8]:
+        """The memory that the rows span, which may be written to if the array may."""
+        return memory_of(self.array if self.step or self.total < 2 else self.array[:1])
+
+    @property
+    def source(self) -> NDArray[np.uint8]:
+        """The same for reading: kernels are compiled for that one kind of array."""
+        memory = self.memory
+        memory.flags.writeable = False
+        return memory
+
+    @property
+    def may_be_cold(self) -> bool:
+        """True unless numpy itself has allocated the memory: no file is behind that."""
+        base: Any = self.array
+        while isinstance(base.base, np.ndarray):
+            base = base.base
+        return not base.flags.owndata
 
 
 class _Move(NamedTuple):
@@ -73,7 +111,7 @@ class _Move(NamedTuple):
 class _Crew(NamedTuple):
     """Threads that copy, and what the caller's own one reports the rows done to."""
 
-    threads: int
+    threads: int | None
     tell: Callable[[int], object] | None
 
 
@@ -131,24 +169,32 @@ def gather(
            [ 0,  1,  2],
            [ 9, 10, 11]])
     """
-    threads = thread_count(threads)
     array = plain(a)
     source = _layout_of(array, "a")
-    numbers, shape = row_numbers(indices, len(array))
+    threads = _threads(threads)
+    chosen = Indices.of(indices, source.total)
     if out is None:
-        out = np.empty(shape + array.shape[1:], array.dtype)
+        out = np.empty(chosen.shape + array.shape[1:], array.dtype)
     else:
-        _check_out(out, array, shape)
-    target = _layout_of(np.asarray(out).reshape(numbers.size, *array.shape[1:]), "out")
-    if not numbers.size or not source.nbytes:
+        _check_out(out, array, chosen.shape)
+        chosen = chosen.apart_from(out)
+        chosen.check()
+    size = chosen.flat.size
+    if not size or not source.nbytes:
+        chosen.check()
         return out
-    with _crew(threads, progress, source.nbytes, numbers.size) as crew:
-        if _looks_cold(source, numbers):
+    if not progress and not _looks_cold(source, chosen):
+        _gather(source, chosen, out, _Crew(threads, None))
+        return out
+    with _crew(thread_count(threads), progress, source.nbytes, size) as crew:
+        if _looks_cold(source, chosen):
+            numbers = chosen.numbers()
             order = np.argsort(numbers)
             numbers = numbers[order]
+            target = _layout_of(np.asarray(out).reshape(size, *array.shape[1:]), "out")
             _from_disk(_Move(source, numbers, target, order), source, numbers, crew)
         else:
-            _in_pieces(_Move(source, numbers, target, _IN_ORDER), 0, numbers.size, crew)
+            _gather(source, chosen, out, crew)
     return out
 
 
@@ -207,25 +253,36 @@ def scatter(
         raise ArgumentTypeError(f"a must be an array, got {type(a).__name__!r}")
     if not a.flags.writeable:
         raise ReadOnlyError("cannot store into a, which is read-only")
-    threads = thread_count(threads)
     array = plain(a)
     target = _layout_of(array, "a")
+    threads = _threads(threads)
     if target.total > 1 and abs(target.step) < target.nbytes:
         raise ArgumentError("the rows of a overlap, so that their order would decide what stays")
-    numbers, shape = row_numbers(indices, len(array))
-    rows = _values(values, array, shape)
-    if not numbers.size or not target.nbytes:
+    chosen = Indices.of(indices, target.total).apart_from(array)
+    rows = _values(values, array, chosen.shape)
+    chosen.check()
+    size = chosen.flat.size
+    if not size or not target.nbytes:
         return
     source = _layout_of(rows, "values")
-    with _crew(threads, progress, source.nbytes, numbers.size) as crew:
-        if _looks_cold(target, numbers):
+    if not progress and not _looks_cold(target, chosen):
+        _scatter(source, chosen, target, _Crew(threads, None))
+        return
+    with _crew(thread_count(threads), progress, source.nbytes, size) as crew:
+        if _looks_cold(target, chosen):
+            numbers = chosen.numbers()
             order = np.argsort(numbers, kind="stable")
             numbers = numbers[order]
             stays = np.append(numbers[1:] != numbers[:-1], True)
             order, numbers = order[stays], numbers[stays]
             _from_disk(_Move(source, order, target, numbers), target, numbers, crew)
         else:
-            _in_order(_Move(source, _IN_ORDER, target, numbers), numbers.size, crew)
+            _scatter(source, chosen, target, crew)
+
+
+def _threads(threads: int | None) -> int | None:
+    """Check a number of threads. Without one, the CPUs are counted where there is work for them."""
+    return None if threads is None else thread_count(threads)
 
 
 @contextlib.contextmanager
@@ -253,8 +310,9 @@ def _layout_of(array: NDArray[Any], name: str) -> _RowsInMemory:
             f"each row of {name} must lie in one piece; with shape {array.shape} and strides "
             f"{array.strides} it does not: copy it to C order, or use numpy.take"
         )
-    nbytes = array.nbytes // max(1, len(array))
-    return _RowsInMemory(array.ctypes.data, array.strides[0], len(array), nbytes)
+    total = len(array)
+    nbytes = array.nbytes // total if total else 0
+    return _RowsInMemory(array, array.strides[0], total, nbytes)
 
 
 def _check_out(out: Any, array: NDArray[Any], shape: tuple[int, ...]) -> None:
@@ -291,9 +349,72 @@ def _values(values: Any, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray
         ) from None
 
 
-def _looks_cold(rows: _RowsInMemory, numbers: Numbers) -> bool:
-    step = max(_SAMPLED_ROWS, -(-numbers.size // _MOST_SAMPLES))
-    return not all_resident(rows.address + n * rows.step for n in numbers[::step].tolist())
+def _looks_cold(rows: _RowsInMemory, chosen: Indices) -> bool:
+    if not rows.may_be_cold:
+        return False
+    step = max(_SAMPLED_ROWS, -(-chosen.flat.size // _MOST_SAMPLES))
+    address = rows.address
+    return not all_resident(address + number * rows.step for number in chosen.sample(step))
+
+
+def _are_few(size: int, nbytes: int) -> bool:
+    """Return whether one thread alone copies so many rows of so many bytes."""
+    return size * (nbytes + _ROW_BYTES) <= _ALONE_BYTES
+
+
+def _gather(source: _RowsInMemory, chosen: Indices, out: NDArray[Any], crew: _Crew) -> None:
+    """Copy rows from memory to an array in C order."""
+    memory, place, target = source.source, source.place, memory_of(out)
+    nbytes, size = source.nbytes, chosen.flat.size
+
+    def copy(first: int, last: int, worker: int) -> None:
+        flat, start, stop = chosen.part(first, last)
+        end = gather_rows(memory, place, flat, chosen.back, start, stop, target, first, nbytes)
+        if end < stop:
+            chosen.check()  # for the first one of all
+            raise chosen.outside(first + end - start)
+        if crew.tell is not None and not worker:
+            crew.tell(first)
+
+    if _are_few(size, nbytes) and crew.tell is None:
+        copy(0, size, 0)
+    else:
+        rows = max(1, min(_PIECE_ROWS, _PIECE_BYTES // nbytes))
+        run_ranges(size, rows, copy, threads=crew.threads)
+
+
+def _scatter(source: _RowsInMemory, chosen: Indices, target: _RowsInMemory, crew: _Crew) -> None:
+    """Copy rows to memory, of which the last one to a place stays.
+
+    Of several threads, each looks at all indices, and stores to its own part of the target.
+    """
+    memory, written, place = source.source, target.memory, target.place
+    nbytes, total, size = target.nbytes, target.total, chosen.flat.size
+    parts = 1
+    if nbytes >= _LONG_BYTES and not _are_few(size, nbytes):
+        parts = thread_count(crew.threads)
+
+    def store(first: int, last: int) -> None:
+        def work(part: int, worker: int) -> None:
+            bounds = total * part // parts, total * (part + 1) // parts
+            flat, start, stop = indices
+            end = scatter_rows(
+                *(memory, source.step, first, flat, chosen.back, start, stop),
+                *(written, place, *bounds, nbytes),
+            )
+            if end < stop:
+                raise chosen.outside(first + end - start)
+
+        indices = chosen.part(first, last)
+        if parts == 1:
+            work(0, 0)
+        else:
+            run_chunks(parts, work, threads=parts)
+
+    for first, last in steps(0, size, max(1, min(_BLOCK_ROWS, _BLOCK_BYTES // nbytes))):
+        store(first, last)
+        if crew.tell is not None:
+            crew.tell(first)
 
 
 def _in_pieces(move: _Move, first: int, last: int, crew: _Crew) -> None:
@@ -308,27 +429,6 @@ def _in_pieces(move: _Move, first: int, last: int, crew: _Crew) -> None:
     run_ranges(last - first, rows, copy, threads=crew.threads)
 
 
-def _in_order(move: _Move, size: int, crew: _Crew) -> None:
-    """Make the first `size` copies, of which the last one to a place stays.
-
-    Each thread looks at all of them, and makes those to its own part of the target.
-    """
-    count = move.target.total
-    parts = crew.threads if size * move.source.nbytes > 2 * _PIECE_BYTES else 1
-    rows = max(1, _BLOCK_BYTES // move.source.nbytes)
-
-    def store(first: int, last: int) -> None:
-        def work(part: int, worker: int) -> None:
-            move.run(first, last, count * part // parts, count * (part + 1) // parts)
-
-        run_chunks(parts, work, threads=crew.threads)
-
-    for first, last in steps(0, size, rows):
-        store(first, last)
-        if crew.tell is not None:
-            crew.tell(first)
-
-
 def _from_disk(move: _Move, cold: _RowsInMemory, numbers: Numbers, crew: _Crew) -> None:
     """Make all copies, between them and the disk being rows whose `numbers` ascend."""
     rows = max(1, _GROUP_BYTES // max(_os.PAGE_SIZE, cold.nbytes))
@@ -337,7 +437,7 @@ def _from_disk(move: _Move, cold: _RowsInMemory, numbers: Numbers, crew: _Crew) 
         _in_pieces(move, first, last, crew)
 
 
-def _read_in(rows: _RowsInMemory, numbers: Numbers, threads: int) -> None:
+def _read_in(rows: _RowsInMemory, numbers: Numbers, threads: int | None) -> None:
     """Start to read rows in, those on neighbouring pages together."""
     page = _os.PAGE_SIZE
     addresses = rows.address + numbers * rows.step

@@ -21,3 +21,14 @@ def test_main_is_compared_with_the_commit_before(repository: Callable[..., None]
     assert trees.merge_base(gate.REPOSITORY, "HEAD") == trees.git(
         gate.REPOSITORY, "rev-parse", "main"
     )
+
+
+def test_a_tree_that_is_kept_is_unpacked_once(repository: Callable[..., None]) -> None:
+    repository("main", MMAPIO.format(turns=1))
+    kept, name = trees.kept_tree_of(gate.REPOSITORY, "HEAD")
+    assert name == trees.git(gate.REPOSITORY, "log", "-1", "--format=%h %s")
+    (kept / "compiled").touch()
+    again, _ = trees.kept_tree_of(gate.REPOSITORY, "HEAD")
+    assert (again / "compiled").exists()
+    assert [*kept.parent.iterdir()] == [kept]
+    assert trees.kept_tree_of(gate.REPOSITORY, str(kept))[0] == kept

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
+import mmap
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -40,6 +43,7 @@ def state(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 def set_state(patch: pytest.MonkeyPatch, state: str) -> None:
     patch.setattr(module, "_looks_cold", lambda rows, numbers: state == "cold")
     patch.setattr(module, "_PIECE_BYTES", 512)
+    patch.setattr(module, "_ALONE_BYTES", 0)
     patch.setattr(module, "_BLOCK_BYTES", 2048)
     patch.setattr(module, "_GROUP_BYTES", 40 * PAGE)
     patch.setattr(module, "_ADVISED_RUNS", 3)
@@ -443,23 +447,34 @@ def test_a_sample_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
         return True
 
     monkeypatch.setattr(module, "all_resident", all_resident)
-    a = np.zeros((100_000, 2))
+    a = np.frombuffer(mmap.mmap(-1, 1_600_000)).reshape(-1, 2)
     for size, most in ((1, 1), (1000, 1), (100_000, 16)):
         asked.clear()
         gather(a, np.arange(size))
         assert 1 <= len(asked) <= most
         assert asked[0] == a.ctypes.data
+    asked.clear()
+    gather(a.copy()[::2], [1])
+    assert not asked, "numpy's own memory is in no file"
 
 
 def test_threads_store_to_parts_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were the parts to overlap, chance would decide which row stays."""
     parts: list[tuple[int, ...]] = []
-    monkeypatch.setattr(module, "move_rows", lambda *arguments: parts.append(arguments[6:10]))
+
+    def scatter_rows(*arguments: Any) -> int:
+        parts.append((*arguments[5:7], *arguments[9:11]))
+        return int(arguments[6])
+
+    monkeypatch.setattr(module, "scatter_rows", scatter_rows)
     set_state(monkeypatch, "warm")
     scatter(np.zeros((100, 8)), np.zeros(60, int), 1.0, threads=3)
     blocks = [(0, 32), (32, 60)]
     bounds = [(0, 33), (33, 66), (66, 100)]
     assert sorted(parts) == [(*block, *part) for block in blocks for part in bounds]
+    parts.clear()
+    scatter(np.zeros(100), np.zeros(60, int), 1.0, threads=3)
+    assert parts == [(0, 60, 0, 100)], "a thread takes as long to look at a short row as to copy it"
 
 
 def test_progress(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -504,9 +519,107 @@ def test_only_rows_in_bounds_are_written() -> None:
     assert target[:, 1].tolist() == [0, 0, 0, 1, 1, 0, 1, 1, 0]
 
 
+INT64 = np.iinfo(np.int64)
+
+
+@pytest.mark.parametrize("nbytes", [1, 2, 4, 8, 16, 5, 200])
+@pytest.mark.parametrize("rows", [40, 200_000])  # near, and so far that rows are asked for ahead
+@pytest.mark.parametrize("stray", [0, 1, -1, INT64.min, INT64.max])
+def test_kernels_stop_at_an_index_out_of_bounds(nbytes: int, rows: int, stray: int) -> None:
+    """Others can change indices at any time: so a kernel trusts no earlier look at them."""
+    a = sample("u1", (rows, nbytes))
+    below = -rows - 1 if stray < 0 else rows
+    indices = np.tile([0, -1, rows - 1, -rows], 100)
+    indices[300] = stray if abs(stray) > 1 else below + stray
+    for back, good in ((rows, 300), (0, 1)):
+        out = np.full((400, nbytes), 7, "u1")
+        arguments = a.reshape(-1), (0, nbytes, rows), indices, back, 0, 400
+        end = copying.gather_rows(*map(frozen, arguments), out.reshape(-1), 0, nbytes)
+        assert end == good
+        np.testing.assert_array_equal(out[:good], a[indices[:good]])
+        assert (out[good:] == 7).all()
+        for high in (rows, rows - 1):
+            target, expected = np.zeros((2, rows, nbytes), "u1")
+            kept = [i for i in range(good) if indices[i] % rows < high]
+            expected[indices[kept]] = out[kept]
+            end = copying.scatter_rows(
+                *map(frozen, (out.reshape(-1), nbytes, 0, indices, back, 0, 400)),
+                *(target.reshape(-1), (0, nbytes, rows), 0, high, nbytes),
+            )
+            assert end == good
+            np.testing.assert_array_equal(target, expected)
+
+
+def frozen(value: Any) -> Any:
+    """Return arrays as kernels read them."""
+    if isinstance(value, np.ndarray):
+        value = value.view()
+        value.flags.writeable = False
+    return value
+
+
 def test_numbers_are_checked_before_they_are_used() -> None:
     numbers = np.empty(3, np.int64)
-    assert copying.normalize(np.array([0, -4, 3]), 4, numbers) == 3
-    assert numbers.tolist() == [0, 0, 3]
-    assert copying.normalize(np.array([0, 4, 3]), 4, numbers) == 1
-    assert copying.normalize(np.array([-5, 4, 3]), 4, numbers) == 0
+    for indices, back, good in (
+        ([0, -4, 3], 4, 3),
+        ([0, 4, 3], 4, 1),
+        ([-5, 4, 3], 4, 0),
+        ([2, -1, 3], 0, 1),
+    ):
+        found = frozen(np.array(indices))
+        assert copying.normalize(found, 4, back, numbers) == good
+        assert numbers[:good].tolist() == [index % 4 for index in indices[:good]]
+        assert copying.strays(found, 4, back) is (good < 3)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "<i2", ">i4", "u4", "i8", "u8", ">i8", ">u8"])
+@pytest.mark.parametrize("nbytes", [1, 3, 4, 8, 16, 40])
+def test_every_dtype_of_indices(dtype: str, nbytes: int, state: str) -> None:
+    a = sample("u1", (100, nbytes))
+    low = 0 if "u" in dtype else -100
+    indices = np.random.default_rng(0).integers(low, 100, (70, 2)).astype(dtype)
+    unaligned = np.frombuffer(b"x" + indices.tobytes(), dtype, offset=1)
+    for each in (indices, indices[:, 0], indices[::-3], indices.T, unaligned):
+        values = sample("u1", (*each.shape, nbytes), seed=1)
+        expected = a.copy()
+        expected[each] = values
+        np.testing.assert_array_equal(gather(a, each), a[each])
+        scatter(a, each, values)
+        np.testing.assert_array_equal(a, expected)
+
+
+def test_out_may_be_the_memory_of_the_indices() -> None:
+    a = np.arange(100, 0, -1)
+    indices = np.arange(100)[::-1].copy()
+    expected = a[indices]
+    np.testing.assert_array_equal(gather(a, indices, indices), expected)
+
+
+def test_indices_that_others_change_lead_nowhere(state: str) -> None:
+    """A stray access would end the process, or be seen beside the rows."""
+    base = np.zeros((3000, 2), "i8")
+    a, indices, over = base[1000:2000], np.zeros(20_000, np.int64), threading.Event()
+    a[:] = 1
+
+    def change() -> None:
+        while not over.is_set():
+            indices[:] = 1 << 40
+            indices[:] = -1000
+            indices[:] = 999
+
+    other = threading.Thread(target=change)
+    other.start()
+    try:
+        for _ in range(200):
+            with contextlib.suppress(OutOfBoundsError):
+                assert (gather(a, indices) == 1).all()
+            with contextlib.suppress(OutOfBoundsError):
+                gather(a[:, 0], indices, np.empty(20_000, "i8"))
+            with contextlib.suppress(OutOfBoundsError):
+                scatter(a, indices, 1)
+    finally:
+        over.set()
+        other.join()
+    assert (a == 1).all()
+    assert not base[:1000].any()
+    assert not base[2000:].any()

@@ -1,0 +1,162 @@
+"""Memory at addresses, for kernels: items and rows are copied there, and lines read ahead of use.
+
+The callers keep alive what the addresses belong to, and have checked them. Each function has a body
+in Python too, which runs where numba compiles nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from mmapio.kernels.engine.jit import inside, part
+
+__all__ = ["LINE_BYTES", "copy_item", "copy_row", "index_at", "prefetch_line", "size_of"]
+
+LINE_BYTES = 64
+
+
+def size_of(kind: Any) -> int:
+    """Return the bytes of an item as wide as a number, which stands for its type."""
+    return int(kind.itemsize)
+
+
+def copy_item(target: int, source: int, kind: Any) -> None:
+    """Copy an item as wide as a number, which stands for its type, aligned or not."""
+    copy_row(target, source, kind.itemsize)
+
+
+def copy_row(target: int, source: int, nbytes: int) -> None:
+    """Copy a row."""
+    _bytes_at(target, nbytes)[:] = _bytes_at(source, nbytes)
+
+
+def index_at(address: int) -> int:
+    """Read an index once: others may store to it, and what was checked must be what is used."""
+    return _bytes_at(address, 8).view(np.int64)[0]  # type: ignore[no-any-return]
+
+
+def prefetch_line(address: int) -> None:
+    """Let the processor read a cache line ahead, where it can be asked to; no address is wrong."""
+
+
+def _bytes_at(address: int, nbytes: int) -> NDArray[np.uint8]:
+    """Return memory as an array that does not own it."""
+    place = {"data": (int(address), False), "shape": (int(nbytes),), "typestr": "|u1", "version": 3}
+    return np.asarray(type("Memory", (), {"__array_interface__": place})())
+
+
+# Emitted ----------------------------------------------------------------------------------------
+
+
+def _pointer(builder: Any, address: Any, bits: int = 8) -> Any:
+    return builder.inttoptr(address, ir.IntType(bits).as_pointer())
+
+
+def _emit_item(_typing: Any, target: Any, source: Any, kind: Any) -> Any:
+    """Type and emit a load and a store of one item."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        places = [_pointer(builder, address, kind.bitwidth) for address in arguments[:2]]
+        builder.store(builder.load(places[1], align=1), places[0], align=1)
+        return context.get_dummy_value()
+
+    return numba.types.none(target, source, kind), generate
+
+
+def _emit_copy(_typing: Any, target: Any, source: Any, nbytes: Any) -> Any:
+    """Type and emit a memcpy, which becomes a pair of instructions if `nbytes` is a literal."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        size = ir.IntType(64)
+        pointers = [_pointer(builder, address) for address in arguments[:2]]
+        literal = isinstance(signature.args[2], numba.types.IntegerLiteral)
+        length = size(signature.args[2].literal_value) if literal else arguments[2]
+        kinds = [pointer.type for pointer in pointers]
+        memcpy = builder.module.declare_intrinsic("llvm.memcpy", [*kinds, size])
+        builder.call(memcpy, [*pointers, length, ir.IntType(1)(0)])
+        return context.get_dummy_value()
+
+    return numba.types.none(target, source, nbytes), generate
+
+
+def _emit_index(_typing: Any, address: Any) -> Any:
+    """Type and emit a load of an aligned int64 that the compiler neither repeats nor splits."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.load_atomic(_pointer(builder, arguments[0], 64), "monotonic", 8)
+
+    return numba.types.int64(address), generate
+
+
+def _emit_prefetch(_typing: Any, address: Any) -> Any:
+    """Type and emit a prefetch of a cache line for reading, into all levels."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        pointer, word = _pointer(builder, arguments[0]), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, word, word, word])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], kind)
+        builder.call(prefetch, [pointer, word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return numba.types.none(address), generate
+
+
+_move_item = intrinsic(_emit_item)
+_copy_bytes = intrinsic(prefer_literal=True)(_emit_copy)
+_load_index = intrinsic(_emit_index)
+_prefetch = intrinsic(_emit_prefetch)
+
+
+@part()
+def _copy_in_halves(target: int, source: int, nbytes: int) -> None:
+    """Copy a row; a short one in two halves that overlap, which spares a call."""
+    if nbytes > 64:
+        _copy_bytes(target, source, nbytes)
+    elif nbytes >= 32:
+        _copy_bytes(target, source, 32)
+        _copy_bytes(target + nbytes - 32, source + nbytes - 32, 32)
+    elif nbytes >= 16:
+        _copy_bytes(target, source, 16)
+        _copy_bytes(target + nbytes - 16, source + nbytes - 16, 16)
+    elif nbytes >= 8:
+        _copy_bytes(target, source, 8)
+        _copy_bytes(target + nbytes - 8, source + nbytes - 8, 8)
+    elif nbytes >= 4:
+        _copy_bytes(target, source, 4)
+        _copy_bytes(target + nbytes - 4, source + nbytes - 4, 4)
+    else:
+        for place in range(nbytes):
+            _copy_bytes(target + place, source + place, 1)
+
+
+@inside(size_of)
+def _size_of_inside(kind: Any) -> Callable[..., int]:
+    size = kind.bitwidth // 8
+    return lambda kind: size
+
+
+@inside(copy_item)
+def _copy_item_inside(target: Any, source: Any, kind: Any) -> Callable[..., None]:
+    return lambda target, source, kind: _move_item(target, source, kind)
+
+
+@inside(copy_row)
+def _copy_row_inside(target: Any, source: Any, nbytes: Any) -> Callable[..., None]:
+    return lambda target, source, nbytes: _copy_in_halves(target, source, nbytes)
+
+
+@inside(index_at)
+def _index_at_inside(address: Any) -> Callable[..., int]:
+    return lambda address: _load_index(address)
+
+
+@inside(prefetch_line)
+def _prefetch_line_inside(address: Any) -> Callable[..., None]:
+    return lambda address: _prefetch(address)
