@@ -43,7 +43,8 @@ HOMES = {
     "numba": ("kernels", "atomics"),
     "llvmlite": (
         *("guard", "_os._buffer311", "atomics"),
-        *("kernels._crc32", "kernels.rows.addresses", "kernels.engine.vectors"),
+        *("kernels._crc32", "kernels.rows.addresses"),
+        *("kernels.engine.lanes", "kernels.engine.vectors"),
     ),
 }
 WITHOUT_NUMBA = ("guard._handler", "_os._buffer311")  # they import llvmlite alone

@@ -11,24 +11,27 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
 from mmapio.kernels.engine.jit import by_type, inside, jit, part, piece_type
-from mmapio.kernels.engine.vectors import (
-    FLOATS_AT_ONCE,
-    SHORT_AT_ONCE,
-    add_bytes,
+from mmapio.kernels.engine.lanes import (
+    LANES,
     add_floats,
-    are_bytes,
+    add_runs,
+    add_squares,
+    add_steps,
+    add_words,
+    step,
+    two_sum,
 )
+from mmapio.kernels.engine.vectors import SHORT_AT_ONCE, add_bytes, are_bytes
 
 __all__ = [
     "BLOCK",
     "FLOATS",
     "INTEGERS",
     "REASSOCIATE",
-    "RUN",
+    "SMALL",
     "add_moments",
     "compensated_sum",
     "exact_sum",
@@ -38,9 +41,11 @@ __all__ = [
     "merge",
     "moments",
     "nearby",
-    "plain_sum",
+    "quick_sum",
     "rounded_sum",
+    "small_sum",
     "split_int_sum",
+    "split_small_sum",
     "split_sum",
     "squared_deviations",
     "two_sum",
@@ -50,9 +55,11 @@ __all__ = [
 INTEGERS = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 FLOATS = ("f4", "f8")
 BLOCK = 4096
-RUN = 256
 _SMALL_RUN = 1 << 15  # items of at most 16 bits whose sum fits into 32 bits
 REASSOCIATE = {"reassoc", "nsz"}
+SMALL = (
+    2.0**-70
+)  # no sum of as many items as memory can hold overflows, if they are multiplied by it
 _WORD = 1 << 32
 _HUGE = 1e150  # beyond, a difference might overflow
 _BY_BLOCK = 2.0 ** BLOCK.bit_length() + 1
@@ -63,53 +70,56 @@ _LOW = _WORD - 1
 
 
 @part()
-def two_sum(total: Any, term: Any) -> tuple[Any, Any]:
-    """Add, and return the rounding error as well (Knuth, TAOCP 4.2.2)."""
-    rounded = total + term
-    shadow = rounded - total
-    return rounded, (total - (rounded - shadow)) + (term - shadow)
+def float_sum(x: NDArray[Any]) -> tuple[float, float]:
+    """Return a sum in float64, and its rounding error: that of every addition of float64.
 
-
-@part(fastmath=REASSOCIATE)
-def plain_sum(x: NDArray[Any]) -> float:
-    """Add as many items at a time as fit into vectors."""
-    total = np.float64(0)
-    for i in range(x.size):
-        total += x[i]
-    return total
+    Of shorter floats, the sum of a few is as good as exact.
+    """
+    total, error = add_floats(x) if x.itemsize == 8 else add_runs(x)
+    return _with_last(x, total, error)
 
 
 @part()
-def float_sum(x: NDArray[Any]) -> tuple[float, float]:
-    """Return a sum in float64, and its rounding error.
+def quick_sum(x: NDArray[Any]) -> tuple[float, float]:
+    """Do what `float_sum` does for the sums of short runs: closer to the truth than numpy."""
+    total, error = add_runs(x)
+    return _with_last(x, total, error)
 
-    What has float64's own precision is added item by item with the error of each addition. Of
-    shorter floats, runs are added plainly: what that loses is below what numpy rounds off.
-    """
-    if x.itemsize == 8:
-        return _lane_sum(x)
-    total, error = 0.0, 0.0
-    for start in range(0, x.size, RUN):
-        total, slip = two_sum(total, plain_sum(x[start : start + RUN]))
+
+@part()
+def _with_last(x: NDArray[Any], total: float, error: float) -> tuple[float, float]:
+    """Add the items that do not fill the lanes."""
+    for i in range(x.size // LANES * LANES, x.size):
+        total, slip = two_sum(total, np.float64(x[i]))
         error += slip
     return total, error
 
 
 @part()
-def _lane_sum(x: NDArray[Any]) -> tuple[float, float]:
-    """Add in lanes side by side, which fill vectors, and what is left item by item."""
-    total, error = add_floats(x)
-    for i in range(x.size // FLOATS_AT_ONCE * FLOATS_AT_ONCE, x.size):
-        total, slip = two_sum(total, x[i])
-        error += slip
+def small_sum(x: NDArray[Any]) -> tuple[float, float]:
+    """Return the sum of items multiplied by `SMALL`, which does not overflow; a NaN ends it."""
+    total, error = 0.0, 0.0
+    block = np.empty(BLOCK)
+    for start in range(0, x.size, BLOCK):
+        count = min(BLOCK, x.size - start)
+        for i in range(count):
+            block[i] = x[start + i] * SMALL
+        more, lost = float_sum(block[:count])
+        total, slip = two_sum(total, more)
+        error += lost + slip
+        if total != total:
+            break
     return total, error
 
 
 @part()
 def compensated_sum(x: NDArray[Any]) -> float:
     """Add the error to the sum, unless that overflowed or is none: then the error is no number."""
-    total, error = float_sum(x)
-    return total + error if np.isfinite(total) else total
+    total, error = quick_sum(x)
+    if np.isfinite(total):
+        return total + error
+    total, error = small_sum(x)
+    return (total + error if np.isfinite(total) else total) / SMALL
 
 
 @part()
@@ -119,13 +129,14 @@ def split_int_sum(x: NDArray[Any]) -> tuple[Any, Any]:
     Small integers are added in 32 bits as far as they fit, twice as many at a time.
     """
     high, low = np.int64(0), np.int64(0)
-    if x.itemsize == 8:
-        for i in range(x.size):
-            high += np.int64(x[i] >> x.dtype.type(32))
-            low += np.int64(x[i] & x.dtype.type(_LOW))
-    elif x.itemsize == 4:
-        for i in range(x.size):
-            low += np.int64(x[i])
+    if x.itemsize >= 4:
+        high, low = add_words(x)
+        for i in range(x.size // LANES * LANES, x.size):
+            if x.itemsize == 8:
+                high += np.int64(x[i] >> x.dtype.type(32))
+                low += np.int64(x[i] & x.dtype.type(_LOW))
+            else:
+                low += np.int64(x[i])
     else:
         for start in range(0, x.size, _SMALL_RUN):
             low += np.int64(_small_sum(x[start : start + _SMALL_RUN]))
@@ -159,8 +170,14 @@ def _add_small(x: NDArray[Any]) -> Any:
 
 @jit(lambda: [(piece_type(dtype),) for dtype in FLOATS])
 def split_sum(x: NDArray[Any]) -> tuple[float, float]:
-    """Do for a piece of floats what `float_sum` does."""
-    return float_sum(x)
+    """Do for a piece of floats what `quick_sum` does."""
+    return quick_sum(x)
+
+
+@jit(lambda: [(piece_type(dtype),) for dtype in FLOATS])
+def split_small_sum(x: NDArray[Any]) -> tuple[float, float]:
+    """Do for a piece of floats what `small_sum` does."""
+    return small_sum(x)
 
 
 @jit(lambda: [(piece_type(dtype),) for dtype in INTEGERS])
@@ -213,49 +230,21 @@ def nearby(value: float) -> float:
     return leading(value, _BY_BLOCK)
 
 
-@by_type
-def _step(value: Any, base: Any) -> Any:
-    """Return ``value - base`` in float64, rounded once."""
-
-
-@inside(_step)
-def _step_of(value: Any, base: Any) -> Callable[..., Any]:
-    if not isinstance(value, types.Integer):
-        return lambda value, base: np.float64(value) - np.float64(base)
-    if value.bitwidth < 64:
-        return lambda value, base: np.float64(np.int64(value) - np.int64(base))
-    word, low = (np.int64 if value.signed else np.uint64), _LOW
-
-    def impl(value: Any, base: Any) -> Any:
-        over = np.int64(value >> word(32)) - np.int64(base >> word(32))
-        rest = np.int64(value & word(low)) - np.int64(base & word(low))
-        return np.float64(over) * _WORD + np.float64(rest)
-
-    return impl
-
-
-@part(fastmath=REASSOCIATE)
+@part()
 def _steps(x: NDArray[Any], base: Any) -> float:
-    total = 0.0
-    for i in range(x.size):
-        total += _step(x[i], base)
+    total = add_steps(x, base)
+    for i in range(x.size // LANES * LANES, x.size):
+        total += step(x[i], base)
     return total
 
 
 @part()
-def _deviation(value: Any, base: Any, centre: float) -> float:
-    """Subtract in this order: `base` and `centre` are not to be added first."""
-    step: float = _step(value, base)
-    return step - centre
-
-
-@part(fastmath=REASSOCIATE)
 def squared_deviations(x: NDArray[Any], base: Any, centre: float) -> float:
     """Add squared deviations from a mean, itself a difference from `base`."""
-    total = 0.0
-    for i in range(x.size):
-        step = _deviation(x[i], base, centre)
-        total += step * step
+    total = add_squares(x, base, centre)
+    for i in range(x.size // LANES * LANES, x.size):
+        deviation = step(x[i], base) - centre
+        total += deviation * deviation
     return total
 
 

@@ -18,7 +18,14 @@ from mmapio._validation import as_integer
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.jit import inside
 from mmapio.kernels.engine.overloads import item_type, unordered_row_of
-from mmapio.kernels.engine.pieces import map_pieces, numbers, pieces_of, plain, visit_pieces
+from mmapio.kernels.engine.pieces import (
+    Pieces,
+    map_pieces,
+    numbers,
+    pieces_of,
+    plain,
+    visit_pieces,
+)
 from mmapio.kernels.engine.scan import Scan
 from mmapio.kernels.statistics._columns import (
     by_columns,
@@ -27,6 +34,7 @@ from mmapio.kernels.statistics._columns import (
     column_variances,
 )
 from mmapio.kernels.statistics._moments import (
+    SMALL,
     add_moments,
     compensated_sum,
     exact_sum,
@@ -35,6 +43,7 @@ from mmapio.kernels.statistics._moments import (
     nearby,
     rounded_sum,
     split_int_sum,
+    split_small_sum,
     split_sum,
     variance,
 )
@@ -241,7 +250,30 @@ def var(
 
 
 def _float_sum(array: NDArray[Any], how: Scan) -> float:
-    parts = map_pieces(split_sum, pieces_of(array), how)
+    pieces = pieces_of(array)
+    parts = map_pieces(split_sum, pieces, how)
+    total = _rounded(parts)
+    return total if math.isfinite(total) else _sum_of_small(pieces, parts, how)
+
+
+def _sum_of_small(pieces: Pieces, parts: list[tuple[float, float]], how: Scan) -> float:
+    """Return a sum that overflowed on the way, or is none.
+
+    Pieces that have no finite sum are read again, up to the first NaN.
+    """
+
+    def visit(number: int, piece: NDArray[Any]) -> None:
+        total, error = parts[number]
+        if math.isfinite(total):
+            parts[number] = total * SMALL, error * SMALL
+        else:
+            parts[number] = split_small_sum(piece)
+
+    visit_pieces(visit, pieces, how)
+    return _rounded(parts) / SMALL
+
+
+def _rounded(parts: list[tuple[float, float]]) -> float:
     return rounded_sum([total for total, _ in parts], [error for _, error in parts])
 
 
