@@ -10,9 +10,9 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numba
 import numpy as np
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -185,7 +185,7 @@ def _add_squares_inside(x: Any, base: Any, centre: Any) -> Callable[..., Any]:
 
 @inside(step)
 def _step_inside(value: Any, base: Any) -> Callable[..., Any]:
-    if not isinstance(value, types.Integer):
+    if not isinstance(value, numba.types.Integer):
         return lambda value, base: np.float64(value) - np.float64(base)
     if value.bitwidth < 64:
         return lambda value, base: np.float64(np.int64(value) - np.int64(base))
@@ -230,7 +230,7 @@ def _add_words(_typing: Any, x: Any) -> Any:
         found = [each.whole() for each in (totals, others)]
         return context.make_tuple(builder, signature.return_type, found)
 
-    return types.UniTuple(types.int64, 2)(x), generate
+    return numba.types.UniTuple(numba.types.int64, 2)(x), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -276,7 +276,7 @@ def _emit_compensated(x: Any, prepare: Callable[[Any, list[Vector]], list[Vector
             found = _joined(builder, *_halves(builder, found))
         return context.make_tuple(builder, signature.return_type, found)
 
-    return types.UniTuple(types.float64, 2)(x), generate
+    return numba.types.UniTuple(numba.types.float64, 2)(x), generate
 
 
 def _emit_folded(kinds: tuple[Any, ...], term: Callable[..., Vector]) -> Any:
@@ -298,7 +298,7 @@ def _emit_folded(kinds: tuple[Any, ...], term: Callable[..., Vector]) -> Any:
         _emit_rest(builder, x, row, whole, lambda vector: add(0, vector))
         return totals.whole()
 
-    return types.float64(*kinds), generate
+    return numba.types.float64(*kinds), generate
 
 
 class _Totals:
@@ -417,7 +417,7 @@ def _load_anywhere(builder: Any, row: Any, first: Any) -> Vector:
 
 def _emit_step(builder: Any, item: Any, vector: Vector, base: Any) -> Vector:
     """Emit what `_steps` does."""
-    if isinstance(item, types.Float):
+    if isinstance(item, numba.types.Float):
         return builder.fsub(
             _extended(builder, vector), _all_lanes(builder, _extended(builder, base))
         )
