@@ -21,7 +21,7 @@ from gating.trees import TreeError, kept_tree_of
 from . import kernel_lines
 
 DESCRIPTION = "Measure every kernel, layout, dtype and size beside the best of its peers."
-SECONDS = 0.15
+SECONDS = 0.1
 
 
 def main(arguments: list[str]) -> int:
