@@ -24,7 +24,7 @@ PAUSE_S = 3e-4  # lets the threads of a peer fall asleep, so that nobody else is
 FEWEST_SAMPLES = 5
 # A peer that takes so many times as long as the best, by wall and by CPU, is not timed again.
 HOPELESS = 1.6
-FAR_TOO_LONG = 8
+MOST_TRIES = 12
 # By floats in another order: relative to the greatest result.
 TOLERANCE = {"f4": 1e-3, "f8": 1e-9}
 
@@ -180,15 +180,8 @@ def _low(times: tuple[float, ...]) -> float:
 
 
 def _contenders(sides: dict[str, Callable[[], object]]) -> dict[str, Callable[[], object]]:
-    """Leave out peers that cannot be the best, by a first call or two of each."""
-    tried: dict[str, Sample] = {}
-    for name, work in sides.items():
-        first = sampled(work, 1)
-        best_s = min((one.wall_s for one in tried.values()), default=first.wall_s)
-        if first.wall_s < best_s * FAR_TOO_LONG:  # the first call may have made threads, or room
-            again = sampled(work, 1)
-            first = Sample(min(first.wall_s, again.wall_s), min(first.cpu_s, again.cpu_s))
-        tried[name] = first
+    """Leave out peers that cannot be the best, by some calls of each."""
+    tried = {name: _tried(work) for name, work in sides.items()}
     peers = [tried[name] for name in tried if name != OURS]
     wall = min((peer.wall_s for peer in peers), default=0) * HOPELESS
     cpu = min((peer.cpu_s for peer in peers), default=0) * HOPELESS
@@ -197,6 +190,15 @@ def _contenders(sides: dict[str, Callable[[], object]]) -> dict[str, Callable[[]
         for name, work in sides.items()
         if name == OURS or tried[name].wall_s <= wall or tried[name].cpu_s <= cpu
     }
+
+
+def _tried(work: Callable[[], object]) -> Sample:
+    """Return the least times of some calls, after one that makes columns, threads and room."""
+    work()
+    samples = [sampled(work, 1)]
+    while len(samples) < MOST_TRIES and sum(sample.wall_s for sample in samples) < SAMPLE_S:
+        samples.append(sampled(work, 1))
+    return Sample(*map(min, zip(*samples, strict=True)))
 
 
 def _outcome(work: Callable[[], Any], case: Case, arrays: Arrays) -> list[Any]:

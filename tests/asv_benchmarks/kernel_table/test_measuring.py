@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,17 @@ def test_peers_that_find_something_else_or_raise_are_left_out_with_the_reason(
         "raises": "raises TypeError: no such",
         "absent": "is not installed",
     }
+
+
+def test_a_first_call_that_takes_long_makes_no_peer_hopeless() -> None:
+    once: list[None] = []
+
+    def slow_at_first() -> None:
+        if not once:
+            once.append(time.sleep(0.1))
+
+    sides = {"mmapio": int, "slow at first": slow_at_first, "slow": lambda: time.sleep(0.01)}
+    assert {*measuring._contenders(sides)} >= {"mmapio", "slow at first"}
 
 
 def test_what_is_changed_is_empty_before_each_side_and_compared_after_it() -> None:
