@@ -81,7 +81,7 @@ PLANTS = (
         "_exact_sum",
         "scan.SumOfBytes.time_mmapio",
         # The same compiled code, over a quarter of the items once more.
-        code="map_pieces(int_sum, pieces_of(array.reshape(-1)[: array.size // 4]), threads, False)",
+        code="map_pieces(int_sum, pieces_of(array.reshape(-1)[: array.size // 4]), how)",
     ),
 )
 
