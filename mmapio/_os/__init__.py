@@ -19,6 +19,8 @@ from ._memory import Area as Area
 from ._memory import Backing as Backing
 from ._memory import LockLimit as LockLimit
 from ._memory import MemoryUse as MemoryUse
+from ._rings import FilePlace as FilePlace
+from ._rings import RingPlan as RingPlan
 
 # The first module that has a name gives it.
 _modules: tuple[ModuleType, ...]
@@ -33,6 +35,7 @@ elif sys.platform == "linux":
         _linux_cachestat,
         _linux_huge,
         _linux_proc,
+        _linux_ring,
         _linux_room,
         _linux_smaps,
         _linux_use,
@@ -45,6 +48,7 @@ elif sys.platform == "linux":
         _linux_cachestat,
         _linux_huge,
         _linux_proc,
+        _linux_ring,
         _linux_room,
         _linux_smaps,
         _linux_use,

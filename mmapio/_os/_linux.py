@@ -7,6 +7,7 @@ futex(2), syscall(2).
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import ctypes
 import errno
@@ -24,6 +25,7 @@ from ._facts import FileFacts, facts_of_stat  # noqa: E402
 from ._memory import Backing  # noqa: E402
 from ._posix import PAGE_SIZE, _libc, _raise_errno, map_file, unmap  # noqa: E402
 from ._posix import copy_range as _copy_by_hand  # noqa: E402
+from ._rings import FilePlace  # noqa: E402
 
 _AT_FDCWD: Final = -100
 _AT_EMPTY_PATH: Final = 0x1000
@@ -115,6 +117,25 @@ def backing(address: int, length: int) -> Backing:
             shared.append(permissions.endswith("s"))
             device = device_here
     return Backing(bool(shared) and all(shared), _read_ahead(device) if device else 0)
+
+
+def file_at(address: int, length: int) -> FilePlace | None:
+    """Return which file, shared with others, all of a range maps, and from which offset on."""
+    areas = _areas()  # by address
+    at = bisect.bisect(areas, address, key=lambda area: int(area.partition("-")[0], 16)) - 1
+    found, end = set(), address
+    while end < address + length:
+        if not 0 <= at < len(areas):
+            return None
+        bounds, permissions, offset, device, inode, *path = areas[at].rstrip("\n").split(maxsplit=5)
+        low, high = (int(bound, 16) for bound in bounds.split("-"))
+        # Of a path, the system writes a line feed and a backslash as octal numbers.
+        if not low <= end < high or permissions[3] != "s" or not path or "\\" in path[0]:
+            return None
+        major, minor = (int(number, 16) for number in device.split(":"))
+        found.add(FilePlace(path[0], major, minor, int(inode), int(offset, 16) + address - low))
+        at, end = at + 1, high
+    return found.pop() if len(found) == 1 else None
 
 
 def _areas() -> list[str]:

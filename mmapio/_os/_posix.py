@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ..modes import Access
 from ._facts import CacheFacts, FileFacts, facts_of_stat
 from ._memory import Advice, Area, Backing, LockLimit, MemoryUse
+from ._rings import FilePlace, RingPlan
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # of collections.abc since Python 3.12
@@ -217,6 +218,10 @@ def sees_cache(fd: int) -> bool:
     return True
 
 
+def expect_random(fd: int) -> None:
+    """Read what is asked for of an open file, and no more; only Linux takes that advice."""
+
+
 def drop_cached(fd: int, offset: int, length: int) -> None:
     """Drop the clean pages that lie in a range of a file, and that nobody maps, from the cache."""
     if sys.platform != "darwin":
@@ -277,6 +282,11 @@ def smaps(address: int, length: int) -> list[Area]:
 def backing(address: int, length: int) -> Backing:
     """Return the backing of a range; POSIX does not report it."""
     return Backing(shared=False, read_ahead_bytes=0)
+
+
+def file_at(address: int, length: int) -> FilePlace | None:
+    """Return which file a range maps; POSIX does not report it."""
+    return None
 
 
 def file_system(fd: int) -> str:
@@ -363,6 +373,16 @@ def sync_directory(path: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def ring_setup(entries: int) -> RingPlan:
+    """Make a ring for requests."""
+    raise OSError(errno.ENOSYS, "only Linux has rings of requests")
+
+
+def ring_enter(fd: int, submit: int, wait: int) -> int:
+    """Hand over requests, and wait for completions."""
+    raise OSError(errno.ENOSYS, "only Linux has rings of requests")
 
 
 def futex_wait(address: int, expected: int, timeout_s: float) -> None:

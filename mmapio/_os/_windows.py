@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from ..modes import Access
 from ._facts import CacheFacts, FileFacts
 from ._memory import Advice, Area, Backing, LockLimit, MemoryUse
+from ._rings import FilePlace, RingPlan
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # of collections.abc since Python 3.12
@@ -232,6 +233,10 @@ def prefetch(fd: int, offset: int, length: int) -> None:
     raise OSError(errno.ENOTSUP, "Windows reads ahead in memory that maps a file: by `advise`")
 
 
+def expect_random(fd: int) -> None:
+    """Read what is asked for of an open file, and no more; Windows takes no such advice."""
+
+
 def drop_cached(fd: int, offset: int, length: int) -> None:
     """Drop the clean pages that lie in a range of a file, and that nobody maps, from the cache."""
     raise OSError(errno.ENOTSUP, "Windows drops nothing from its cache on request")
@@ -303,6 +308,11 @@ def sees_cache(fd: int) -> bool:
 def backing(address: int, length: int) -> Backing:
     """Return the backing of a range; Windows can neither unmap nor page out a part of it."""
     return Backing(shared=False, read_ahead_bytes=0)
+
+
+def file_at(address: int, length: int) -> FilePlace | None:
+    """Return which file a range maps; Windows reads no faster by its descriptor."""
+    return None
 
 
 def file_system(fd: int) -> str:
@@ -379,6 +389,16 @@ def lock_holder(fd: int) -> int | None:
 def sync_directory(path: str) -> None:
     """Make the names in a directory durable."""
     # Windows has no such call: NTFS keeps names in its own log.
+
+
+def ring_setup(entries: int) -> RingPlan:
+    """Make a ring for requests."""
+    raise OSError(errno.ENOSYS, "only Linux has rings of requests")
+
+
+def ring_enter(fd: int, submit: int, wait: int) -> int:
+    """Hand over requests, and wait for completions."""
+    raise OSError(errno.ENOSYS, "only Linux has rings of requests")
 
 
 def futex_wait(address: int, expected: int, timeout_s: float) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "all_resident",
     "drop_cached",
     "hint",
+    "memory_at",
     "memory_of",
     "missing_runs",
     "prefetch",
@@ -37,11 +38,11 @@ _DROPPED_BYTES = 256 << 20  # at a time: it takes some 10 ms
 class _Span:
     """A range of memory as numpy wants it described; it keeps the owner alive."""
 
-    def __init__(self, owner: NDArray[Any], start: int, stop: int) -> None:
+    def __init__(self, owner: NDArray[Any] | None, start: int, stop: int) -> None:
         self.owner = owner
         self.__array_interface__ = {
             "version": 3,
-            "data": (start, not owner.flags.writeable),
+            "data": (start, owner is not None and not owner.flags.writeable),
             "shape": (stop - start,),
             "typestr": "|u1",
         }
@@ -54,6 +55,11 @@ def memory_of(a: NDArray[Any]) -> NDArray[np.uint8]:
         return flat.view(np.uint8)
     start, stop = byte_bounds(a)
     return np.asarray(_Span(a, start, stop if a.size else start))
+
+
+def memory_at(address: int, length: int) -> NDArray[np.uint8]:
+    """Return memory that the caller has mapped; nothing keeps it."""
+    return np.asarray(_Span(None, address, address + length))
 
 
 def hint(start: int, stop: int, advice: Advice) -> bool:

@@ -18,6 +18,7 @@ from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
 from mmapio.guard.lost_memory import noticing, raise_if_source_lost
 from mmapio.kernels.engine.pieces import plain
 from mmapio.kernels.engine.threads import run_chunks, run_ranges, thread_count
+from mmapio.kernels.rows.cold import read_rows
 from mmapio.kernels.rows.copying import Numbers, Place, gather_rows, move_rows, scatter_rows
 from mmapio.kernels.rows.indices import Indices
 from mmapio.pagecache.memory_hints import all_resident, memory_of, prefetch
@@ -192,7 +193,10 @@ def gather(
             order = np.argsort(numbers)
             numbers = numbers[order]
             target = _layout_of(np.asarray(out).reshape(size, *array.shape[1:]), "out")
-            _from_disk(_Move(source, numbers, target, order), source, numbers, crew)
+            left = ~read_rows(source, numbers, target, order, out, crew.tell)
+            if left.any():
+                numbers, order = numbers[left], order[left]
+                _from_disk(_Move(source, numbers, target, order), source, numbers, crew)
         else:
             _gather(source, chosen, out, crew)
     return out

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 import mmapio
 from mmapio import _os
 from mmapio.errors import ArgumentError, ArgumentTypeError, OutOfBoundsError, ReadOnlyError
-from mmapio.kernels.rows import copying
+from mmapio.kernels.rows import cold, copying
 from mmapio.kernels.rows.gathering import gather, scatter
 
 module = importlib.import_module(
@@ -414,6 +414,7 @@ def test_cold_rows_are_stored(path: Path) -> None:
 def test_what_is_cold_is_found_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Advice is given on cold rows, and on no others."""
     advised: list[int] = []
+    monkeypatch.setattr(cold, "_MOST_ROWS", 0)
     monkeypatch.setattr(module, "prefetch", lambda start, stop: advised.append(stop - start))
     a = np.memmap(path, "u1", "r").reshape(1000, -1)
     a.sum()
@@ -433,6 +434,7 @@ def test_what_is_cold_is_found_out(path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_runs_of_reversed_rows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     set_state(monkeypatch, "cold")
     advised: list[int] = []
+    monkeypatch.setattr(cold, "_MOST_ROWS", 0)
     monkeypatch.setattr(module, "prefetch", lambda start, stop: advised.append(stop - start))
     a = np.memmap(path, "u1", "r").reshape(1000, -1)[::-1]
     np.testing.assert_array_equal(gather(a, [7, 900, 8, 9]), a[[7, 900, 8, 9]])
