@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
-from mmapio import atomics
 from mmapio._values import as_items
 from mmapio.atomics._rules import check_dtype, misaligned
 from mmapio.errors import ArgumentError, ArgumentTypeError, ReadOnlyError
 from mmapio.guard.lost_memory import noticing, raise_if_source_lost
-from mmapio.kernels.engine.jit import jit, piece_type
 from mmapio.kernels.engine.pieces import plain
-from mmapio.kernels.engine.threads import run_ranges
-from mmapio.kernels.rows.indices import Numbers, row_numbers
+from mmapio.kernels.engine.threads import run_ranges, thread_count
+from mmapio.kernels.rows.indices import Indices
+from mmapio.kernels.rows.sums import Cells, Steps, add_each, add_sums, sum_up
 
 __all__ = ["scatter_add"]
 
-_DTYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8")
 _PIECE_ADDITIONS = 1 << 17
-# What a processor keeps near to itself, and how much more there must be to add than to sum up.
-_PRIVATE_BYTES = 256 << 10
-_PRIVATE_ADDITIONS = 8
-
-Place = tuple[int, int, int, int]
-Steps = tuple[int, int]
-Kernel = Callable[[NDArray[Any], Place, Numbers, NDArray[Any], Steps, int, int], None]
+# Of how many bytes sums are kept apart, and how many additions there must be to a word of them: to
+# add that takes as long as to add once without.
+_PRIVATE_BYTES = 4 << 20
+_ADDITIONS_TO_A_WORD = 1.5
+# How many additions a table of sums must save, each of them and each of its cells; and how many
+# tables there are at most.
+_TABLE_ADDITIONS = 1 << 19
+_ADDITIONS_TO_A_CELL = 16
+_MOST_TABLES = 64
+_WORD_BYTES = 8
 
 
 @noticing
@@ -69,11 +67,13 @@ def scatter_add(a: NDArray[Any], indices: Any, values: Any, *, threads: int | No
 
     Notes
     -----
-    It is for arrays that others add to meanwhile, and for all CPUs to add at once. In one thread
-    `numpy.add.at` takes less time, for it does not have to do each addition in one step.
+    It is for arrays that others add to meanwhile. An addition in one step takes some 5 ns, several
+    times that of `numpy.add.at`, if its cell is in the processor's cache. If it is not, memory
+    takes longer than that, and this function asks for more of it at once.
 
-    Where many values go to few rows, threads sum them up by themselves first, and add the sums.
-    Sums of floats depend on the order of additions by their rounding, which is not the same twice.
+    Where many values go to few rows, threads sum them up by themselves first, and add the sums:
+    the result does not depend on the number of threads. Elsewhere sums of floats depend on the
+    order of additions by their rounding, which is not the same twice.
 
     Examples
     --------
@@ -88,22 +88,77 @@ def scatter_add(a: NDArray[Any], indices: Any, values: Any, *, threads: int | No
         raise ArgumentTypeError(f"a must be an array, got {type(a).__name__!r}")
     array = plain(a)
     _check(array)
-    # Copies: others may change what the user gave, or these additions do.
-    numbers, shape = row_numbers(indices, len(array))
-    rows = _values(values, array, shape)
-    if not numbers.size or not array.size:
+    threads = None if threads is None else thread_count(threads)
+    chosen = Indices.of(indices, len(array))
+    rows = _values(values, array, chosen.shape)
+    if not chosen.flat.size or not array.size:
+        chosen.check()
         return
-    target, place = _line(array)
-    source, steps = _flat(rows.reshape(numbers.size, -1))
-    additions, columns = rows.size, place[3]
-    is_private = array.nbytes <= _PRIVATE_BYTES and additions >= _PRIVATE_ADDITIONS * array.size
-    kernel: Kernel = _add_sums if is_private else _add_each
-    piece = max(1, max(_PIECE_ADDITIONS, _PRIVATE_ADDITIONS * array.size * is_private) // columns)
+    chosen = chosen.apart_from(array)
+    job = _Job(_line(array), chosen, *_flat(rows.reshape(chosen.flat.size, -1)), threads)
+    words = array.size * array.itemsize / _WORD_BYTES
+    if array.nbytes <= _PRIVATE_BYTES and rows.size >= _ADDITIONS_TO_A_WORD * words:
+        job.add_by_sums()
+    else:
+        job.add_one_by_one()
 
-    def add(first: int, last: int, worker: int) -> None:
-        kernel(target, place, numbers, source, steps, first, last)
 
-    run_ranges(numbers.size, piece, add, threads=threads)
+class _Job(NamedTuple):
+    """Additions to make: of rows of values to those that the indices choose."""
+
+    cells: Cells
+    chosen: Indices
+    values: NDArray[Any]
+    steps: Steps
+    threads: int | None
+
+    def add_one_by_one(self) -> None:
+        """Add each value to its cell, after a look at all indices."""
+        chosen = self.chosen
+        chosen.check()
+
+        def add(first: int, last: int, worker: int) -> None:
+            flat, start, stop = chosen.part(first, last)
+            end = add_each(
+                *(*self.cells, flat, chosen.back, start, stop), *(self.values, self.steps, first)
+            )
+            if end < stop:
+                raise chosen.outside(first + end - start)
+
+        piece = max(1, _PIECE_ADDITIONS // self.cells.place[3])
+        run_ranges(chosen.flat.size, piece, add, threads=self.threads)
+
+    def add_by_sums(self) -> None:
+        """Sum values up in tables, and add these; nothing is added before all indices were seen.
+
+        How many tables there are depends on the sizes alone, and so does the order of additions.
+        """
+        chosen, (memory, place) = self.chosen, self.cells
+        size, cells = chosen.flat.size, place[2] * place[3]
+        least = max(_TABLE_ADDITIONS, _ADDITIONS_TO_A_CELL * cells)
+        piece = -(-size // max(1, min(_MOST_TABLES, size * place[3] // least)))
+        # -0.0 and nothing else can be added to any float and leaves it as it is.
+        nothing = -0.0 if memory.dtype.kind == "f" else 0
+        tables: list[Any] = [None] * -(-size // piece)
+
+        def sum_piece(first: int, last: int, worker: int) -> None:
+            table = np.full(cells, nothing, memory.dtype)
+            flat, start, stop = chosen.part(first, last)
+            end = sum_up(
+                *(table, place, flat, chosen.back, start, stop), *(self.values, self.steps, first)
+            )
+            if end < stop:
+                chosen.check()  # for the first one of all
+                raise chosen.outside(first + end - start)
+            tables[first // piece] = table
+
+        run_ranges(size, piece, sum_piece, threads=self.threads)
+        raise_if_source_lost(chosen.given)
+        total, *others = tables
+        with np.errstate(all="ignore"):
+            for other in others:
+                total += other
+        add_sums(memory, place, total)
 
 
 def _check(array: NDArray[Any]) -> None:
@@ -128,29 +183,39 @@ def _values(values: Any, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray
     given = as_items(values, array.dtype)
     raise_if_source_lost(values)
     wanted = shape + array.shape[1:]
+    if np.may_share_memory(given, array):
+        given = given.copy()
+    rows = (math.prod(shape), *array.shape[1:])
+    if given.shape == wanted:
+        return given.reshape(rows)
     try:
-        whole = np.broadcast_to(given, wanted)
+        return np.broadcast_to(given, wanted).reshape(rows)
     except ValueError:
         raise ArgumentError(
             f"values of shape {given.shape} cannot be broadcast to {wanted}"
         ) from None
-    if np.may_share_memory(whole, array):
-        whole = whole.copy()
-    return whole.reshape(math.prod(shape), *array.shape[1:])
 
 
-def _line(array: NDArray[Any]) -> tuple[NDArray[Any], Place]:
+def _line(array: NDArray[Any]) -> Cells:
     """Return the memory that an array spans as one line, so that the kernels have one type of it.
 
-    And where in it the first row begins, how far it is to the next, and how many rows and columns
-    there are.
+    Integers are added as unsigned ones, which is the same.
     """
     rows, step = len(array), array.strides[0] // array.itemsize
     columns = array.size // rows
-    lowest = array[::-1] if step < 0 else array
-    span = (rows - 1) * abs(step) + columns
-    line = np.lib.stride_tricks.as_strided(lowest, (span,), (array.itemsize,))
-    return line, ((rows - 1) * -step if step < 0 else 0, step, rows, columns)
+    if step == columns or rows == 1:
+        line = array.reshape(-1)
+        step = columns
+    else:
+        lowest = array[::-1] if step < 0 else array
+        span = (rows - 1) * abs(step) + columns
+        line = np.lib.stride_tricks.as_strided(lowest, (span,), (array.itemsize,))
+    return Cells(_unsigned(line), ((rows - 1) * -step if step < 0 else 0, step, rows, columns))
+
+
+def _unsigned(items: NDArray[Any]) -> NDArray[Any]:
+    """Return integers as unsigned ones, and floats as they are; a view in any case."""
+    return items.view(f"u{items.itemsize}" if items.dtype.kind == "i" else items.dtype)
 
 
 def _flat(rows: NDArray[Any]) -> tuple[NDArray[Any], Steps]:
@@ -161,77 +226,7 @@ def _flat(rows: NDArray[Any]) -> tuple[NDArray[Any], Steps]:
     base, (down, across) = rows, rows.strides
     if down in (0, rows.itemsize * rows.shape[1]) and across in (0, rows.itemsize):
         base = rows[: 1 if down == 0 else None, : 1 if across == 0 else None]
-    line = np.ascontiguousarray(base).reshape(-1).view()
+    line = _unsigned(np.ascontiguousarray(base).reshape(-1))
     line.flags.writeable = False
     down_step = 0 if base.shape[0] == 1 else base.shape[1]
     return line, (down_step, 0 if base.shape[1] == 1 else 1)
-
-
-def _signatures() -> list[tuple[Any, ...]]:
-    """Return the types of what both kernels take."""
-    count = numba.int64
-    place, steps = types.UniTuple(count, 4), types.UniTuple(count, 2)
-    return [
-        (
-            numba.from_dtype(np.dtype(one))[::1],
-            place,
-            count[::1],
-            piece_type(one),
-            steps,
-            count,
-            count,
-        )
-        for one in _DTYPES
-    ]
-
-
-@jit(_signatures)
-def _add_each(
-    a: NDArray[Any],
-    place: Place,
-    numbers: Numbers,
-    values: NDArray[Any],
-    steps: Steps,
-    first: int,
-    last: int,
-) -> None:
-    """Add rows of values one by one."""
-    start, step, _, columns = place
-    down, across = steps
-    if columns == 1:  # a loop for itself: the one below takes twice as long
-        for i in range(first, last):
-            atomics.fetch_add(a, start + numbers[i] * step, values[i * down], "relaxed")
-        return
-    for i in range(first, last):
-        for j in range(columns):
-            value = values[i * down + j * across]
-            atomics.fetch_add(a, start + numbers[i] * step + j, value, "relaxed")
-
-
-@jit(_signatures)
-def _add_sums(
-    a: NDArray[Any],
-    place: Place,
-    numbers: Numbers,
-    values: NDArray[Any],
-    steps: Steps,
-    first: int,
-    last: int,
-) -> None:
-    """Sum rows of values up in memory of this thread's own, and add the sums."""
-    start, step, rows, columns = place
-    down, across = steps
-    sums = np.zeros(rows * columns, a.dtype)
-    if columns == 1:  # as above
-        for i in range(first, last):
-            sums[numbers[i]] += values[i * down]
-    else:
-        for i in range(first, last):
-            number = numbers[i]
-            for j in range(columns):
-                sums[number * columns + j] += values[i * down + j * across]
-    for i in range(rows):
-        for j in range(columns):
-            if sums[i * columns + j] != 0:
-                value = sums[i * columns + j]
-                atomics.fetch_add(a, start + i * step + j, value, "relaxed")

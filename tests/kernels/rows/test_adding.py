@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 
@@ -65,7 +66,7 @@ def test_one_type_of_kernel_serves_every_layout():
     for a in (np.zeros((8, 3), "f4")[::-2], np.zeros((6, 4), "f4")[:, 1:3]):
         kernels.scatter_add(a, [0, -1], np.ones((2, a.shape[1] * 2))[:, ::2])
     for dispatcher, signatures in KERNELS:
-        if dispatcher.__module__ == "mmapio.kernels.rows.adding":
+        if dispatcher.__module__ == "mmapio.kernels.rows.sums":
             assert {*dispatcher.signatures} <= {*signatures()}
 
 
@@ -79,6 +80,78 @@ def test_indices_that_the_additions_change_are_read_once():
     a = np.array([1, 0, 0, 0])
     kernels.scatter_add(a, a[:2], [1000, 5])
     assert a.tolist() == [6, 1000, 0, 0]
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u4", "i8", "f4", "f8"])
+def test_sums_are_added_by_words_and_by_cells_at_both_ends(dtype):
+    random = np.random.default_rng(3)
+    base = random.integers(0, 100, 1000).astype(dtype)
+    for view in (base, base[1:], base[3:-2], base[5:6], base[::-1], base[1::3], base[:20]):
+        check(view, random.integers(-len(view), len(view), 5000), random.integers(0, 9, 5000))
+    for view in (base.reshape(100, 10)[:, 1:8], base[1:991].reshape(-1, 3), base[:9].reshape(3, 3)):
+        check(view, random.integers(0, len(view), 5000), random.integers(0, 9, (5000, 1)))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("count", [3, 10_000])
+def test_what_nothing_is_added_to_keeps_its_bits(dtype, count):
+    """A sum of its own begins as -0.0, which alone changes no float: 0.0 would change -0.0."""
+    a = np.full(101, -0.0, dtype)
+    a[7] = np.nan
+    kernels.scatter_add(a, np.full(count, 50), np.zeros(count))
+    assert np.flatnonzero(~np.signbit(a)).tolist() == [7, 50]
+    kernels.scatter_add(a, np.full(count, 51), np.full(count, -0.0))
+    kernels.scatter_add(a, np.full(count, 52), np.full(count, np.inf))
+    kernels.scatter_add(a, np.full(count, 52), np.full(count, -np.inf))
+    assert np.signbit(a[51])
+    assert np.flatnonzero(np.isnan(a)).tolist() == [7, 52]
+
+
+def test_few_rows_are_summed_up_alike_by_any_number_of_threads():
+    random = np.random.default_rng(4)
+    indices, values = random.integers(0, 50, 2_000_000), random.random(2_000_000)
+    found = [np.zeros(50) for _ in range(4)]
+    for threads, a in enumerate(found, 1):
+        kernels.scatter_add(a, indices, values, threads=threads)
+    assert len({a.tobytes() for a in found}) == 1
+    np.testing.assert_allclose(found[0], np.bincount(indices, values))
+
+
+@pytest.mark.parametrize("rows", [10, 100_000])
+@pytest.mark.parametrize("index", [-1, 0])
+def test_nothing_is_added_if_the_last_index_is_out_of_bounds(rows, index):
+    a, indices = np.zeros(rows), np.zeros(3_000_000, int)
+    indices[-1] = index or rows
+    indices[-1] -= rows if index else 0
+    indices[7] = indices[-1]
+    with pytest.raises(mmapio.OutOfBoundsError, match=f"index {indices[7]} is out"):
+        kernels.scatter_add(a, indices, 1)
+    assert not a.any()
+
+
+@pytest.mark.parametrize("rows", [10, 100_000])
+def test_indices_that_others_change_lead_nowhere(rows):
+    """A stray addition would end the process, or be seen beside the rows."""
+    base = np.zeros(rows * 3, "i8")
+    a, indices, over = base[rows : 2 * rows], np.zeros(20_000, np.int64), threading.Event()
+
+    def change() -> None:
+        while not over.is_set():
+            indices[:] = 1 << 40
+            indices[:] = -rows
+            indices[:] = rows - 1
+
+    other = threading.Thread(target=change)
+    other.start()
+    try:
+        for _ in range(200):
+            with contextlib.suppress(mmapio.OutOfBoundsError):
+                kernels.scatter_add(a, indices, 1)
+    finally:
+        over.set()
+        other.join()
+    assert not base[:rows].any()
+    assert not base[2 * rows :].any()
 
 
 def read_only() -> np.ndarray:
