@@ -6,6 +6,7 @@ import numpy as np
 
 import mmapio
 from mmapio import kernels
+from mmapio.kernels.rows import cold
 
 from . import common
 from .common import InTemporaryDirectory, elapsed_s, target
@@ -42,6 +43,33 @@ class GatherCold(InTemporaryDirectory):
         common.evict(self.file)
         a = np.memmap(self.file, "u1", "r").reshape(-1, 4096)
         return elapsed_s(lambda: a[self.indices])
+
+
+class GatherColdFew(InTemporaryDirectory):
+    """Row 20, 1,024 random rows of 4 KiB from a disk, by a ring of reads and by read-ahead."""
+
+    params = ("ring", "read-ahead")
+    param_names = ("way",)
+
+    def setup(self, way: str) -> None:
+        super().setup()
+        self.file = self.noise("cold.bin", common.LARGE_BYTES)
+        self.indices = np.random.default_rng(0).integers(0, common.LARGE_BYTES // 4096, 1024)
+        self.most = cold._MOST_ROWS
+        if way == "read-ahead":
+            cold._MOST_ROWS = 0
+
+    def teardown(self, way: str) -> None:
+        cold._MOST_ROWS = self.most
+        super().teardown()
+
+    def track_mmapio(self, way: str) -> float:
+        """Gather of few rows that are on disk alone."""
+        common.evict(self.file)
+        with mmapio.open(self.file, dtype="u1", shape=(-1, 4096)) as a:
+            return elapsed_s(lambda: kernels.gather(a, self.indices)) * 1e3
+
+    track_mmapio.unit = "ms"  # type: ignore[attr-defined]
 
 
 class GatherWarm(InTemporaryDirectory):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -26,7 +27,11 @@ def groups_with(controller: str) -> Iterator[tuple[Path, int]]:
         names = controllers.split(",")
         if names == [""] or controller in names:
             root, version = (_GROUPS / controller, 1) if controller in names else (_GROUPS, 2)
-            folder = root / group.lstrip("/")
-            for level in (folder, *folder.parents):
-                if level.is_relative_to(root):
-                    yield level, version
+            yield from ((level, version) for level in _levels(root, group))
+
+
+@functools.lru_cache(64)
+def _levels(root: Path, group: str) -> tuple[Path, ...]:
+    """Return the folders of a group and of those above it."""
+    folder = root / group.lstrip("/")
+    return tuple(level for level in (folder, *folder.parents) if level.is_relative_to(root))

@@ -48,6 +48,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param != "at once":
         chosen = touch._by_faults if request.param == "faults" else touch._by_populating
         monkeypatch.setattr(touch, "_SHORT_BYTES", 0)
+        monkeypatch.setattr(touch, "_WHOLE_NS", 0)
         monkeypatch.setattr(touch, "_time_ns", _timing_for(chosen))
     return str(request.param)
 
@@ -233,6 +234,27 @@ def test_large_arrays_on_the_heap() -> None:
     assert a.all()
 
 
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_what_is_populated_at_once_is_not_tried_by_faults(
+    monkeypatch: pytest.MonkeyPatch, is_whole: bool
+) -> None:
+    ways: list[str] = []
+
+    def populating(memory: NDArray[np.uint8], write: bool) -> int:
+        ways.append("populating")
+        return 0
+
+    def faults(memory: NDArray[np.uint8], write: bool) -> int:
+        ways.append("faults")
+        return 0
+
+    monkeypatch.setattr(touch, "_by_populating", populating)
+    monkeypatch.setattr(touch, "_by_faults", faults)
+    monkeypatch.setattr(touch, "_WHOLE_NS", 1 << 60 if is_whole else 0)
+    touch_pages(np.zeros(70 << 20, "u1"))
+    assert ("faults" not in ways) == is_whole
+
+
 def test_writing_to_what_is_read_only_is_refused(opened: Opener) -> None:
     with pytest.raises(ReadOnlyError, match="for writing"):
         touch_pages(opened("r"), write=True)
@@ -260,7 +282,6 @@ def test_progress(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
             super().close()
 
     monkeypatch.setattr(tqdm, "tqdm", Bar)
-    monkeypatch.setattr(touch, "_ALONE_NS", 0)
     a = np.zeros(SIZE, "u1")
     assert touch_pages(a, progress=True) == touch_pages(a)
     if way != "at once":
