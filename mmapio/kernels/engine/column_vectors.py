@@ -1,0 +1,340 @@
+"""Rows combined column by column, in vectors of a fixed length.
+
+Left to itself, the compiler asks at run time whether rows overlap the results, and gives up where
+there are many rows. Columns have nothing to do with each other, so vectors of any length give the
+same bits; of 8 rows, memory is asked for the next 8 while these are combined.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from mmapio.kernels.engine.jit import inside
+
+__all__ = [
+    "ROWS_AT_ONCE",
+    "VECTOR_BYTES",
+    "add_float_row",
+    "add_float_rows",
+    "add_int_row",
+    "add_int_rows",
+    "add_square_row",
+    "add_square_rows",
+    "keep_greatest_row",
+    "keep_greatest_rows",
+    "keep_least_row",
+    "keep_least_rows",
+]
+
+ROWS_AT_ONCE = 8
+VECTOR_BYTES = 64  # a line of the cache
+_SHORT_LANES = 8  # for what is left over of a row
+_WORD = ir.IntType(64)
+_INT = ir.IntType(32)
+
+Vector = Any
+Row = NDArray[Any]
+# Of vectors of rows, of the accumulators and of arguments, to vectors for the accumulators.
+Combine = Callable[..., tuple[Vector, ...]]
+
+
+# What they do, in Python ------------------------------------------------------------------------
+
+
+def add_float_rows(x: Row, places: Row, ahead: int, total: Row, error: Row) -> None:
+    """Add the 8 rows that start at `places` in a tree, and their sum with its rounding error.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        A contiguous row of floats, or of integers.
+    places : numpy.ndarray
+        int64: where each row starts; all are as long as `total`.
+    ahead : int
+        How far behind each row lies one that is needed next.
+    total, error : numpy.ndarray
+        float64, contiguous: the sums of columns.
+    """
+    term = _tree(_taken(x, places, total.size, np.float64), np.add)
+    _add_term(term, total, error)
+
+
+def add_float_row(x: Row, places: Row, ahead: int, total: Row, error: Row) -> None:
+    """Do for one row what `add_float_rows` does for 8."""
+    _add_term(_taken(x, places[:1], total.size, np.float64)[0], total, error)
+
+
+def _add_term(term: Row, total: Row, error: Row) -> None:
+    with np.errstate(all="ignore"):
+        rounded = total + term
+        shadow = rounded - total
+        error += (total - (rounded - shadow)) + (term - shadow)
+        total[:] = rounded
+
+
+def add_int_rows(x: Row, places: Row, ahead: int, total: Row) -> None:
+    """Add 8 rows of integers to sums of 32 bits, for items of at most 16 bits, else of 64."""
+    total += np.sum(_taken(x, places, total.size, total.dtype), 0, total.dtype)
+
+
+def add_int_row(x: Row, places: Row, ahead: int, total: Row) -> None:
+    """Do for one row what `add_int_rows` does for 8."""
+    add_int_rows(x, places[:1], ahead, total)
+
+
+def add_square_rows(x: Row, places: Row, ahead: int, means: Row, squares: Row) -> None:
+    """Add the squared deviations of 8 rows from the means of the columns."""
+    with np.errstate(all="ignore"):
+        steps = _taken(x, places, means.size, np.float64) - means
+        squares += _tree(steps * steps, np.add)
+
+
+def add_square_row(x: Row, places: Row, ahead: int, means: Row, squares: Row) -> None:
+    """Do for one row what `add_square_rows` does for 8."""
+    with np.errstate(all="ignore"):
+        steps = _taken(x, places[:1], means.size, np.float64)[0] - means
+        squares += steps * steps
+
+
+def keep_least_rows(x: Row, places: Row, ahead: int, least: Row) -> None:
+    """Keep the least of each column of 8 rows; a NaN enters and stays."""
+    np.minimum(least, _taken(x, places, least.size, x.dtype).min(axis=0), out=least)
+
+
+def keep_least_row(x: Row, places: Row, ahead: int, least: Row) -> None:
+    """Do for one row what `keep_least_rows` does for 8."""
+    keep_least_rows(x, places[:1], ahead, least)
+
+
+def keep_greatest_rows(x: Row, places: Row, ahead: int, greatest: Row) -> None:
+    """Keep the greatest of each column of 8 rows; a NaN enters and stays."""
+    np.maximum(greatest, _taken(x, places, greatest.size, x.dtype).max(axis=0), out=greatest)
+
+
+def keep_greatest_row(x: Row, places: Row, ahead: int, greatest: Row) -> None:
+    """Do for one row what `keep_greatest_rows` does for 8."""
+    keep_greatest_rows(x, places[:1], ahead, greatest)
+
+
+def _taken(x: Row, places: Row, width: int, dtype: Any) -> NDArray[Any]:
+    return np.array([x[place : place + width] for place in places.tolist()]).astype(dtype)
+
+
+def _tree(rows: Any, add: Any) -> Any:
+    """Combine neighbours, and then what became of them, until one is left."""
+    rows = list(rows)
+    while len(rows) > 1:
+        rows = [add(one, other) for one, other in zip(rows[::2], rows[1::2], strict=True)]
+    return rows[0]
+
+
+# The same in vectors ----------------------------------------------------------------------------
+
+
+def _emit(
+    rows: int, combine: Combine, written: Sequence[int]
+) -> Callable[..., tuple[Any, Callable[..., Any]]]:
+    """Return the emitter of a loop over columns.
+
+    `combine` gets the builder, numba's type of the items, a vector of each row and of each array
+    that follows `ahead`, and returns vectors for those of these that are `written`.
+    """
+
+    def emit(_typing: Any, x: Any, places: Any, ahead: Any, columns: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            kinds = signature.args
+            row, where = (
+                context.make_array(kinds[i])(context, builder, arguments[i]) for i in (0, 1)
+            )
+            results = [
+                context.make_array(kind)(
+                    context, builder, builder.extract_value(arguments[3], number)
+                )
+                for number, kind in enumerate(kinds[3])
+            ]
+            starts = [
+                builder.gep(row.data, [builder.load(builder.gep(where.data, [_WORD(i)]))])
+                for i in range(rows)
+            ]
+            whole = VECTOR_BYTES * 8 // kinds[0].dtype.bitwidth
+            width, done = results[0].nitems, cgutils.alloca_once_value(builder, _WORD(0))
+            for lanes in sorted({whole, min(whole, _SHORT_LANES), 1}, reverse=True):
+                step = functools.partial(_emit_step, builder, kinds[0].dtype, lanes, combine)
+                fetch = arguments[2] if rows > 1 and lanes == whole else None
+                _emit_loop(
+                    builder,
+                    done,
+                    width,
+                    lanes,
+                    lambda at, step=step, fetch=fetch: step(
+                        starts, [result.data for result in results], written, fetch, at
+                    ),
+                )
+            return context.get_dummy_value()
+
+        return types.void(x, places, ahead, columns), generate
+
+    return emit
+
+
+def _emit_loop(
+    builder: Any, done: Any, width: Any, lanes: int, body: Callable[[Any], None]
+) -> None:
+    """Call `body` with the column that each whole vector starts at, from where the last ended."""
+    first = builder.load(done)
+    count = builder.udiv(builder.sub(width, first), _WORD(lanes))
+    with cgutils.for_range(builder, count) as loop:
+        body(builder.add(first, builder.mul(loop.index, _WORD(lanes))))
+    builder.store(builder.add(first, builder.mul(count, _WORD(lanes))), done)
+
+
+def _emit_step(
+    builder: Any,
+    item: Any,
+    lanes: int,
+    combine: Combine,
+    starts: Sequence[Any],
+    results: Sequence[Any],
+    written: Sequence[int],
+    fetch: Any,
+    at: Any,
+) -> None:
+    """Emit what is done for a vector of columns."""
+    vectors = [_pointer(builder, start, at, lanes) for start in starts]
+    rows = [builder.load(vector, align=1) for vector in vectors]
+    if fetch is not None:
+        with builder.if_then(builder.icmp_signed("!=", fetch, _WORD(0))):
+            for start in starts:
+                _emit_fetch(builder, builder.gep(start, [builder.add(at, fetch)]))
+    places = [_pointer(builder, result, at, lanes) for result in results]
+    found = combine(builder, item, rows, *[builder.load(place, align=1) for place in places])
+    for number, vector in zip(written, found, strict=True):
+        builder.store(vector, places[number], align=1)
+
+
+def _pointer(builder: Any, start: Any, at: Any, lanes: int) -> Any:
+    vector = ir.VectorType(start.type.pointee, lanes)
+    return builder.bitcast(builder.gep(start, [at]), vector.as_pointer())
+
+
+def _emit_fetch(builder: Any, pointer: Any) -> None:
+    """Ask for a line of memory; an address that there is none at does no harm."""
+    byte = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, _INT, _INT, _INT])
+    fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(fetch, [builder.bitcast(pointer, byte), _INT(0), _INT(2), _INT(1)])
+
+
+def _cast(builder: Any, item: Any, vector: Vector, like: Vector) -> Vector:
+    """Convert items to the type of the lanes of another vector."""
+    wanted, given = like.type, vector.type
+    if wanted == given:
+        return vector
+    if isinstance(item, types.Float):
+        return builder.fpext(vector, wanted)
+    if isinstance(wanted.element, ir.IntType):
+        return (builder.sext if item.signed else builder.zext)(vector, wanted)
+    return (builder.sitofp if item.signed else builder.uitofp)(vector, wanted)
+
+
+def _two_sum(builder: Any, total: Vector, term: Vector) -> tuple[Vector, Vector]:
+    """Emit what `two_sum` does."""
+    rounded = builder.fadd(total, term)
+    shadow = builder.fsub(rounded, total)
+    slip = builder.fsub(total, builder.fsub(rounded, shadow))
+    return rounded, builder.fadd(slip, builder.fsub(term, shadow))
+
+
+def _float_sums(
+    builder: Any, item: Any, rows: Sequence[Vector], total: Vector, error: Vector
+) -> tuple[Vector, ...]:
+    term = _tree([_cast(builder, item, row, total) for row in rows], builder.fadd)
+    if item.bitwidth < 64:
+        return builder.fadd(total, term), error
+    rounded, slip = _two_sum(builder, total, term)
+    return rounded, builder.fadd(error, slip)
+
+
+def _int_sums(
+    builder: Any, item: Any, rows: Sequence[Vector], total: Vector
+) -> tuple[Vector, ...]:
+    """Add bytes in 16 bits first, which 8 of them fit into."""
+    if item.bitwidth == 8 and len(rows) > 1:
+        short = ir.Constant(ir.VectorType(ir.IntType(16), rows[0].type.count), ir.Undefined)
+        term = _tree([_cast(builder, item, row, short) for row in rows], builder.add)
+    else:
+        term = _tree([_cast(builder, item, row, total) for row in rows], builder.add)
+    extend = builder.sext if item.signed else builder.zext
+    return (builder.add(total, term if term.type == total.type else extend(term, total.type)),)
+
+
+def _squares(
+    builder: Any, item: Any, rows: Sequence[Vector], means: Vector, squares: Vector
+) -> tuple[Vector, ...]:
+    steps = [builder.fsub(_cast(builder, item, row, means), means) for row in rows]
+    return (
+        builder.fadd(squares, _tree([builder.fmul(step, step) for step in steps], builder.fadd)),
+    )
+
+
+def _kept(
+    sign: str, builder: Any, item: Any, rows: Sequence[Vector], best: Vector
+) -> tuple[Vector, ...]:
+    """Compare integers, or floats so that one instruction does it, and look for NaNs apart."""
+    if isinstance(item, types.Integer):
+        compare = builder.icmp_signed if item.signed else builder.icmp_unsigned
+
+        def better(one: Vector, other: Vector) -> Vector:
+            return builder.select(compare(sign, one, other), one, other)
+
+        return (better(best, _tree(rows, better)),)
+
+    def nearer(one: Vector, other: Vector) -> Vector:
+        return builder.select(builder.fcmp_ordered(sign, one, other), one, other)
+
+    pairs = zip(rows[::2], rows[1::2] if len(rows) > 1 else rows, strict=True)
+    without = _tree([builder.fcmp_unordered("uno", *pair) for pair in pairs], builder.or_)
+    nan = ir.Constant(best.type, [float("nan")] * best.type.count)
+    term = builder.select(without, nan, _tree(rows, nearer))
+    stays = builder.fcmp_unordered("uno", best, best)
+    return (builder.select(stays, best, nearer(best, term)),)
+
+
+_MEANINGS: list[tuple[Callable[..., None], Callable[..., None], Combine, tuple[int, ...]]] = [
+    (add_float_rows, add_float_row, _float_sums, (0, 1)),
+    (add_int_rows, add_int_row, _int_sums, (0,)),
+    (add_square_rows, add_square_row, _squares, (1,)),
+    (keep_least_rows, keep_least_row, functools.partial(_kept, "<"), (0,)),
+    (keep_greatest_rows, keep_greatest_row, functools.partial(_kept, ">"), (0,)),
+]
+
+
+def _define(function: Callable[..., None], rows: int, combine: Combine, written: Any) -> None:
+    """Let kernels call the vectors where Python calls the function."""
+    emitted: Any = intrinsic(_emit(rows, combine, written))
+    if function.__code__.co_argcount == 4:
+
+        @inside(function)
+        def _of_one(x: Any, places: Any, ahead: Any, one: Any) -> Callable[..., None]:
+            return lambda x, places, ahead, one: emitted(x, places, ahead, (one,))
+
+    else:
+
+        @inside(function)
+        def _of_two(x: Any, places: Any, ahead: Any, one: Any, other: Any) -> Callable[..., None]:
+            return lambda x, places, ahead, one, other: emitted(x, places, ahead, (one, other))
+
+
+for _many, _single, _combine, _written in _MEANINGS:
+    _define(_many, ROWS_AT_ONCE, _combine, _written)
+    _define(_single, 1, _combine, _written)
