@@ -44,7 +44,7 @@ HOMES = {
     "llvmlite": (
         *("guard", "_os._buffer311", "atomics"),
         *("kernels._crc32", "kernels.rows.addresses"),
-        *("kernels.engine.lanes", "kernels.engine.vectors"),
+        *("kernels.engine.lanes", "kernels.engine.vectors", "kernels.engine.column_vectors"),
     ),
 }
 WITHOUT_NUMBA = ("guard._handler", "_os._buffer311")  # they import llvmlite alone

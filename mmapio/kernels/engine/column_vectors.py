@@ -11,7 +11,6 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -38,6 +37,7 @@ __all__ = [
 
 ROWS_AT_ONCE = 8
 VECTOR_BYTES = 64  # a line of the cache
+_MOST_RESULT_BYTES = 128  # longer vectors take long to compile
 _SHORT_LANES = 8  # for what is left over of a row
 _WORD = ir.IntType(64)
 _INT = ir.IntType(32)
@@ -66,16 +66,20 @@ def add_float_rows(x: Row, places: Row, ahead: int, total: Row, error: Row) -> N
         float64, contiguous: the sums of columns.
     """
     term = _tree(_taken(x, places, total.size, np.float64), np.add)
-    _add_term(term, total, error)
+    _add_term(x.itemsize, term, total, error)
 
 
 def add_float_row(x: Row, places: Row, ahead: int, total: Row, error: Row) -> None:
     """Do for one row what `add_float_rows` does for 8."""
-    _add_term(_taken(x, places[:1], total.size, np.float64)[0], total, error)
+    _add_term(x.itemsize, _taken(x, places[:1], total.size, np.float64)[0], total, error)
 
 
-def _add_term(term: Row, total: Row, error: Row) -> None:
+def _add_term(itemsize: int, term: Row, total: Row, error: Row) -> None:
+    """Keep the errors of what has float64's own precision; those of less are far below it."""
     with np.errstate(all="ignore"):
+        if itemsize < 8:
+            total += term
+            return
         rounded = total + term
         shadow = rounded - total
         error += (total - (rounded - shadow)) + (term - shadow)
@@ -108,7 +112,7 @@ def add_square_row(x: Row, places: Row, ahead: int, means: Row, squares: Row) ->
 
 def keep_least_rows(x: Row, places: Row, ahead: int, least: Row) -> None:
     """Keep the least of each column of 8 rows; a NaN enters and stays."""
-    np.minimum(least, _taken(x, places, least.size, x.dtype).min(axis=0), out=least)
+    _keep(np.less, _taken(x, places, least.size, x.dtype), least)
 
 
 def keep_least_row(x: Row, places: Row, ahead: int, least: Row) -> None:
@@ -118,12 +122,22 @@ def keep_least_row(x: Row, places: Row, ahead: int, least: Row) -> None:
 
 def keep_greatest_rows(x: Row, places: Row, ahead: int, greatest: Row) -> None:
     """Keep the greatest of each column of 8 rows; a NaN enters and stays."""
-    np.maximum(greatest, _taken(x, places, greatest.size, x.dtype).max(axis=0), out=greatest)
+    _keep(np.greater, _taken(x, places, greatest.size, x.dtype), greatest)
 
 
 def keep_greatest_row(x: Row, places: Row, ahead: int, greatest: Row) -> None:
     """Do for one row what `keep_greatest_rows` does for 8."""
     keep_greatest_rows(x, places[:1], ahead, greatest)
+
+
+def _keep(compare: Callable[[Row, Row], Any], rows: Row, best: Row) -> None:
+    """Of equal values, which zeros of both signs are, the last one is kept."""
+
+    def nearer(one: Row, other: Row) -> Row:
+        return np.where(compare(one, other), one, other)
+
+    term = nearer(best, np.where((rows != rows).any(axis=0), np.nan, _tree(rows, nearer)))
+    best[:] = np.where(best != best, best, term)
 
 
 def _taken(x: Row, places: Row, width: int, dtype: Any) -> NDArray[Any]:
@@ -166,25 +180,29 @@ def _emit(
                 builder.gep(row.data, [builder.load(builder.gep(where.data, [_WORD(i)]))])
                 for i in range(rows)
             ]
-            whole = VECTOR_BYTES * 8 // kinds[0].dtype.bitwidth
+            whole = _lanes(kinds[0].dtype, kinds[3])
             width, done = results[0].nitems, cgutils.alloca_once_value(builder, _WORD(0))
             for lanes in sorted({whole, min(whole, _SHORT_LANES), 1}, reverse=True):
-                step = functools.partial(_emit_step, builder, kinds[0].dtype, lanes, combine)
                 fetch = arguments[2] if rows > 1 and lanes == whole else None
-                _emit_loop(
+                step = functools.partial(
+                    _emit_step,
                     builder,
-                    done,
-                    width,
-                    lanes,
-                    lambda at, step=step, fetch=fetch: step(
-                        starts, [result.data for result in results], written, fetch, at
-                    ),
+                    (kinds[0].dtype, lanes, fetch),
+                    combine,
+                    (starts, [result.data for result in results], written),
                 )
+                _emit_loop(builder, done, width, lanes, step)
             return context.get_dummy_value()
 
         return types.void(x, places, ahead, columns), generate
 
     return emit
+
+
+def _lanes(item: Any, results: Any) -> int:
+    """Return how many columns are a vector: a line of the cache, unless the results are many."""
+    most: int = _MOST_RESULT_BYTES * 8 // max(result.dtype.bitwidth for result in results)
+    return min(VECTOR_BYTES * 8 // int(item.bitwidth), most)
 
 
 def _emit_loop(
@@ -200,16 +218,14 @@ def _emit_loop(
 
 def _emit_step(
     builder: Any,
-    item: Any,
-    lanes: int,
+    kind: tuple[Any, int, Any],
     combine: Combine,
-    starts: Sequence[Any],
-    results: Sequence[Any],
-    written: Sequence[int],
-    fetch: Any,
+    rows_and_results: tuple[Sequence[Any], Sequence[Any], Sequence[int]],
     at: Any,
 ) -> None:
     """Emit what is done for a vector of columns."""
+    item, lanes, fetch = kind
+    starts, results, written = rows_and_results
     vectors = [_pointer(builder, start, at, lanes) for start in starts]
     rows = [builder.load(vector, align=1) for vector in vectors]
     if fetch is not None:
@@ -265,9 +281,7 @@ def _float_sums(
     return rounded, builder.fadd(error, slip)
 
 
-def _int_sums(
-    builder: Any, item: Any, rows: Sequence[Vector], total: Vector
-) -> tuple[Vector, ...]:
+def _int_sums(builder: Any, item: Any, rows: Sequence[Vector], total: Vector) -> tuple[Vector, ...]:
     """Add bytes in 16 bits first, which 8 of them fit into."""
     if item.bitwidth == 8 and len(rows) > 1:
         short = ir.Constant(ir.VectorType(ir.IntType(16), rows[0].type.count), ir.Undefined)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from operator import mul
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,9 @@ from mmapio.kernels.engine.threads import run_workers
 from mmapio.pagecache.memory_hints import memory_of
 
 __all__ = [
+    "Cut",
     "Pieces",
+    "cut",
     "map_pieces",
     "numbers",
     "pieces_of",
@@ -32,6 +34,22 @@ W = TypeVar("W")
 
 _DIRECT_BYTES = 4 << 20
 _COPIED_ITEMS = 1 << 16
+
+
+class Cut(Protocol):
+    """Parts of an array in the order of its memory, each of which one thread reads."""
+
+    nbytes: int
+
+    def __len__(self) -> int: ...
+
+    def memory(self) -> NDArray[np.uint8]:
+        """Return the memory of all parts, where they must follow each other."""
+        ...
+
+    def stretch(self, number: int) -> tuple[int, int]:
+        """Return which bytes of the memory are a part, and what lies between it and the next."""
+        ...
 
 
 class Pieces:
@@ -85,7 +103,7 @@ class Pieces:
         items = max(1, _DIRECT_BYTES // array.itemsize)
         items = items if self.direct else min(items, _COPIED_ITEMS)
         self.items = max(1, items // unit) * unit
-        self._axis, self._rows = _cut(array.shape, self.items)
+        self._axis, self._rows = cut(array.shape, self.items)
         self._per_axis = -(-int(array.shape[self._axis]) // self._rows)
 
     def __len__(self) -> int:
@@ -184,7 +202,7 @@ def _by_memory(array: NDArray[Any]) -> NDArray[Any]:
     return turned if turned.ndim else turned.reshape(1)
 
 
-def _cut(shape: tuple[int, ...], items: int) -> tuple[int, int]:
+def cut(shape: tuple[int, ...], items: int) -> tuple[int, int]:
     """Return the axis to cut along and the rows of it that fit into a piece."""
     inner = 1
     for axis in range(len(shape) - 1, 0, -1):
@@ -195,7 +213,7 @@ def _cut(shape: tuple[int, ...], items: int) -> tuple[int, int]:
 
 
 def share_pieces(
-    make: Callable[[], W], work: Callable[[W, int], object], pieces: Pieces, how: Scan
+    make: Callable[[], W], work: Callable[[W, int], object], pieces: Cut, how: Scan
 ) -> list[W]:
     """Call ``work(worker, number)`` for every piece, each thread with a worker of its own.
 
@@ -214,7 +232,7 @@ def share_pieces(
 
 
 def _within(
-    window: Window, work: Callable[[W, int], object], pieces: Pieces
+    window: Window, work: Callable[[W, int], object], pieces: Cut
 ) -> Callable[[W, int], object]:
     """Return work that tells a window which memory it is done with."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
 from typing import Any
 
 from numpy.exceptions import AxisError
@@ -33,7 +32,7 @@ def reduced_axes(array: NDArray[Any], axis: Axis) -> tuple[int, ...] | None:
     given = axis if isinstance(axis, tuple) else (axis,)
     found = sorted({_checked(one, max(1, array.ndim)) for one in given})
     if len(found) < len(given):
-        raise ArgumentError(f"axis must name every axis once, got {axis!r}")
+        raise ArgumentError(f"axis {axis!r} names an axis twice")
     return tuple(found) if len(found) < array.ndim else None
 
 
@@ -49,8 +48,3 @@ def _checked(axis: Any, ndim: int) -> int:
             f"axis {number} is out of range for an array of {ndim} dimensions"
         )
     return number % ndim
-
-
-def kept_shape(shape: Iterable[int], axes: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of a result."""
-    return tuple(extent for axis, extent in enumerate(shape) if axis not in axes)

@@ -1,7 +1,7 @@
 """How an array lies in memory, seen from a reduction along axes, and its boxes.
 
-Axes are taken in the order of memory, and neighbours of the same kind, kept or reduced, are one where
-they can be. If the last axis is kept, there are columns, else runs that are reduced each for itself.
+Axes are taken in the order of memory, and neighbours of the same kind, kept or reduced, are one
+where they can be. If the last axis is kept, there are columns, else runs, each with a result.
 A box is a range of kept rows, of reduced rows, and of columns (or a part of a run). Which boxes
 there are depends on the array alone, so additions are in the same order in any number of threads.
 """
@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import functools
 import math
+from operator import mul
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-__all__ = ["Box", "Grid", "Layout", "flat_items", "grid_of", "layout_of"]
+from mmapio.kernels.engine.pieces import cut
+from mmapio.kernels.engine.read_ahead import require_following
+from mmapio.pagecache.memory_hints import memory_of
+
+__all__ = ["Box", "Grid", "Layout", "Parts", "flat_items", "grid_of", "kernel_dtype", "layout_of"]
 
 _BOX_BYTES = 4 << 20
+_COPIED_ITEMS = 1 << 16
 _COLUMNS = 8192  # of wide rows, whose sums then stay in the cache
 _LEAST_ROWS = 256  # in a box that is not all: fewer would cost more to combine than to add
 _LANES = 512  # columns that fill vectors well
@@ -37,7 +43,7 @@ class Box(NamedTuple):
     start: int  # of the results
     stop: int
     alone: bool  # no other box has results in the same place
-    count: int  # items for each result
+    items: int  # for each result
 
 
 class Grid(NamedTuple):
@@ -55,7 +61,9 @@ class Grid(NamedTuple):
     per_box: tuple[int, int, int]  # kept rows, reduced rows, columns
     boxes: tuple[int, int, int]
 
-    def __len__(self) -> int:
+    @property
+    def total(self) -> int:
+        """Return the number of boxes."""
         return math.prod(self.boxes)
 
     def box(self, number: int) -> Box:
@@ -113,7 +121,8 @@ class Layout(NamedTuple):
         results = results.reshape(self.found)
         results = results if self.flips is None else results[self.flips]
         results = results if self.back is None else results.transpose(self.back)
-        return np.ascontiguousarray(results)
+        ordered: NDArray[Any] = np.ascontiguousarray(results)
+        return ordered
 
 
 def flat_items(layout: Layout, array: NDArray[Any]) -> NDArray[Any]:
@@ -124,6 +133,10 @@ def flat_items(layout: Layout, array: NDArray[Any]) -> NDArray[Any]:
         flat.flags.writeable = False
         return flat
     turned = layout.turned(array)
+    if turned.flags.c_contiguous:
+        flat = turned.reshape(-1)
+        flat.flags.writeable = False
+        return flat
     return as_strided(turned, (layout.span,), (turned.itemsize,), writeable=False)
 
 
@@ -143,7 +156,7 @@ def layout_of(
     reversed_axes = [axis for axis in range(ndim) if strides[axis] < 0 and shape[axis] > 1]
     steps = tuple(-1 if axis in reversed_axes else 1 for axis in range(ndim))
     grid, span = None, 0
-    if in_place and not any(stride % itemsize for stride in strides):
+    if in_place and 0 not in shape and not any(stride % itemsize for stride in strides):
         moves = tuple(abs(strides[axis]) // itemsize for axis in order)
         span = 1 + sum((n - 1) * move for n, move in zip(turned, moves, strict=True))
         grid = grid_of(
@@ -165,7 +178,7 @@ def layout_of(
         ),
         span=span,
         grid=grid,
-        only=grid.box(0) if grid is not None and len(grid) == 1 else None,
+        only=grid.box(0) if grid is not None and grid.total == 1 else None,
     )
 
 
@@ -256,3 +269,90 @@ def _cut(grid: Grid, itemsize: int) -> Grid:
     totals = grid.outer, grid.rows, grid.width
     counts = [-(-total // per) for total, per in zip(totals, per_box, strict=True)]
     return grid._replace(per_box=per_box, boxes=(counts[0], counts[1], counts[2]))
+
+
+def kernel_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type that kernels read items of a type in."""
+    half = dtype.kind == "f" and dtype.itemsize == 2
+    return np.dtype(np.float32) if half else dtype.newbyteorder("=")
+
+
+class Parts:
+    """Parts of an array in the order of its memory, each a box of items that follow each other.
+
+    They are copied into a buffer unless kernels can read them where they lie.
+    """
+
+    def __init__(self, layout: Layout, array: NDArray[Any], dtype: np.dtype[Any]) -> None:
+        self._layout, self._array, self.dtype = layout, layout.turned(array), dtype
+        self.nbytes = array.nbytes
+        self._array = self._array if self._array.ndim else self._array.reshape(1)
+        self._roles = layout.roles or (False,)
+        self._direct = bool(
+            array.dtype == dtype and self._array.flags.c_contiguous and array.flags.aligned
+        )
+        self._items = max(1, _BOX_BYTES // dtype.itemsize) if self._direct else _COPIED_ITEMS
+        self._axis, self._rows = cut(self._array.shape, self._items)
+        self._per_axis = -(-int(self._array.shape[self._axis]) // self._rows)
+
+    def __len__(self) -> int:
+        return int(math.prod(self._array.shape[: self._axis]) * self._per_axis)
+
+    def memory(self) -> NDArray[np.uint8]:
+        """Return the memory of all parts, where they must follow each other."""
+        require_following(self._array, self._axis)
+        return memory_of(self._array)
+
+    def stretch(self, number: int) -> tuple[int, int]:
+        """Return which bytes of the memory are a part, and what lies between it and the next."""
+        stop = self._offset(number + 1) if number + 1 < len(self) else self.memory().size
+        return self._offset(number), stop
+
+    def _offset(self, number: int) -> int:
+        where, start = self._place(number)
+        return int(sum(map(mul, [*where, start], self._array.strides)))
+
+    def _place(self, number: int) -> tuple[tuple[int, ...], int]:
+        """Return the indices of a part along the axes before the cut one, and its first row."""
+        outer, part = divmod(number, self._per_axis)
+        where = np.unravel_index(outer, self._array.shape[: self._axis]) if self._axis else ()
+        return tuple(map(int, where)), part * self._rows
+
+    def buffer(self) -> NDArray[Any]:
+        """Return what `take` copies into; each thread needs its own."""
+        return np.empty(0 if self._direct else self._items, self.dtype)
+
+    def take(self, number: int, buffer: NDArray[Any]) -> NDArray[Any]:
+        """Return a part, contiguous and read-only."""
+        where, start = self._place(number)
+        part = self._array[where][start : start + self._rows]
+        if not self._direct:
+            copy = buffer[: part.size].reshape(part.shape)
+            np.copyto(copy, part)
+            part = copy
+        found: NDArray[Any] = part.view()
+        found.flags.writeable = False
+        return found
+
+    def axes(self, part: NDArray[Any]) -> Axes:
+        """Return the axes of a part as `grid_of` takes them."""
+        steps = (stride // part.itemsize for stride in part.strides)
+        return tuple(zip(part.shape, steps, self._roles[self._axis :], strict=True))
+
+    def box(self, number: int, grid: Grid) -> Box:
+        """Return all of a part as a box, whose results follow each other."""
+        where, start = self._place(number)
+        roles, shape = self._roles, self._array.shape
+        index, alone = 0, True
+        for axis, place in enumerate((*where, start)):
+            if not roles[axis]:
+                index = index * shape[axis] + place
+            elif shape[axis] > (self._rows if axis == self._axis else 1):
+                alone = False
+        index *= math.prod(
+            n
+            for n, reduced in zip(shape[self._axis + 1 :], roles[self._axis + 1 :], strict=True)
+            if not reduced
+        )
+        box = grid.box(0)
+        return box._replace(start=index + box.start, stop=index + box.stop, alone=alone)

@@ -1,171 +1,50 @@
-"""Reductions along the first axis: rows are read as they lie, and columns side by side.
-
-Several rows of a narrow array are taken as one, so that it fills vectors as a wide one does.
-"""
+"""Reductions along some axes of an array, to one item for each place along the others."""
 
 from __future__ import annotations
 
-import functools
-import math
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from mmapio import _forking
-from mmapio.errors import ArgumentError
-from mmapio.kernels.engine.jit import jit, piece_type
-from mmapio.kernels.engine.pieces import Pieces, pieces_of, visit_pieces
+from mmapio.kernels.engine.pieces import share_pieces
 from mmapio.kernels.engine.scan import Scan
-from mmapio.kernels.statistics._moments import FLOATS, INTEGERS, leading, two_sum
-
-__all__ = ["by_columns", "column_extremes", "column_means", "column_sums", "column_variances"]
-
-_LANES = 512
-_SPLITTER = 2.0**27 + 1  # both halves of a float have exact products with numbers of rows
-_RUN = 64  # rows whose sum of 16-bit items fits into 32 bits
-_WIDE = 1 << 16  # columns of which a few rows stay in the cache
-_ROWS = 8  # of wide arrays: fewer in a piece would cost more to combine than to add
-
-
-def by_columns(array: NDArray[Any], axis: int | None) -> bool:
-    """Check `axis`; along the only axis there is, it is the whole array that is reduced."""
-    if axis is not None and not (isinstance(axis, (int, np.integer)) and axis == 0):
-        raise ArgumentError(f"axis must be None or 0, got {axis!r}")
-    return axis == 0 and array.ndim > 1
-
-
-class _Table(NamedTuple):
-    """An array as pieces of whole rows, and its number of columns, also counted side by side."""
-
-    pieces: Pieces
-    shape: tuple[int, ...]
-    width: int
-    lanes: int
-
-
-def _table(array: NDArray[Any]) -> _Table:
-    width = math.prod(array.shape[1:])
-    pieces = pieces_of(array, ordered=True, unit=max(1, width) * _ROWS)
-    return _Table(pieces, array.shape[1:], width, width * max(1, _LANES // max(1, width)))
-
-
-def _in_blocks(reduce: Callable[..., NDArray[Any]]) -> Callable[..., NDArray[Any]]:
-    """Go through very wide tables in blocks of columns: rows of sums would fill the memory.
-
-    What is released behind the scan must be read once only, whatever the sums need.
-    """
-
-    @functools.wraps(reduce)
-    def whole(array: NDArray[Any], *options: Any, how: Scan) -> NDArray[Any]:
-        blocks = math.prod(array.shape[1:]) // _WIDE
-        if blocks < 4 or how.drop_behind:
-            return reduce(array, *options, how=how)
-        axis = 1 + int(np.argmax(array.shape[1:]))
-        parts = np.array_split(array, min(blocks, array.shape[axis]), axis)
-        return np.concatenate(
-            [reduce(part, *options, how=how) for part in parts], axis - array.ndim
-        )
-
-    return whole
-
-
-# Kernels ----------------------------------------------------------------------------------------
-
-
-def _sum_signatures() -> list[tuple[Any, ...]]:
-    runs = {"i1": "i4", "i2": "i4", "u1": "i4", "u2": "i4", "i4": "i8", "u4": "i8", "i8": "i8"}
-    wholes = [(item, run, "i8") for item, run in runs.items()]
-    floats = [(item, "f8", "f8") for item in (*FLOATS, "i8", "u8")]
-    return [
-        (piece_type(item), _row(run), _row(total), _row(total), numba.int64, numba.int64)
-        for item, run, total in wholes + floats
-    ]
-
-
-def _row(dtype: str) -> Any:
-    return numba.from_dtype(np.dtype(dtype))[::1]
-
-
-@jit(_sum_signatures)
-def _add_columns(
-    x: NDArray[Any],
-    run: NDArray[Any],
-    total: NDArray[Any],
-    error: NDArray[Any],
-    width: int,
-    rows: int,
-) -> None:
-    """Add to the sums of `width` columns: runs of `rows` plainly, and the runs compensated."""
-    cast = run.dtype.type  # numba widens the results of integer operators to 64 bits
-    lanes = run.size
-    step = rows * lanes
-    for start in range(0, x.size, step):
-        run[:] = cast(0)
-        for at in range(start, min(start + step, x.size), lanes):
-            row = x[at : at + lanes]
-            for j in range(row.size):
-                run[j] = cast(run[j] + cast(row[j]))
-        for j in range(lanes):
-            total[j], slip = two_sum(total[j], total.dtype.type(run[j]))
-            error[j] += slip
-    for j in range(width, lanes):
-        total[j % width], slip = two_sum(total[j % width], total[j])
-        error[j % width] += error[j] + slip
-
-
-@jit(
-    lambda: [(piece_type(item), _row("f8"), _row("f8"), numba.int64) for item in INTEGERS + FLOATS]
+from mmapio.kernels.engine.threads import run_workers
+from mmapio.kernels.statistics._boxes import (
+    Box,
+    Grid,
+    Parts,
+    flat_items,
+    grid_of,
+    kernel_dtype,
+    layout_of,
 )
-def _add_squares(
-    x: NDArray[Any], means: NDArray[np.float64], squares: NDArray[np.float64], width: int
-) -> None:
-    """Add squared deviations from the means of the columns."""
-    lanes = squares.size
-    for at in range(0, x.size, lanes):
-        row = x[at : at + lanes]
-        for j in range(row.size):
-            step = np.float64(row[j]) - means[j]
-            squares[j] += step * step
-    for j in range(width, lanes):
-        squares[j % width] += squares[j]
-
-
-@jit(lambda: [(_row("f8"), _row("f8"), numba.int64, _row("f8"))])
-def _find_slips(
-    total: NDArray[np.float64], error: NDArray[np.float64], rows: int, means: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return what rounding took from the means of columns."""
-    slips = np.empty(means.size)
-    for j in range(means.size):
-        high = leading(means[j], _SPLITTER)
-        left = total[j] - rows * high - rows * (means[j] - high) + error[j]
-        slips[j] = left / rows if high else 0.0
-    return slips
-
-
-@jit(
-    lambda: [(piece_type(item), _row(item), _row(item), numba.int64) for item in INTEGERS + FLOATS]
+from mmapio.kernels.statistics._column_kernels import (
+    extreme_columns,
+    sum_float_columns,
+    sum_int_columns,
+    vary_columns,
 )
-def _widen(x: NDArray[Any], least: NDArray[Any], greatest: NDArray[Any], width: int) -> None:
-    """Extend the ranges of columns; a NaN compares false, so it enters and stays."""
-    lanes = least.size
-    for at in range(0, x.size, lanes):
-        row = x[at : at + lanes]
-        for j in range(row.size):
-            value, lo, hi = row[j], least[j], greatest[j]
-            least[j] = lo if (lo <= value) | (lo != lo) else value
-            greatest[j] = hi if (hi >= value) | (hi != hi) else value
-    for j in range(width, lanes):
-        lo, hi = least[j], greatest[j]
-        least[j % width] = lo if (lo < least[j % width]) | (lo != lo) else least[j % width]
-        greatest[j % width] = hi if (hi > greatest[j % width]) | (hi != hi) else greatest[j % width]
+from mmapio.kernels.statistics._moments import two_sum
+from mmapio.kernels.statistics._run_kernels import (
+    extreme_runs,
+    sum_float_runs,
+    sum_int_runs,
+    vary_runs,
+)
 
+__all__ = ["axis_extremes", "axis_means", "axis_sums", "axis_variances"]
 
-# Combining pieces -------------------------------------------------------------------------------
+Axes = tuple[int, ...]
+Results = tuple[NDArray[Any], ...]
+# A kernel, for columns or for runs, and the results that it stores for a box.
+Kernel = Callable[[NDArray[Any], Grid, Box, Results], object]
+Combine = Callable[[Results, Results, int, int], None]
+
+LEAST, GREATEST, BOTH = 0, 1, 2
 
 
 class _InOrder:
@@ -194,139 +73,217 @@ class _InOrder:
                 self._next += 1
 
 
-class _Sums:
-    """Sums of columns, and their rounding errors."""
+class _Reduction:
+    """An array that is reduced along axes: a kernel reads boxes, and what they have is combined."""
 
-    def __init__(self, width: int, dtype: type[np.generic]) -> None:
-        self.total, self.error = np.zeros((2, width), dtype)
+    def __init__(self, array: NDArray[Any], axes: Axes, how: Scan) -> None:
+        array = array.view(np.uint8) if array.dtype.kind == "b" else array
+        self.dtype = kernel_dtype(array.dtype)
+        in_place = array.dtype == self.dtype and array.flags.aligned
+        self._array, self._how = array, how
+        self.layout = layout_of(array.shape, array.strides, array.itemsize, axes, in_place)
 
-    def add(self, total: NDArray[Any], error: NDArray[Any]) -> None:
-        self.total, slip = two_sum(self.total, total)
-        self.error += error + slip
+    def results(self, dtype: Any, count: int) -> Results:
+        """Return as many arrays of results."""
+        return tuple(np.empty((count, self.layout.results), dtype))
+
+    def run(self, kernel: Kernel, combine: Combine, out: Results) -> None:
+        """Reduce an array that is not empty."""
+        layout, how = self.layout, self._how
+        if layout.grid is None or how.drop_behind:
+            self._run_parts(kernel, combine, out)
+        elif layout.only is not None and not how.progress:
+            kernel(flat_items(layout, self._array), layout.grid, layout.only, out)
+        else:
+            self._run_boxes(layout.grid, kernel, combine, out)
+
+    def _run_boxes(self, grid: Grid, kernel: Kernel, combine: Combine, out: Results) -> None:
+        """Read memory in place, in boxes that follow each other where they are combined."""
+        flat = flat_items(self.layout, self._array)
+        taken = _Taken(combine, out)
+
+        def visit(_worker: None, number: int) -> None:
+            taken.visit(number, flat, grid, grid.box(number), kernel)
+
+        run_workers(
+            grid.total,
+            lambda: None,
+            visit,
+            threads=self._how.threads,
+            progress=self._how.progress,
+            nbytes=self._array.nbytes,
+        )
+
+    def _run_parts(self, kernel: Kernel, combine: Combine, out: Results) -> None:
+        """Read parts in the order of memory, through a buffer unless kernels can read them."""
+        parts = Parts(self.layout, self._array, self.dtype)
+        taken = _Taken(combine, out)
+
+        def visit(buffer: NDArray[Any], number: int) -> None:
+            part = parts.take(number, buffer)
+            grid = grid_of(parts.axes(part), part.itemsize, True)
+            assert grid is not None
+            taken.visit(number, part.reshape(-1), grid, parts.box(number, grid), kernel)
+
+        share_pieces(parts.buffer, visit, parts, self._how)
 
 
-class _Moments:
-    """Counts, means and squared deviations of columns (Chan, Golub and LeVeque, 1979).
+class _Taken:
+    """Results of boxes, stored at once, or combined in their order where several share a place."""
 
-    Means are differences from those of the first piece: far from zero, digits would be lost.
-    """
+    def __init__(self, combine: Combine, out: Results) -> None:
+        self._combine, self._out = combine, out
+        self._done: dict[int, int] = {}  # items of what starts there
+        self._in_order = _InOrder(self._add)
 
-    def __init__(self, width: int) -> None:
-        self.count = 0
-        self.base, self.mean, self.squares = np.zeros((3, width))
+    def visit(self, number: int, flat: NDArray[Any], grid: Grid, box: Box, kernel: Kernel) -> None:
+        """Let a kernel read a box."""
+        mine = tuple(out[box.start : box.stop] for out in self._out)
+        if box.alone:
+            kernel(flat, grid, box, mine)  # as all others are, then
+        else:
+            found = tuple(np.empty_like(out) for out in mine)
+            kernel(flat, grid, box, found)
+            self._in_order.add(number, found, box)
 
-    def add(
-        self, count: int, means: NDArray[Any], slips: NDArray[Any], squares: NDArray[Any]
-    ) -> None:
-        """Add a piece, whose means are the sum of two arrays."""
-        before, self.count = self.count, self.count + count
-        self.base = self.base if before else means
-        step = (means - self.base) + slips - self.mean
-        self.mean += step * (count / self.count)
-        spread = step * step * (before * count / self.count) if before else 0
-        self.squares += np.maximum(squares - count * slips * slips, 0) + spread
-
-
-def _piece_sums(piece: NDArray[Any], table: _Table, exact: bool) -> tuple[Any, Any]:
-    """Return the sums of the columns of a piece and their errors, as int64 if `exact`."""
-    narrow = np.int32 if piece.itemsize <= 2 else np.int64
-    run = np.empty(table.lanes, narrow if exact else np.float64)
-    total, error = np.zeros((2, table.lanes), np.int64 if exact else np.float64)
-    # Of float64, every row is a run, so that no error is lost.
-    rows = 1 if run.dtype.kind == "f" and piece.itemsize == 8 else _RUN
-    _add_columns(piece, run, total, error, table.width, rows)
-    return total[: table.width], error[: table.width]
+    def _add(self, found: Results, box: Box) -> None:
+        mine = tuple(out[box.start : box.stop] for out in self._out)
+        before = self._done.get(box.start, 0)
+        if before:
+            self._combine(mine, found, before, box.items)
+        else:
+            for out, new in zip(mine, found, strict=True):
+                out[:] = new
+        self._done[box.start] = before + box.items
 
 
-def column_sums(array: NDArray[Any], how: Scan) -> NDArray[Any]:
-    """Return the sums of columns: rounded once, or of integers in 64 bits, where they wrap."""
+# Sums -------------------------------------------------------------------------------------------
+
+
+def axis_sums(array: NDArray[Any], axes: Axes, how: Scan) -> NDArray[Any]:
+    """Return sums along axes: rounded once, or of integers in 64 bits, where they wrap."""
     if array.dtype.kind == "f":
-        return _totals(array, False, how=how)
+        return _float_sums(array, axes, how)
     if array.dtype.kind == "u":
         same_bits = array.view(array.dtype.str.replace("u8", "i8"))
-        return _totals(same_bits, True, how=how).view(np.uint64)
-    return _totals(array, True, how=how)
+        return _int_sums(same_bits, axes, how).view(np.uint64)
+    return _int_sums(array, axes, how)
 
 
-def column_means(array: NDArray[Any], how: Scan) -> NDArray[np.float64]:
-    """Return the means of columns."""
+def axis_means(array: NDArray[Any], axes: Axes, how: Scan) -> NDArray[np.float64]:
+    """Return means along axes."""
+    exact = array.dtype.kind != "f" and array.itemsize < 8  # no sum can wrap
+    totals = _int_sums(array, axes, how) if exact else _float_sums(array, axes, how)
+    count = np.prod([array.shape[axis] for axis in axes], dtype=np.float64)
     with np.errstate(all="ignore"):
-        return np.asarray(_totals(array, _is_exact(array), how=how) / np.float64(array.shape[0]))
+        return np.asarray(totals / count)
 
 
-def _is_exact(array: NDArray[Any]) -> bool:
-    """Return True if no sum of so many items as memory can hold wraps in 64 bits."""
-    return array.dtype.kind != "f" and array.itemsize < 8
+def _int_sums(array: NDArray[Any], axes: Axes, how: Scan) -> NDArray[np.int64]:
+    reduction = _Reduction(array, axes, how)
+    out = reduction.results(np.int64, 1)
+    if not array.size:
+        out[0][:] = 0
+        return reduction.layout.restored(out[0])
+    short = np.empty(0, np.int32 if reduction.dtype.itemsize <= 2 else np.int64)
+
+    def kernel(x: NDArray[Any], grid: Grid, box: Box, found: Results) -> None:
+        if grid.columns:
+            sum_int_columns(x, grid.kept, grid.reduced, box.ranges, short, *found)
+        else:
+            sum_int_runs(x, grid.kept, grid.reduced, box.ranges, *found)
+
+    reduction.run(kernel, _add_ints, out)
+    return reduction.layout.restored(out[0])
 
 
-@_in_blocks
-def _totals(array: NDArray[Any], exact: bool, *, how: Scan) -> NDArray[Any]:
-    """Return the sums of columns in int64 if `exact`, else in float64."""
-    table = _table(array)
-    sums = _Sums(table.width, np.int64 if exact else np.float64)
-    in_order = _InOrder(sums.add)
+def _add_ints(mine: Results, found: Results, before: int, count: int) -> None:
+    np.add(mine[0], found[0], out=mine[0])
 
-    def visit(number: int, piece: NDArray[Any]) -> None:
-        in_order.add(number, *_piece_sums(piece, table, exact))
 
-    visit_pieces(visit, table.pieces, how)
-    return (sums.total if exact else _rounded(sums.total, sums.error)).reshape(table.shape)
+def _float_sums(array: NDArray[Any], axes: Axes, how: Scan) -> NDArray[np.float64]:
+    reduction = _Reduction(array, axes, how)
+    total, error = out = reduction.results(np.float64, 2)
+    if not array.size:
+        total[:] = 0
+        return reduction.layout.restored(total)
+
+    def kernel(x: NDArray[Any], grid: Grid, box: Box, found: Results) -> None:
+        sums = sum_float_columns if grid.columns else sum_float_runs
+        sums(x, grid.kept, grid.reduced, box.ranges, *found)
+
+    reduction.run(kernel, _add_floats, out)
+    return reduction.layout.restored(_rounded(total, error))
+
+
+def _add_floats(mine: Results, found: Results, before: int, count: int) -> None:
+    total, slip = two_sum(mine[0], found[0])
+    mine[0][:] = total
+    mine[1][:] += found[1] + slip
 
 
 def _rounded(total: NDArray[Any], error: NDArray[Any]) -> NDArray[Any]:
     """Add errors to sums, unless these overflowed or are none: then errors are no numbers."""
+    np.add(total, error, out=total, where=np.isfinite(total))
+    return total
+
+
+# Variances --------------------------------------------------------------------------------------
+
+
+def axis_variances(array: NDArray[Any], axes: Axes, ddof: int, how: Scan) -> NDArray[np.float64]:
+    """Return variances along axes: what fits into the cache is read twice, around its own mean."""
+    reduction = _Reduction(array, axes, how)
+    out = reduction.results(np.float64, 3)
+    out[2][:] = 0
+
+    def kernel(x: NDArray[Any], grid: Grid, box: Box, found: Results) -> None:
+        vary = vary_columns if grid.columns else vary_runs
+        vary(x, grid.kept, grid.reduced, box.ranges, *found)
+
+    if array.size:
+        reduction.run(kernel, _merge_moments, out)
     with np.errstate(all="ignore"):
-        return np.where(np.isfinite(total), total + error, total)
+        count = np.float64(max(reduction.layout.items - ddof, 0))
+        return reduction.layout.restored(out[2] / count)
 
 
-@_in_blocks
-def column_variances(array: NDArray[Any], ddof: int, *, how: Scan) -> NDArray[np.float64]:
-    """Return the variances of columns: each piece is read a second time, around its own mean."""
-    table = _table(array)
-    found = _Moments(table.width)
-    in_order = _InOrder(found.add)
-    exact = _is_exact(array)
+def _merge_moments(mine: Results, found: Results, before: int, count: int) -> None:
+    """Combine means and squared deviations (Chan, Golub and LeVeque, 1979).
 
-    def visit(number: int, piece: NDArray[Any]) -> None:
-        total, error = _piece_sums(piece, table, exact)
-        rows = piece.size // table.width
-        means = _rounded(total, error) / rows
-        slips = _find_slips(total.astype(np.float64), error.astype(np.float64), rows, means)
-        squares = np.zeros(table.lanes)
-        _add_squares(piece, np.tile(means, table.lanes // table.width), squares, table.width)
-        in_order.add(number, rows, means, slips, squares[: table.width])
-
-    visit_pieces(visit, table.pieces, how)
-    with np.errstate(all="ignore"):
-        count = np.float64(max(array.shape[0] - ddof, 0))
-        return np.asarray(found.squares / count).reshape(table.shape)
+    Means are sums of two: far from zero, one number would lose digits that deviations need.
+    """
+    (mean, rest, squares), (high, low, more) = mine, found
+    step = (high - mean) + (low - rest)
+    rest += step * (count / (before + count))
+    squares += more + step * step * (before * count / (before + count))
 
 
-def column_extremes(array: NDArray[Any], how: Scan) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the least and greatest values of columns that are not empty; a NaN outdoes all."""
-    least, greatest = _extremes(array, how=how)
+# Extremes ---------------------------------------------------------------------------------------
+
+
+def axis_extremes(
+    array: NDArray[Any], axes: Axes, which: int, how: Scan
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the least and the greatest values along axes that are not empty; a NaN outdoes all.
+
+    Only one of these is right unless `which` is BOTH.
+    """
+    reduction = _Reduction(array, axes, how)
+    out = reduction.results(reduction.dtype, 2)
+    if which != BOTH:
+        out[1 - which][:] = 0  # what is nowhere stored must not be out of range elsewhere
+
+    def kernel(x: NDArray[Any], grid: Grid, box: Box, found: Results) -> None:
+        extreme = extreme_columns if grid.columns else extreme_runs
+        extreme(x, grid.kept, grid.reduced, box.ranges, which, *found)
+
+    if array.size:
+        reduction.run(kernel, _widen, out)
+    least, greatest = map(reduction.layout.restored, out)
     return least, greatest
 
 
-@_in_blocks
-def _extremes(array: NDArray[Any], *, how: Scan) -> NDArray[Any]:
-    table = _table(array)
-    found: list[NDArray[Any]] = []
-
-    def add(least: NDArray[Any], greatest: NDArray[Any]) -> None:
-        if found:
-            np.minimum(found[0], least, out=least)
-            np.maximum(found[1], greatest, out=greatest)
-        found[:] = least, greatest
-
-    in_order = _InOrder(add)
-
-    def visit(number: int, piece: NDArray[Any]) -> None:
-        least = np.tile(piece[: table.width], table.lanes // table.width)
-        greatest = least.copy()
-        _widen(piece, least, greatest, table.width)
-        in_order.add(number, least[: table.width], greatest[: table.width])
-
-    visit_pieces(visit, table.pieces, how)
-    both = np.stack(found) if found else np.zeros((2, table.width), table.pieces.dtype)
-    return both.reshape(2, *table.shape)
+def _widen(mine: Results, found: Results, before: int, count: int) -> None:
+    np.minimum(mine[0], found[0], out=mine[0])
+    np.maximum(mine[1], found[1], out=mine[1])

@@ -5,6 +5,7 @@ Every function also works inside the user's own `@njit` code.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,8 @@ from mmapio.kernels.engine.jit import inside
 from mmapio.kernels.engine.overloads import item_type, row_of, unordered_row_of
 from mmapio.kernels.engine.pieces import map_pieces, numbers, pieces_of
 from mmapio.kernels.engine.scan import Scan
-from mmapio.kernels.statistics._columns import by_columns, column_extremes
+from mmapio.kernels.statistics._axes import Axis, reduced_axes
+from mmapio.kernels.statistics._columns import BOTH, GREATEST, LEAST, axis_extremes
 from mmapio.kernels.statistics._extremes import (
     combined,
     find_extremes,
@@ -34,7 +36,7 @@ __all__ = ["argmax", "argmin", "max", "min", "minmax"]
 @noticing
 def minmax(
     a: Any,
-    axis: int | None = None,
+    axis: Axis = None,
     *,
     threads: int | None = None,
     progress: bool = False,
@@ -53,7 +55,7 @@ def minmax(
     -------
     tuple of two bool, int, float or numpy.ndarray
         Both are NaN if any item is, as numpy's `min` and `max` are (`describe` leaves NaNs out).
-        With ``axis=0``, arrays of the array's own type.
+        Along some axes, arrays of the array's own type.
 
     Raises
     ------
@@ -84,7 +86,7 @@ def minmax(
 @noticing
 def min(
     a: Any,
-    axis: int | None = None,
+    axis: Axis = None,
     *,
     threads: int | None = None,
     progress: bool = False,
@@ -126,7 +128,7 @@ def min(
 @noticing
 def max(
     a: Any,
-    axis: int | None = None,
+    axis: Axis = None,
     *,
     threads: int | None = None,
     progress: bool = False,
@@ -241,13 +243,14 @@ def argmax(
     return _where("argmax", a, Scan(threads, progress, drop_behind))
 
 
-def _minmax(function: str, a: Any, axis: int | None, how: Scan) -> tuple[Any, Any]:
+def _minmax(function: str, a: Any, axis: Axis, how: Scan) -> tuple[Any, Any]:
     """Find both: at memory speed, the second costs nothing."""
     array = _filled(function, a, axis)
     dtype = array.dtype.newbyteorder("=")
-    if by_columns(array, axis):
-        lo, hi = column_extremes(array, how)
-        return lo.astype(dtype), hi.astype(dtype)
+    if (axes := reduced_axes(array, axis)) is not None:
+        which = {"min": LEAST, "max": GREATEST}.get(function, BOTH)
+        lo, hi = axis_extremes(array, axes, which, how)
+        return lo.astype(dtype, copy=False), hi.astype(dtype, copy=False)
     lo, hi = combined(map_pieces(piece_extremes, pieces_of(array), how))
     return (bool(lo), bool(hi)) if dtype.kind == "b" else (lo, hi)
 
@@ -258,10 +261,11 @@ def _where(function: str, a: Any, how: Scan) -> int:
     return first(found, [pieces.start(piece) for piece in range(len(pieces))], function == "argmax")
 
 
-def _filled(function: str, a: Any, axis: int | None = None) -> NDArray[Any]:
+def _filled(function: str, a: Any, axis: Axis = None) -> NDArray[Any]:
     """Refuse what has no extremes."""
     array = numbers(function, a)
-    if not (len(array) if by_columns(array, axis) else array.size):
+    axes = reduced_axes(array, axis)
+    if not (array.size if axes is None else math.prod(array.shape[axis] for axis in axes)):
         raise ArgumentError(f"{function} of an array without items, of shape {array.shape}")
     return array
 

@@ -1,4 +1,4 @@
-"""Sums, means and variances of an array, or of the columns of a tall one.
+"""Sums, means and variances of an array, or along some of its axes.
 
 Every function also works inside the user's own `@njit` code.
 """
@@ -27,11 +27,11 @@ from mmapio.kernels.engine.pieces import (
     visit_pieces,
 )
 from mmapio.kernels.engine.scan import Scan
+from mmapio.kernels.statistics._axes import Axis, reduced_axes
 from mmapio.kernels.statistics._columns import (
-    by_columns,
-    column_means,
-    column_sums,
-    column_variances,
+    axis_means,
+    axis_sums,
+    axis_variances,
 )
 from mmapio.kernels.statistics._moments import (
     SMALL,
@@ -56,7 +56,7 @@ _HALF = 1 << 63
 @noticing
 def sum(
     a: Any,
-    axis: int | None = None,
+    axis: Axis = None,
     *,
     threads: int | None = None,
     progress: bool = False,
@@ -69,8 +69,9 @@ def sum(
     a : array_like
         Of bool, integers, floats of at most 64 bits, or complex numbers made of these; in any
         shape, layout and byte order.
-    axis : {None, 0}
-        0: add along the first axis only; this is at memory speed if rows lie one after another.
+    axis : {None, int, tuple of int}
+        The axis or axes to add along, as for `numpy.sum`; by default along all of them. Items
+        are read in the order of memory, whichever axes these are.
     threads : int, optional
         By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use. The result
         does not depend on it.
@@ -86,7 +87,7 @@ def sum(
         The sum of integers is exact modulo 2**64, like numpy's: it wraps into the range of
         uint64 if they are unsigned, and of int64 otherwise (`describe` and `mean` do not wrap).
         Floats are added in float64, whatever their size, by compensated summation: at least as
-        close to the true sum as numpy's. A NaN makes the sum NaN. With ``axis=0``, an array of
+        close to the true sum as numpy's. A NaN makes the sum NaN. Along some axes, an array of
         int64, uint64, float64 or complex128. 0 if there are no items.
 
     Raises
@@ -94,7 +95,7 @@ def sum(
     ArgumentTypeError
         If the dtype is none of these.
     ArgumentError
-        If `axis` or `threads` is out of range.
+        If `axis` or `threads` is out of range; such an axis is also `numpy.exceptions.AxisError`.
 
     Examples
     --------
@@ -118,8 +119,8 @@ def sum(
     if array.dtype.kind == "c":
         return _complex(sum, array, axis, how)
     numbers("sum", array)
-    if by_columns(array, axis):
-        return column_sums(array, how)
+    if (axes := reduced_axes(array, axis)) is not None:
+        return axis_sums(array, axes, how)
     if array.dtype.kind == "f":
         return _float_sum(array, how)
     total = _exact_sum(array, how)
@@ -130,7 +131,7 @@ def sum(
 @noticing
 def mean(
     a: Any,
-    axis: int | None = None,
+    axis: Axis = None,
     *,
     threads: int | None = None,
     progress: bool = False,
@@ -147,7 +148,7 @@ def mean(
     -------
     float, complex or numpy.ndarray
         The exact sum of integers, or the sum of floats as of `sum`, divided by their number and
-        rounded. With ``axis=0``, an array of float64 or complex128; integers of 64 bits are then
+        rounded. Along some axes, an array of float64 or complex128; integers of 64 bits are then
         added as floats. NaN if there are no items, or if any is NaN.
 
     Raises
@@ -172,8 +173,8 @@ def mean(
     if array.dtype.kind == "c":
         return _complex(mean, array, axis, how)
     numbers("mean", array)
-    if by_columns(array, axis):
-        return column_means(array, how)
+    if (axes := reduced_axes(array, axis)) is not None:
+        return axis_means(array, axes, how)
     add = _float_sum if array.dtype.kind == "f" else _exact_sum
     return add(array, how) / array.size if array.size else math.nan
 
@@ -181,7 +182,7 @@ def mean(
 @noticing
 def var(
     a: Any,
-    axis: int | None = None,
+    axis: Axis = None,
     *,
     ddof: int = 0,
     threads: int | None = None,
@@ -202,7 +203,7 @@ def var(
     Returns
     -------
     float or numpy.ndarray
-        Computed in float64; with ``axis=0``, an array of it. NaN if there are no items, or if
+        Computed in float64; along some axes, an array of it. NaN if there are no items, or if
         any is NaN or infinite.
 
     Raises
@@ -232,8 +233,8 @@ def var(
     """
     array, ddof = numbers("var", a), as_integer(ddof, "ddof")
     how = Scan(threads, progress, drop_behind)
-    if by_columns(array, axis):
-        return column_variances(array, ddof, how=how)
+    if (axes := reduced_axes(array, axis)) is not None:
+        return axis_variances(array, axes, ddof, how)
     pieces = pieces_of(array)
     rows = np.zeros((len(pieces), 4))
     first = array[(0,) * array.ndim] if array.size and pieces.dtype.kind != "f" else 0
@@ -284,7 +285,7 @@ def _exact_sum(array: NDArray[Any], how: Scan) -> int:
 def _complex(
     function: Callable[..., Any],
     array: NDArray[Any],
-    axis: int | None,
+    axis: Axis,
     how: Scan,
 ) -> Any:
     """Reduce real and imaginary parts by themselves; a product with 1j would spoil infinities."""

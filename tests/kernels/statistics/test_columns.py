@@ -1,43 +1,148 @@
-"""Reductions along the first axis against those of numpy."""
+"""Reductions along any axis against those of numpy."""
 
 from __future__ import annotations
 
 import tracemalloc
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
-from samples import ARRAYS, DTYPES, LAYOUTS, close, sample, small_pieces, wide
+from samples import LAYOUTS, close, sample, wide
 
 from mmapio import kernels
-from mmapio.errors import ArgumentError
-from mmapio.kernels.statistics import _columns
+from mmapio.errors import ArgumentError, ArgumentTypeError
+from mmapio.kernels.statistics import _boxes
+
+# Every type is code of its own, which takes seconds to compile: these are one of each kind.
+DTYPES = ["f8", "f2", ">u1", "?", "<i4", ">i4", "u8"]
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_columns_of_any_dtype_in_any_layout(dtype: np.dtype[Any], layout: str) -> None:
-    check_columns(LAYOUTS[layout](sample(dtype, (67, 131))))
+def test_columns_of_any_dtype_in_any_layout(dtype: str, layout: str) -> None:
+    check_columns(LAYOUTS[layout](sample(np.dtype(dtype), (67, 131))))
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 8, 100, 511, 512, 513, 5000])
-@pytest.mark.parametrize("dtype", ["f4", "i2", "u8"])
+@pytest.mark.parametrize("dtype", ["f4", "u1", "u8"])
 def test_columns_of_any_number(width: int, dtype: str) -> None:
     for rows in (1, 2, 63, 64, 65, 300):
         check_columns(sample(np.dtype(dtype), (rows, width)))
 
 
-@settings(max_examples=200)
-@given(ARRAYS.filter(lambda a: a.ndim > 1), st.integers(1, 50), st.integers(1, 4), st.booleans())
-def test_columns_in_pieces_of_any_size(
-    a: NDArray[Any], items: int, threads: int, turned: bool
+@contextmanager
+def small_boxes(size: int, rows: int = 1, columns: int = 64) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_boxes, "_BOX_BYTES", size)
+        patch.setattr(_boxes, "_COPIED_ITEMS", size)
+        patch.setattr(_boxes, "_LEAST_ROWS", rows)
+        patch.setattr(_boxes, "_COLUMNS", columns)
+        forget()
+        yield
+    forget()
+
+
+def forget() -> None:
+    _boxes.layout_of.cache_clear()
+    _boxes.grid_of.cache_clear()
+
+
+ARRAYS = st.sampled_from(["f8", ">f4", "i4"]).flatmap(
+    lambda dtype: hnp.arrays(
+        dtype,
+        hnp.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=9),
+        elements=st.floats(width=32) if "f" in dtype else None,
+    )
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(ARRAYS, st.integers(1, 400), st.integers(1, 4), st.data())
+def test_any_axes_in_boxes_of_any_size(
+    a: NDArray[Any], size: int, threads: int, data: st.DataObject
 ) -> None:
-    with small_pieces(items, a.itemsize), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_columns, "_ROWS", 1)
-        check_columns(a.T if turned else a, threads=threads)
+    a = a.transpose(data.draw(st.permutations(range(a.ndim))))
+    a = a[tuple(slice(None, None, data.draw(st.sampled_from([1, -1, 2]))) for _ in a.shape)]
+    some = st.lists(st.integers(0, a.ndim - 1), unique=True, max_size=a.ndim).map(tuple)
+    axes = data.draw(st.integers(-a.ndim, a.ndim - 1) | some)
+    with small_boxes(size):
+        check_axes(a, axes, threads=threads)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, (0, 1), (0, 2), (1, 2), (2, 0), (), None])
+@pytest.mark.parametrize("dtype", ["f8", "u1", ">i4"])
+def test_axes_of_a_block_in_every_layout(axis: Any, dtype: str) -> None:
+    a = sample(np.dtype(dtype), (70, 23, 41))
+    for b in (a, np.asfortranarray(a), a.transpose(1, 2, 0), a[::-2, :, ::3], a[:, :, 5:20]):
+        for size in (1 << 22, 3000):
+            with small_boxes(size, 8):
+                check_axes(b, axis)
+
+
+def check_axes(a: NDArray[Any], axis: Any, **options: Any) -> None:
+    """Compare with numpy, which reduces what is left of an array that is read as float64."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of numpy, about means of nothing
+        values = wide(a).astype("f8")
+        sizes = np.where(np.isfinite(values), abs(values), 0).sum(axis)
+        total = wide(a).sum(axis)
+        ours = kernels.sum(a, axis, **options)
+        assert np.shape(ours) == np.shape(total)
+        close(ours, total, sizes if a.dtype.kind == "f" else 0)
+        close(kernels.mean(a, axis, **options), values.mean(axis), sizes)
+        spread = values.var(axis)
+        close(kernels.var(a, axis, **options), spread, 1e3 * spread + 1e-6 * sizes**2)
+    try:
+        extremes = a.min(axis), a.max(axis)
+    except ValueError:
+        with pytest.raises(ArgumentError, match="without items"):
+            kernels.minmax(a, axis, **options)
+        return
+    for ours, theirs in zip(kernels.minmax(a, axis, **options), extremes, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(kernels.min(a, axis, **options), extremes[0])
+    np.testing.assert_array_equal(kernels.max(a, axis, **options), extremes[1])
+
+
+@pytest.mark.parametrize("axis", [2, -3, (0, 2), 10**30])
+def test_an_axis_that_is_not_there_is_numpys_error_too(axis: Any) -> None:
+    for function in (kernels.sum, kernels.mean, kernels.var, kernels.min, kernels.minmax):
+        with pytest.raises(ArgumentError, match="out of range for an array of 2"):
+            function(np.ones((2, 3)), axis)
+        with pytest.raises(np.exceptions.AxisError):
+            function(np.ones((2, 3)), axis)
+
+
+def test_an_axis_twice_or_of_another_type() -> None:
+    with pytest.raises(ArgumentError, match="names an axis twice"):
+        kernels.sum(np.ones((2, 3)), (1, -1))
+    for axis in (1.0, "0", [0]):
+        with pytest.raises(ArgumentTypeError, match="tuple of integers"):
+            kernels.sum(np.ones((2, 3)), axis)  # type: ignore[arg-type]
+
+
+def test_many_short_runs_and_few_long_ones() -> None:
+    for shape in [(100_000, 3), (20_000, 33), (3, 100_000)]:
+        for a in (sample(np.dtype("f8"), shape), sample(np.dtype("u1"), shape)):
+            check_axes(a, 1)
+            check_axes(np.asfortranarray(a), 0)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_threads_do_not_change_a_bit(order: Any, axis: int) -> None:
+    a = np.array(sample(np.dtype("f8"), (3000, 700)), order=order)
+    with small_boxes(1 << 16, 8):
+        for function in (kernels.sum, kernels.mean, kernels.var):
+            one, *others = (function(a, axis, threads=n).tobytes() for n in (1, 2, 5))
+            assert set(others) == {one}
 
 
 def check_columns(a: NDArray[Any], **options: Any) -> None:
@@ -67,20 +172,18 @@ def test_a_nan_stays_in_its_column(width: int) -> None:
     for row in (0, 1, 1500, 2999):
         b = a.copy()
         b[row, -1] = np.nan
-        for items in (1 << 20, 1000):
-            with small_pieces(items):
+        for size in (4 << 20, 8000):
+            with small_boxes(size, 8):
                 check_columns(b)
 
 
 @pytest.mark.parametrize("dtype", ["f4", ">f8", "u8", "?"])
 @pytest.mark.parametrize("shape", [(5, 400), (17, 3, 130), (9, 170, 2), (3, 4, 5, 20)])
-def test_very_wide_tables_in_blocks_of_columns(
-    dtype: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_columns, "_WIDE", 70)
+def test_very_wide_tables_in_blocks_of_columns(dtype: str, shape: tuple[int, ...]) -> None:
     a = sample(np.dtype(dtype), shape)
-    for table in (a, np.asfortranarray(a), a[::-1, ::-1]):
-        check_columns(table)
+    with small_boxes(1000, columns=70):
+        for table in (a, np.asfortranarray(a), a[::-1, ::-1]):
+            check_columns(table)
 
 
 def test_very_wide_tables_need_little_memory() -> None:
