@@ -11,9 +11,9 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numba
 import numpy as np
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -194,7 +194,7 @@ def _emit(
                 _emit_loop(builder, done, width, lanes, step)
             return context.get_dummy_value()
 
-        return types.void(x, places, ahead, columns), generate
+        return numba.types.void(x, places, ahead, columns), generate
 
     return emit
 
@@ -256,7 +256,7 @@ def _cast(builder: Any, item: Any, vector: Vector, like: Vector) -> Vector:
     wanted, given = like.type, vector.type
     if wanted == given:
         return vector
-    if isinstance(item, types.Float):
+    if isinstance(item, numba.types.Float):
         return builder.fpext(vector, wanted)
     if isinstance(wanted.element, ir.IntType):
         return (builder.sext if item.signed else builder.zext)(vector, wanted)
@@ -305,7 +305,7 @@ def _kept(
     sign: str, builder: Any, item: Any, rows: Sequence[Vector], best: Vector
 ) -> tuple[Vector, ...]:
     """Compare integers, or floats so that one instruction does it, and look for NaNs apart."""
-    if isinstance(item, types.Integer):
+    if isinstance(item, numba.types.Integer):
         compare = builder.icmp_signed if item.signed else builder.icmp_unsigned
 
         def better(one: Vector, other: Vector) -> Vector:

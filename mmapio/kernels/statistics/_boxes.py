@@ -1,4 +1,4 @@
-"""How an array lies in memory, seen from a reduction along axes, and its boxes.
+"""Layout of an array in memory, as a reduction along axes sees it, and its boxes.
 
 Axes are taken in the order of memory, and neighbours of the same kind, kept or reduced, are one
 where they can be. If the last axis is kept, there are columns, else runs, each with a result.

@@ -19,7 +19,8 @@ def rows_of(dtype: str, width: int, seed: int) -> NDArray[Any]:
     kind = np.dtype(dtype)
     if kind.kind == "f":
         found = rng.normal(size=(8, width)).astype(kind)
-        found[rng.random((8, width)) < 0.2] = rng.choice(np.array(SPECIAL).astype(kind))
+        with np.errstate(over="ignore", under="ignore"):
+            found[rng.random((8, width)) < 0.2] = rng.choice(np.array(SPECIAL).astype(kind))
         return found
     info = np.iinfo(kind)
     return rng.integers(info.min, info.max, (8, width), kind, endpoint=True)
