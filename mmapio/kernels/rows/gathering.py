@@ -185,7 +185,10 @@ def gather(
         chosen.check()
         return out
     if not progress and not _looks_cold(source, chosen):
-        _gather(source, chosen, out, _Crew(threads, None))
+        if _are_few(size, source.nbytes):
+            _gather_some(source, chosen, memory_of(out), 0, size)
+        else:
+            _gather(source, chosen, out, _Crew(threads, None))
         return out
     with _crew(thread_count(threads), progress, source.nbytes, size) as crew:
         if _looks_cold(source, chosen):
@@ -343,6 +346,8 @@ def _values(values: Any, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray
         given = given.copy()
     row_shape = array.shape[1:]
     rows = (math.prod(shape), *row_shape)
+    if given.shape == shape + row_shape:
+        return np.ascontiguousarray(given).reshape(rows)
     if given.shape == row_shape:
         return np.broadcast_to(np.ascontiguousarray(given).reshape(row_shape), rows)
     try:
@@ -366,25 +371,31 @@ def _are_few(size: int, nbytes: int) -> bool:
     return size * (nbytes + _ROW_BYTES) <= _ALONE_BYTES
 
 
+def _gather_some(
+    source: _RowsInMemory, chosen: Indices, target: NDArray[np.uint8], first: int, last: int
+) -> None:
+    """Copy some of the rows from memory to their places in the memory of an array in C order."""
+    flat, start, stop = chosen.part(first, last)
+    end = gather_rows(
+        *(source.source, source.place, flat, chosen.back, start, stop),
+        *(target, first, source.nbytes),
+    )
+    if end < stop:
+        chosen.check()  # for the first one of all
+        raise chosen.outside(first + end - start)
+
+
 def _gather(source: _RowsInMemory, chosen: Indices, out: NDArray[Any], crew: _Crew) -> None:
-    """Copy rows from memory to an array in C order."""
-    memory, place, target = source.source, source.place, memory_of(out)
-    nbytes, size = source.nbytes, chosen.flat.size
+    """Copy rows from memory to an array in C order, in threads."""
+    target = memory_of(out)
 
     def copy(first: int, last: int, worker: int) -> None:
-        flat, start, stop = chosen.part(first, last)
-        end = gather_rows(memory, place, flat, chosen.back, start, stop, target, first, nbytes)
-        if end < stop:
-            chosen.check()  # for the first one of all
-            raise chosen.outside(first + end - start)
+        _gather_some(source, chosen, target, first, last)
         if crew.tell is not None and not worker:
             crew.tell(first)
 
-    if _are_few(size, nbytes) and crew.tell is None:
-        copy(0, size, 0)
-    else:
-        rows = max(1, min(_PIECE_ROWS, _PIECE_BYTES // nbytes))
-        run_ranges(size, rows, copy, threads=crew.threads)
+    rows = max(1, min(_PIECE_ROWS, _PIECE_BYTES // source.nbytes))
+    run_ranges(chosen.flat.size, rows, copy, threads=crew.threads)
 
 
 def _scatter(source: _RowsInMemory, chosen: Indices, target: _RowsInMemory, crew: _Crew) -> None:

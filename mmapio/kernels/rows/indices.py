@@ -17,6 +17,7 @@ from mmapio.kernels.rows.copying import Numbers, normalize, strays
 __all__ = ["Indices", "Numbers", "row_numbers"]
 
 _BLOCK = 1 << 16
+_INT64 = np.dtype(np.int64)
 
 
 class Indices(NamedTuple):
@@ -32,6 +33,10 @@ class Indices(NamedTuple):
     @classmethod
     def of(cls, given: Any, rows: int) -> Indices:
         """Look at indices as they were given, and refuse what are no integers."""
+        if type(given) is np.ndarray and given.dtype is _INT64 and given.flags.carray:
+            flat = given.reshape(-1) if given.ndim != 1 else given.view()
+            flat.flags.writeable = False
+            return cls(given, flat, given.shape, rows, rows, True)
         refuse_masks(given)
         found = as_array(given, "indices")
         kind = found.dtype.kind
