@@ -116,10 +116,13 @@ def owned(init: Any, kind: Any) -> Any:
     return value
 
 
-def call_types(kernel: Any, a: NDArray[Any], args: Args, rows: int = 0) -> tuple[Any, Any, Any]:
+def call_types(
+    kernel: Any, a: NDArray[Any], args: Args, rows: int = 0, *, views: bool = False
+) -> tuple[Any, Any, Any]:
     """Return the numba types of a chunk, of `args`, and of what the kernel makes of them.
 
-    What an uncompiled kernel makes of them shows in a chunk of so many `rows`.
+    What an uncompiled kernel makes of them shows in a chunk of so many `rows`. The kernel may
+    return `views` of the chunk where its results are stored at once.
     """
     array = type_of(a, "an array")
     # Read-only, so that no accumulator can be a part of the file that it would then write to, or
@@ -131,9 +134,10 @@ def call_types(kernel: Any, a: NDArray[Any], args: Args, rows: int = 0) -> tuple
         result = type_of(silent(kernel)(read_only(a[:rows]), *read_only(args)), "a result")
     else:
         result = result_type(kernel, "kernel", (chunk, *rest))
-    if not _is_value(result):
+    if not _is_value(result, views):
+        new = "an array" if views else "a new array"
         raise KernelError(
-            f"{name_of(kernel, 'kernel')} returns {result}; it must return a number, a new array, "
+            f"{name_of(kernel, 'kernel')} returns {result}; it must return a number, {new}, "
             f"or a tuple of these{_USE * _has_record(result)}"
         )
     return chunk, types.BaseTuple.from_types(tuple(rest)), result
@@ -158,11 +162,11 @@ def compiled(function: Callable[..., Any], signature: Args) -> Compiled:
     return run
 
 
-def _is_value(kind: Any) -> bool:
+def _is_value(kind: Any, views: bool = False) -> bool:
     """Return True for types of results: numbers, arrays of their own, and tuples of those."""
     if isinstance(kind, types.BaseTuple):
-        return all(map(_is_value, kind))
-    return isinstance(kind, _SCALARS) or (isinstance(kind, types.Array) and kind.mutable)
+        return all(_is_value(item, views) for item in kind)
+    return isinstance(kind, _SCALARS) or (isinstance(kind, types.Array) and (views or kind.mutable))
 
 
 def _has_record(kind: Any) -> bool:

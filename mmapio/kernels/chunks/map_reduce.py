@@ -170,7 +170,7 @@ def map_chunks(
     a : numpy.ndarray
         In native byte order, with one or more axes; it is cut along the first.
     kernel : callable
-        As for `reduce_chunks`.
+        As for `reduce_chunks`. It may return its chunk too, or a view of that.
     out : numpy.ndarray or tuple of numpy.ndarray
         Takes the results, or a tuple of arrays the parts of results that are tuples. With one axis
         more than the result it has a row for each chunk; with as many axes, a row for each row of

@@ -59,6 +59,8 @@ def name_of(function: Any, role: str) -> str:
 
 def type_of(value: Any, name: str) -> Any:
     """Return the numba type of an argument."""
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        raise KernelError(f"{name} is {value}, but integers in kernels have 64 bits; pass a float")
     try:
         return numba.typeof(value)
     except Exception as error:

@@ -49,7 +49,7 @@ def compiled_map(
 def _compiled_map(
     kernel: Any, a: NDArray[Any], outs: Outs, single: bool, args: Args, rows: int
 ) -> tuple[Compiled, tuple[bool, ...]]:
-    chunk, rest, result = call_types(kernel, a, args, rows)
+    chunk, rest, result = call_types(kernel, a, args, rows, views=True)
     name = name_of(kernel, "kernel")
     values = (result,) if single else tuple(result) if isinstance(result, types.BaseTuple) else ()
     if len(values) != len(outs) or any(isinstance(value, types.BaseTuple) for value in values):
@@ -73,7 +73,17 @@ def _has_rows_of_a(name: str, value: Any, out: NDArray[Any]) -> bool:
         )
     if not np.can_cast(dtype, out.dtype, "same_kind"):
         raise KernelError(f"{name} returns {value}, which out, of {out.dtype}, cannot hold")
+    if dtype != out.dtype and not (_converts(dtype) and _converts(out.dtype)):
+        raise KernelError(
+            f"{name} returns {value}, which compiled code cannot convert to {out.dtype}: make out "
+            f"of {dtype}, and convert it with astype"
+        )
     return out.ndim == ndim
+
+
+def _converts(dtype: np.dtype[Any]) -> bool:
+    """Return True for the numbers that numba makes of each other."""
+    return dtype.kind in "biufc" and dtype != np.float16
 
 
 def _store_of(value: Any, by_rows: bool) -> Any:

@@ -200,7 +200,8 @@ def _describe_small(array: NDArray[Any], bins: int, how: Scan) -> Description:
     if not values.size:
         return _summary(array.size, tally, 0, math.nan, _histogram([]))
     total = math.fsum(values * counts) if array.dtype.kind == "f" else int(values @ counts)
-    var = float((values - total / counts.sum()) ** 2 @ counts / counts.sum())
+    squares = (values - total / counts.sum()) ** 2 * counts
+    var = math.fsum(squares) / float(counts.sum())  # in no order that the processor decides
     whole = bins_for(array.dtype, bins)
     lo, hi = values.min().item(), values.max().item()
     used = whole.fit(lo, hi)

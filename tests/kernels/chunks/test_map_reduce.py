@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -584,6 +585,48 @@ def test_results_are_cast_as_numpy_casts_into_an_out() -> None:
     for kind in ("i8", "?"):
         with pytest.raises(KernelError, match="cannot hold"):
             map_chunks(a, scaled, np.zeros(3, kind), args=(1.0,))
+
+
+@njit
+def as_it_is(chunk: Any) -> Any:
+    return chunk
+
+
+@njit
+def turned(chunk: Any) -> Any:
+    return chunk[::-1]
+
+
+@njit
+def a_row(chunk: Any) -> Any:
+    return chunk[1], chunk[:, 1:]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_views_of_a_chunk_are_stored(threads: int) -> None:
+    a = np.arange(2000.0).reshape(1000, 2)
+    row, column = np.zeros((100, 2)), np.zeros((1000, 1), "f4")
+    map_chunks(a, a_row, (row, column), chunk=10, threads=threads)
+    assert row.tolist() == a[1::10].tolist()
+    assert column.tolist() == a[:, 1:].tolist()
+    copy = np.zeros_like(a)
+    map_chunks(a, as_it_is, copy, chunk=7, threads=threads)
+    assert copy.tolist() == a.tolist()
+    map_chunks(a, turned, a, chunk=10, threads=threads)  # over what it is a view of
+    assert a.tolist() == copy.reshape(100, 10, 2)[:, ::-1].reshape(1000, 2).tolist()
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [("M8[s]", "M8[ms]"), ("m8[s]", "m8[ms]"), ("i8", "m8[s]"), ("S2", "S5"), ("f4", "f2")],
+)
+def test_what_numba_does_not_convert_is_refused(kind: str, wanted: str) -> None:
+    a = np.zeros(5, kind)
+    said = rf"which compiled code cannot convert to {re.escape(str(np.dtype(wanted)))}: make out of"
+    with pytest.raises(KernelError, match=rf"{said} {re.escape(str(a.dtype))}, and"):
+        map_chunks(a, as_it_is, np.zeros(5, wanted))
+    if kind != "f4":
+        map_chunks(a, as_it_is, np.zeros(5, kind))
 
 
 # Wrong arguments ----------------------------------------------------------------------------------

@@ -136,8 +136,10 @@ def test_what_is_wrong_with_args() -> None:
         map_chunks(a, scaled, np.empty(5), args=({},))
     with pytest.raises(KernelError, match=r"^args\[1\] of type 'object' cannot"):
         reduce_chunks(a, scaled, add, 0.0, args=(1, (2, object())))
-    with pytest.raises(KernelError, match=r"^init of type 'int' cannot be handed to a kernel"):
+    with pytest.raises(KernelError, match=r"^init is 1180591620717411303424, but integers .* 64 b"):
         reduce_chunks(a, first, add, 2**70)
+    with pytest.raises(KernelError, match=r"^args\[0\] is -9223372036854775809, but integers"):
+        reduce_chunks(a, scaled, add, 0.0, args=(-(2**63) - 1,))
 
 
 @numba.njit  # type: ignore[untyped-decorator]

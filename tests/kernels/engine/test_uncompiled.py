@@ -2,50 +2,29 @@
 
 from __future__ import annotations
 
-import ast
-import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import every_kernel
 import pytest
+from scripts import run_script
 
 from mmapio import kernels
 from mmapio.kernels.engine.jit import inside
 from mmapio.kernels.engine.uncompiled import by_type
-
-FLOAT = re.compile(r"float (\S+?)(?=[,)]|$)")
-IN_ANY_ORDER = (
-    "sum",
-    "mean",
-    "var",
-    "describe",
-    "inside",
-)  # vectors of the processor decide it when compiled
 
 
 def test_there_is_a_case_for_every_public_kernel() -> None:
     assert {*every_kernel.CASES} == {*kernels.__all__} - every_kernel.WITHOUT_RESULTS
 
 
-def test_results_are_the_same_bit_for_bit(run_python: Callable[..., str]) -> None:
-    how = "f4 f8 i4 u1", "C strided"
-    folder = str(Path(every_kernel.__file__).parent)
-    code = f"import sys; sys.path.insert(0, {folder!r})\n"
-    code += f"import every_kernel\nprint(every_kernel.results{how})"
-    plain = ast.literal_eval(run_python(code, NUMBA_DISABLE_JIT="1"))
-    compiled = every_kernel.results(*how)
-    assert plain.keys() == compiled.keys()
-    assert [key for key in plain if not same(key, plain[key], compiled[key])] == []
-
-
-def same(key: str, plain: str, compiled: str) -> bool:
-    if not key.startswith(IN_ANY_ORDER):
-        return plain == compiled
-    pairs = zip(FLOAT.findall(plain), FLOAT.findall(compiled), strict=True)
-    is_close = [a == b or math.isclose(float.fromhex(a), float.fromhex(b)) for a, b in pairs]
-    return all(is_close) and FLOAT.sub("", plain) == FLOAT.sub("", compiled)
+@pytest.mark.timeout(600)
+def test_results_are_the_same_bit_for_bit() -> None:
+    how = "f4 f8 i4 u1", "C"
+    lines = run_script(every_kernel.__file__, *how, NUMBA_DISABLE_JIT="1")
+    plain = dict(line.split("\t") for line in lines)
+    compiled = {name: repr(found) for name, found in every_kernel.results(*how).items()}
+    assert every_kernel.different(plain, compiled) == []
 
 
 COMMANDS = """
