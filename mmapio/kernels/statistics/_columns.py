@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -45,6 +46,8 @@ Kernel = Callable[[NDArray[Any], Grid, Box, Results], object]
 Combine = Callable[[Results, Results, int, int], None]
 
 LEAST, GREATEST, BOTH = 0, 1, 2
+_SMALL = 2.0**-64
+_PART = 1 << 16
 
 
 class _InOrder:
@@ -213,7 +216,36 @@ def _float_sums(array: NDArray[Any], axes: Axes, how: Scan) -> NDArray[np.float6
         sums(x, grid.kept, grid.reduced, box.ranges, *found)
 
     reduction.run(kernel, _add_floats, out)
-    return reduction.layout.restored(_rounded(total, error))
+    found = reduction.layout.restored(_rounded(total, error))
+    if array.dtype.kind == "f" and array.itemsize == 8 and not np.isfinite(found).all():
+        _mend(found, array, axes, how)
+    return found
+
+
+def _mend(found: NDArray[np.float64], array: NDArray[Any], axes: Axes, how: Scan) -> None:
+    """Put right what overflowed on the way to a sum that is infinite, or finite after all.
+
+    Nothing comes of infinities of both signs, or of a NaN, but one infinity outdoes all numbers.
+    """
+    least, greatest = axis_extremes(array, axes, BOTH, how)
+    lost = ~np.isfinite(found)
+    below, above = lost & (least == -np.inf), lost & (greatest == np.inf)
+    found[below & ~above] = -np.inf
+    found[above & ~below] = np.inf
+    for place in np.argwhere(lost & np.isfinite(least) & np.isfinite(greatest)):
+        where = iter(place.tolist())
+        index = tuple(slice(None) if n in axes else next(where) for n in range(array.ndim))
+        found[tuple(place)] = _sum_of_huge(array[index])
+
+
+def _sum_of_huge(items: NDArray[Any]) -> float:
+    """Add a part of each item, so that nothing overflows before the end."""
+    parts = [
+        math.fsum((part * _SMALL).tolist())
+        for part in np.array_split(items.reshape(-1), -(-items.size // _PART))
+    ]
+    with np.errstate(over="ignore"):
+        return float(np.float64(math.fsum(parts)) / _SMALL)
 
 
 def _add_floats(mine: Results, found: Results, before: int, count: int) -> None:

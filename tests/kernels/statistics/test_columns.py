@@ -209,3 +209,16 @@ def test_columns_without_rows_and_rows_without_columns() -> None:
     assert kernels.var(np.zeros((3, 0, 2)), axis=0).shape == (0, 2)
     with pytest.raises(ArgumentError, match="without items"):
         kernels.max(np.zeros((0, 3)), axis=0)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_sums_that_overflow_on_the_way(order: Any) -> None:
+    """One infinity outdoes all numbers; without any, the sum is what is left in the end."""
+    huge = np.array([[1.7e308] * 5, [1.7e308] * 5, [-np.inf, -1.7e308, 1.0, np.inf, np.nan]] * 40)
+    huge[:, 1] = [1.7e308, 1.6e308, -1.7e308, -1.6e308] * 30
+    a = np.array(huge, order=order)
+    for size in (1 << 22, 200):
+        with small_boxes(size):
+            assert kernels.sum(a[:, :4], axis=0).tolist() == [-np.inf, 0, np.inf, np.inf]
+            assert np.isnan(kernels.sum(a, axis=0)[4])
+            assert kernels.sum(a.T, axis=1)[:2].tolist() == [-np.inf, 0]
