@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+import mmapio
 from mmapio import kernels
 from mmapio.errors import ArgumentError, ArgumentTypeError
 from mmapio.kernels.engine import pieces
@@ -60,6 +62,7 @@ RANGES: list[Any] = [
 
 def sample(dtype: np.dtype[Any], scale: float, shape: tuple[int, ...] = (67, 31)) -> NDArray[Any]:
     values = np.random.default_rng(0).normal(size=shape) * scale
+    values = np.abs(values) if dtype == np.uint64 else values
     with np.errstate(all="ignore"):
         return values.astype(dtype.newbyteorder("=")).astype(dtype)
 
@@ -201,6 +204,162 @@ def test_subnormal_bins_hold_what_their_edges_say(dtype: str, bins: int, last: i
     assert (
         counts.tolist() == np.histogram(a, edges)[0].tolist() != np.histogram(a, bins)[0].tolist()
     )
+
+
+FAR = [-math.inf, -1e300, -7, -2.5, -0.0, 1e-310, 0.5, 3, 1e9, 2**53 + 2, 1e19, 1e300, math.inf]
+EDGES: dict[str, Any] = {
+    "random": np.sort(np.random.default_rng(1).random(50)) * 100,
+    "powers of ten": np.logspace(-6, 9, 46),
+    "both signs": np.sort(np.append(np.logspace(-3, 9, 20), -np.logspace(-3, 9, 20))),
+    "clustered": np.concatenate([[0], 1 + np.arange(60) * 1e-9, [100]]),
+    "one value": [5, 5, 5],
+    "two values": [0, 0, 0, 10, 10],
+    "very near": [1, np.nextafter(1, 2), np.nextafter(np.nextafter(1, 2), 2)],
+    "far": FAR,
+    "infinite": [-math.inf, math.inf],
+    "integers": np.array([-(2**40), -3, 0, 7, 2**40]),
+    "large integers": np.array([0, 2**53 + 1, 2**62, 2**63 - 1]),
+    "unsigned": np.array([0, 5, 2**63, 2**64 - 1], "u8"),
+    "more than float64": np.array([-1.5, 0, 7.25, 2.0**60 + 3], "g"),
+    "many": np.sort(np.random.default_rng(1).normal(size=3000)) * 1000,
+}
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "i8", "u4", "u8", "f2", "i1"])
+@pytest.mark.parametrize("name", EDGES)
+def test_items_between_on_and_next_to_edges_of_any_distance(dtype: str, name: str) -> None:
+    edges = np.array(EDGES[name])
+    with np.errstate(all="ignore"):
+        near = [edges.astype(dtype), np.arange(200).astype(dtype)]
+    if np.dtype(dtype).kind == "f":
+        near += [np.nextafter(near[0], np.array(end, dtype)) for end in (-np.inf, np.inf)]
+        near += [np.array([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 5e-324], dtype)]
+    else:
+        info = np.iinfo(dtype)
+        near += [np.array([info.min, info.min + 1, info.max - 1, info.max], dtype)]
+        near += [near[0] - near[0].dtype.type(1), near[0] + near[0].dtype.type(1)]
+    a = np.concatenate([np.random.default_rng(0).permutation(each) for each in near * 3])
+    check(a, EDGES[name], None)
+
+
+def test_a_cell_holds_every_edge_where_no_table_can_part_them() -> None:
+    edges = np.concatenate([[0], 1 + np.arange(500) * 1e-13, [1e300]])
+    a = np.concatenate([edges, 1 + np.arange(-5, 5005) * 1e-14, [1e301, -1e301]])
+    check(a, edges, None)
+
+
+WEIGHTS = ["f8", ">f4", "f2", "i4", ">i8", "u1", "u8", "?", "c16"]
+
+
+def naive(a: NDArray[Any], bins: Any, weights: NDArray[Any]) -> list[Any]:
+    """Add up weights exactly."""
+    edges = np.histogram_bin_edges(a, bins)
+    numbers = np.searchsorted(edges, a.reshape(-1), "right") - 1
+    numbers[a.reshape(-1) == edges[-1]] = len(edges) - 2
+    flat = weights.reshape(-1)
+    return [flat[numbers == i].tolist() for i in range(len(edges) - 1)]
+
+
+@pytest.mark.parametrize("dtype", ["f8", "i4", "u1", ">f2"])
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_weights_are_added_by_numpys_rules(dtype: str, kind: str) -> None:
+    a = sample(np.dtype(dtype), 30)
+    weights = sample(np.dtype(kind), 90, a.shape)
+    for bins in (7, [-20, -1, 0, 0.5, 3, 40]):
+        found, ours = kernels.histogram(a, bins, weights=weights)
+        exact = naive(a, bins, weights)
+        if kind == "?":  # which numpy cannot add
+            assert (found.dtype, found.tolist()) == (np.int64, [sum(each) for each in exact])
+            continue
+        with np.errstate(all="ignore"):
+            expected, edges = np.histogram(a, bins, weights=weights)
+        assert ours.tolist() == edges.tolist()
+        assert found.dtype == expected.dtype.newbyteorder("=")
+        if found.dtype.kind in "iu":
+            size = 1 << 8 * found.itemsize
+            assert [int(each) % size for each in found] == [sum(each) % size for each in exact]
+        elif kind == "c16":
+            np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-9)
+        else:
+            sums = np.array([math.fsum(each) for each in exact])
+            np.testing.assert_allclose(found, sums.astype(found.dtype), rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("other", LAYOUTS)
+def test_weights_in_any_layout(layout: str, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "_COPIED_ITEMS", 100)
+    monkeypatch.setattr(pieces, "_DIRECT_BYTES", 800)
+    a, weights = np.arange(30 * 31).reshape(30, 31), np.arange(30 * 31) ** 2.0
+    a = LAYOUTS[layout](a)
+    weights = LAYOUTS[other](weights.reshape(a.shape if other != "turned" else a.shape[::-1]))
+    expected, _ = np.histogram(a, 17, weights=weights)
+    assert kernels.histogram(a, 17, weights=weights)[0].tolist() == expected.tolist()
+
+
+def test_sums_of_weights_are_closer_than_numpys_and_the_same_for_all_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pieces, "_DIRECT_BYTES", 1 << 15)
+    rng = np.random.default_rng(0)
+    a, weights = (
+        rng.random(300_000),
+        rng.normal(size=300_000) * 10.0 ** rng.integers(0, 12, 300_000),
+    )
+    for bins in (5, [0, 0.3, 0.7, 1], 5000):
+        exact = np.array([math.fsum(each) for each in naive(a, bins, weights)])
+        theirs = np.abs(np.histogram(a, bins, weights=weights)[0] - exact).sum()
+        found = [kernels.histogram(a, bins, weights=weights, threads=n)[0] for n in (1, 2, 5)]
+        assert np.abs(found[0] - exact).sum() <= theirs
+        assert found[0].tolist() == found[1].tolist() == found[2].tolist()
+
+
+def test_weights_that_are_infinite_or_overflow() -> None:
+    a = np.array([0.0, 0, 1, 1, 2, 2, 3])
+    weights = np.array([math.inf, 1, math.inf, -math.inf, 1.7e308, 1.7e308, math.nan])
+    with np.errstate(all="ignore"):
+        expected, _ = np.histogram(a, 4, weights=weights)
+    np.testing.assert_array_equal(kernels.histogram(a, 4, weights=weights)[0], expected)
+
+
+def test_weights_in_another_mapped_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("a", "w"):
+        np.save(tmp_path / f"{name}.npy", rng.random((100, 5)))
+    a, weights = (mmapio.open(tmp_path / f"{name}.npy") for name in ("a", "w"))
+    found, _ = kernels.histogram(a, [0, 0.1, 1], weights=weights)
+    expected, _ = np.histogram(np.array(a), [0, 0.1, 1], weights=np.array(weights))
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
+    released, _ = kernels.histogram(a, [0, 0.1, 1], weights=weights, drop_behind=True)
+    assert released.tolist() == found.tolist()
+    with pytest.raises(ArgumentError, match="rows must follow each other"):
+        kernels.histogram(a[::-1], weights=weights, drop_behind=True)
+
+
+@pytest.mark.parametrize("dtype", ["f8", "u1"])
+def test_weights_that_cannot_be(dtype: str) -> None:
+    a = np.zeros((2, 3), dtype)
+    for wrong in (np.ones(6), np.ones((3, 2)), 1.0):
+        with pytest.raises(ArgumentError, match=r"the shape of a, \(2, 3\), got"):
+            kernels.histogram(a, weights=wrong)
+    for strange in (np.ones(a.shape, "S1"), np.ones(a.shape, "g"), np.ones(a.shape, "m8[s]")):
+        with pytest.raises(ArgumentTypeError, match="weights must be"):
+            kernels.histogram(a, weights=strange)
+    with pytest.raises(ArgumentTypeError, match="mask"):
+        kernels.histogram(a, weights=np.ma.masked_array(np.ones(a.shape), a == 0))
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i4", "u1"])
+@pytest.mark.parametrize("bins", [5, [0, 1, 1, 2.5, 50], [900, 1000]])
+@pytest.mark.parametrize("kind", [None, "f8", "i4", "c16"])
+def test_densities_are_numpys(dtype: str, bins: Any, kind: str | None) -> None:
+    a = np.abs(sample(np.dtype(dtype), 20))
+    weights = None if kind is None else sample(np.dtype(kind), 9)
+    with np.errstate(all="ignore"):
+        expected, _ = np.histogram(a, bins, density=True, weights=weights)
+    found, _ = kernels.histogram(a, bins, density=True, weights=weights)
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_nans_are_left_out_where_the_range_is_known() -> None:
