@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -26,6 +27,7 @@ __all__ = ["BYTE_CLASSES", "ArrayScan", "BytesScan", "FieldScan", "plain", "scan
 
 
 _BLOCK_BYTES: Final = 256 << 20  # enough for every thread, and little enough to see a bar move
+_WINDOW_BYTES: Final = 64 << 20  # of a file that is released behind the scan: all in memory at once
 _NEWLINE: Final = ord("\n")
 _FINITE: Final = ("min", "max", "sum", "mean", "var", "std")
 _WHITESPACE: Final = frozenset(b"\t\n\v\f\r ")
@@ -227,6 +229,7 @@ def scan_file(
     bins: int = 12,
     threads: int | None = None,
     progress: Progress | None = None,
+    drop_behind: bool = False,
 ) -> ArrayScan | BytesScan:
     """Read a whole file once, and summarize its contents.
 
@@ -242,6 +245,8 @@ def scan_file(
         By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use.
     progress : callable, optional
         Called with the bytes read so far, and those there are.
+    drop_behind : bool, default False
+        Read ahead, and release behind the scan what was not in memory before.
 
     Returns
     -------
@@ -263,9 +268,9 @@ def scan_file(
     """
     advance = progress or (lambda done, total: None)
     if dtype is None and not is_npy(path):
-        return _scan_bytes(path, threads, advance)
+        return _scan_bytes(path, threads, advance, drop_behind)
     array = open_array(path, dtype=dtype, shape=shape, offset=offset, order=order)
-    return _scan_array(path, array.ndarray, bins, threads, advance)
+    return _scan_array(path, array.ndarray, bins, threads, advance, drop_behind)
 
 
 def plain(value: Any) -> Any:
@@ -302,7 +307,9 @@ def _plain_figures(found: Description) -> dict[str, Any]:
     return {key: plain(value) for key, value in vars(found).items() if not key.startswith("_")}
 
 
-def _scan_bytes(path: str | os.PathLike[str], threads: int | None, progress: Progress) -> BytesScan:
+def _scan_bytes(
+    path: str | os.PathLike[str], threads: int | None, progress: Progress, drop_behind: bool
+) -> BytesScan:
     from .. import kernels
 
     data = MappedFile.open(path).view()
@@ -310,7 +317,7 @@ def _scan_bytes(path: str | os.PathLike[str], threads: int | None, progress: Pro
     kernels.byte_counts(np.zeros(1, np.uint8))  # compiled before the clock starts
     begin = time.perf_counter()
     counts = np.zeros(256, np.int64)
-    for block in _blocks(data, progress):
+    for block in _blocks(data, progress, drop_behind):
         counts += kernels.byte_counts(block, threads=threads)
     seconds = time.perf_counter() - begin
     lines = int(counts[_NEWLINE]) + bool(len(data) and data[-1] != _NEWLINE)
@@ -323,6 +330,7 @@ def _scan_array(
     bins: int,
     threads: int | None,
     progress: Progress,
+    drop_behind: bool,
 ) -> ArrayScan:
     from .. import kernels
 
@@ -332,7 +340,8 @@ def _scan_array(
         if _is_describable(values.dtype):
             kernels.describe(np.zeros(1, values.dtype))  # compiled before the clock starts
     begin = time.perf_counter()
-    found = _describe(array.ravel(order="K"), len(columns), bins, threads, progress)
+    blocks = _blocks(array.ravel(order="K"), progress, drop_behind)
+    found = _describe(blocks, len(columns), bins, threads)
     seconds = time.perf_counter() - begin
     fields = tuple(
         FieldScan(name, values.dtype, values.shape, statistics)
@@ -345,26 +354,32 @@ def _scan_array(
 
 
 def _describe(
-    items: npt.NDArray[Any], columns: int, bins: int, threads: int | None, progress: Progress
+    blocks: Iterable[npt.NDArray[Any]], columns: int, bins: int, threads: int | None
 ) -> list[Description | None]:
-    """Describe each field of a flat array; None for those that are no numbers."""
+    """Describe each field of a flat array in blocks; None for those that are no numbers."""
     from .. import kernels
     from ..kernels.statistics.merging import merge
 
     parts: list[list[Description]] = [[] for _ in range(columns)]
-    for block in _blocks(items, progress):
+    for block in blocks:
         for part, (_, values) in zip(parts, _fields(block), strict=True):
             if _is_describable(values.dtype):
                 part.append(kernels.describe(values, bins=bins, threads=threads))
     return [merge(part, bins) if part else None for part in parts]
 
 
-def _blocks(items: npt.NDArray[Any], progress: Progress) -> Iterator[npt.NDArray[Any]]:
+def _blocks(
+    items: npt.NDArray[Any], progress: Progress, drop_behind: bool
+) -> Iterator[npt.NDArray[Any]]:
     """Cut a flat array so that its fields are read one after another while they are in memory."""
-    step = max(1, _BLOCK_BYTES // items.itemsize)
+    from ..kernels.engine.read_ahead import Window
+
+    step = max(1, (_WINDOW_BYTES if drop_behind else _BLOCK_BYTES) // items.itemsize)
+    window = Window(items) if drop_behind else None
     for at in range(0, max(1, len(items)), step):
         block = items[at : at + step]
-        yield block
+        with window.passing(at, at + len(block)) if window else contextlib.nullcontext():
+            yield block
         progress((at + len(block)) * items.itemsize, items.nbytes)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import typer
 
 __all__ = [
+    "DropBehind",
     "Dtype",
     "Files",
     "Force",
@@ -79,6 +80,9 @@ Paths = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="By default, one for every CPU.")]
+DropBehind = Annotated[
+    bool, typer.Option("--drop-behind", help="Leave no more of a file in memory than was there.")
+]
 Force = Annotated[
     bool, typer.Option("--force", help="Go on even if there is not enough memory for it.")
 ]

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from .._formatting import bin_labels, dtype_text, duration, number, printable, size, throughput
 from .file_scan import ArrayScan, BytesScan, FieldScan, scan_file
-from .options import Dtype, Files, Json, Offset, Order, Ordering, Quiet, Shape, Threads
+from .options import DropBehind, Dtype, Files, Json, Offset, Order, Ordering, Quiet, Shape, Threads
 from .terminal import BAR, BYTES, LABEL, TITLE, bar_of, progress_bar, report_each, show
 
 __all__ = ["scan"]
@@ -30,6 +30,7 @@ def scan(
     offset: Offset = None,
     order: Ordering = Order.C,
     threads: Threads = None,
+    drop_behind: DropBehind = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -45,7 +46,8 @@ def scan(
     def scan_one(path: Path) -> ArrayScan | BytesScan:
         options: dict[str, Any] = {"dtype": dtype, "shape": shape, "offset": offset}
         with progress_bar(path.name, quiet, **BYTES) as progress:
-            return scan_file(path, **options, order=order.value, threads=threads, progress=progress)
+            options |= {"threads": threads, "progress": progress, "drop_behind": drop_behind}
+            return scan_file(path, **options, order=order.value)
 
     report_each(files, scan_one, _print_scan, as_json)
 

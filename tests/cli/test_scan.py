@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 import mmapio
+from mmapio import _os
 
 GIB = 1 << 30
 
@@ -95,6 +98,40 @@ def test_the_number_of_threads_changes_nothing(
     (found,) = run_command("scan", "--json", "--threads", str(threads), numbers).json
     (expected,) = run_command("scan", "--json", numbers).json
     assert found["fields"] == expected["fields"]
+
+
+def resident_in(path: Path) -> int:
+    a = np.memmap(path, "u1", "r")
+    return int(_os.resident(a.ctypes.data, a.nbytes).sum()) * _os.PAGE_SIZE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives back a part of a mapping")
+@pytest.mark.parametrize("fields", [[("x", "f4"), ("y", "i4")], "u1"])
+def test_a_file_is_released_behind_the_scan(
+    run_command: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fields: Any,
+) -> None:
+    """Each block is released once, when all its fields have been read."""
+    monkeypatch.setattr("mmapio.cli.file_scan._WINDOW_BYTES", 8 << 20)
+    path = tmp_path / "a.npy"
+    values = np.random.default_rng(0).integers(0, 9, 48 << 20, "u1").view(fields)
+    np.save(path, values)
+    (expected,) = run_command("scan", "--json", path).json
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        if resident_in(path) > 4 << 20:
+            pytest.skip("this file system keeps pages in memory when it is asked to drop them")
+    (found,) = run_command("scan", "--json", "--drop-behind", path).json
+    for each in (expected, found):
+        del each["seconds"], each["gib_per_second"]
+        for field in each["fields"]:
+            for rounded in ("sum", "mean", "var", "std"):
+                field[rounded] = pytest.approx(field[rounded], rel=1e-9, nan_ok=True)
+    assert found == expected
+    assert resident_in(path) < 24 << 20
 
 
 @pytest.mark.parametrize("values", [np.zeros(0), np.zeros((0, 3), "f4, i4"), np.array(1.5)])
