@@ -112,7 +112,15 @@ def _measured(given: argparse.Namespace) -> list[Measurement]:
             kernel_lines.tell(f"before: {name}")
             other = OtherKernels(tree)
             until.callback(other.close)
-        return run(wanted, given.seconds, lambda one: kernel_lines.show([one], given.below), other)
+        found: list[Measurement] = []
+
+        def tell(one: Measurement) -> None:
+            kernel_lines.show([one], given.below)
+            found.append(one)
+
+        if given.json:  # also of a run that is ended before its end
+            until.callback(lambda: save(found, given.json))
+        return run(wanted, given.seconds, tell, other)
 
 
 def _parsed(arguments: list[str]) -> argparse.Namespace:

@@ -72,6 +72,23 @@ def test_a_case_is_measured_and_kept(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "1 cases" in capsys.readouterr().out
 
 
+def test_a_run_that_is_ended_keeps_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(case: Case, *_: object) -> Measurement:
+        if case.dtype == "f8":
+            raise SystemExit(143)
+        return FAST._replace(case=case)
+
+    monkeypatch.setattr(kernel_table, "measure", measure)
+    out = tmp_path / "some.json"
+    with pytest.raises(SystemExit):
+        kernel_table.main(
+            ["--only", "max", "--sizes", "100k", "--dtypes", "f4,f8", "--json", str(out)]
+        )
+    assert {one.case.dtype for one in kernel_table.loaded(out)} == {"f4"}
+
+
 @pytest.mark.parametrize("wrong", [["--dtypes", "f3"], ["--sizes", "2GiB"], ["--only", "nothing"]])
 def test_what_is_not_there_is_refused(wrong: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
