@@ -48,6 +48,12 @@ def number(value: float) -> str:
     return f"{value:,.1f}" if 1e6 <= abs(value) < 1e15 else f"{value:.6g}"
 
 
+def date_text(value: object) -> str:
+    """Return a date or a period; a dash for NaT, and nothing for what is neither."""
+    text = str(value) if type(value).__name__ in ("datetime64", "timedelta64") else ""
+    return "-" if text == "NaT" else text
+
+
 def size(count: int) -> str:
     """Return a number of bytes in the unit that suits it."""
     value, units = float(count), iter(("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"))

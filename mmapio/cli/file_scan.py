@@ -284,7 +284,8 @@ def plain(value: Any) -> Any:
     Returns
     -------
     int, float, str, list or None
-        None for NaN, ``"Infinity"`` or ``"-Infinity"`` for infinities: JSON has no such numbers.
+        None for NaN and NaT, a text for dates and periods, ``"Infinity"`` or ``"-Infinity"`` for
+        infinities: JSON has no such numbers.
 
     Examples
     --------
@@ -294,7 +295,9 @@ def plain(value: Any) -> Any:
     [1.5, None, '-Infinity']
     """
     if isinstance(value, np.ndarray):
-        return [plain(item) for item in value.tolist()]
+        return [plain(item) for item in (value if value.dtype.kind in "mM" else value.tolist())]
+    if isinstance(value, np.datetime64 | np.timedelta64):
+        return None if np.isnat(value) else str(value)
     if not isinstance(value, float) or math.isfinite(value):
         return value
     if math.isnan(value):
@@ -397,4 +400,4 @@ def _fields(array: npt.NDArray[Any], name: str = "") -> Iterator[tuple[str, npt.
 
 
 def _is_describable(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind in "biuf" and dtype.itemsize <= 8
+    return dtype.kind in "biufmM" and dtype.itemsize <= 8

@@ -9,7 +9,16 @@ from typing import Any, Final
 import typer
 from rich.console import Console
 
-from .._formatting import bin_labels, dtype_text, duration, number, printable, size, throughput
+from .._formatting import (
+    bin_labels,
+    date_text,
+    dtype_text,
+    duration,
+    number,
+    printable,
+    size,
+    throughput,
+)
 from .file_scan import ArrayScan, BytesScan, FieldScan, scan_file
 from .options import DropBehind, Dtype, Files, Json, Offset, Order, Ordering, Quiet, Shape, Threads
 from .terminal import BAR, BYTES, LABEL, TITLE, bar_of, progress_bar, report_each, show
@@ -109,6 +118,7 @@ def _field_facts(field: FieldScan) -> list[Fact]:
     if found is None:
         return [("count", f"{field.count:,}"), ("item size", f"{field.dtype.itemsize:,} bytes")]
     nans = [("NaN", found.nans)] if field.dtype.kind == "f" else []
+    nans += [("NaT", found.nans)] if field.dtype.kind in "mM" else []
     infinities = [("infinite", found.infs)] if found.infs else []
     facts = [
         ("count", found.count),
@@ -118,13 +128,15 @@ def _field_facts(field: FieldScan) -> list[Fact]:
         *((name, getattr(found, name)) for name in _FIGURES),
         *((f"finite {name}", getattr(found.finite, name)) for name in _FIGURES if found.infs),
     ]
-    return [(label, number(value)) for label, value in facts]
+    return [(label, date_text(value) or number(value)) for label, value in facts]
 
 
 def _histogram(field: FieldScan) -> list[Share]:
     found = field.statistics
     if found is None:
         return []
+    if found.edges.dtype.kind in "mM":
+        return list(zip(map(str, found.edges), found.counts.tolist(), strict=False))
     labels = bin_labels(found.edges.tolist(), field.dtype.kind in "biu")
     if found.min == found.max:
         labels = [number(found.min)]

@@ -39,10 +39,12 @@ from mmapio.kernels.engine.overloads import (
 )
 from mmapio.kernels.engine.pieces import Pieces, map_pieces, numbers, pieces_of, visit_pieces
 from mmapio.kernels.engine.scan import Scan
+from mmapio.kernels.statistics.dates import dates_in
 
 __all__ = ["count", "count_nonzero", "find", "find_all"]
 
 _ROOM = 1 << 16
+_NOTHING = 0.5  # which no integer equals
 _PIECES = 16  # lengths of the pattern in a piece, at least
 
 
@@ -142,7 +144,8 @@ def count_nonzero(
     >>> is_sparse(np.zeros(10, "u1"))
     True
     """
-    array = numbers("count_nonzero", a)
+    dates = dates_in(a)
+    array = numbers("count_nonzero", a if dates is None else dates.ticks)
     zeros = count(array, 0, threads=threads, progress=progress, drop_behind=drop_behind)
     return int(array.size) - zeros
 
@@ -321,6 +324,10 @@ def _sought_bytes(function: str, a: Any, pattern: NDArray[np.uint8]) -> _Sought:
 
 def _matchable(function: str, a: Any, value: Any) -> tuple[NDArray[Any], Any]:
     """Return an array, and the one item that equals a value, or None, as kernels compare them."""
+    dates = dates_in(a)
+    if dates is not None:
+        ticks = dates.item(value)
+        return _matchable(function, dates.ticks, _NOTHING if ticks is None else ticks)
     array = numbers(function, a)
     item = _item(array.dtype.newbyteorder("="), value)
     if array.dtype.kind == "f":

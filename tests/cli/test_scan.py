@@ -83,6 +83,29 @@ def test_json_agrees_with_numpy(run_command: Callable[..., Any], tmp_path: Path)
     assert field["histogram"]["counts"] == expected.tolist()
 
 
+def test_dates_are_shown_as_dates(run_command: Callable[..., Any], tmp_path: Path) -> None:
+    days = np.array(["2020-01-01", "2020-01-05", "NaT"], ">M8[D]")
+    np.save(tmp_path / "a.npy", days)
+    np.save(tmp_path / "none.npy", days[2:])
+    text = run_command("scan", tmp_path / "a.npy").out
+    for shown in (
+        "NaT +1",
+        "min +2020-01-01",
+        "max +2020-01-05",
+        "mean +2020-01-03",
+        "std +2 days",
+    ):
+        assert re.search(rf"^  {shown}\b", text, re.M)
+    assert re.search(r" 2020-01-01  █+ +50\.0%$", text, re.M)
+    found, none = run_command("scan", "--json", tmp_path / "a.npy", tmp_path / "none.npy").json
+    (field,) = found["fields"]
+    assert (field["nans"], field["min"], field["max"]) == (1, "2020-01-01", "2020-01-05")
+    assert (field["sum"], field["std"]) == (None, "2 days")
+    assert field["histogram"]["edges"][:2] == ["2020-01-01", "2020-01-02"]
+    assert (none["fields"][0]["min"], none["fields"][0]["std"]) == (None, None)
+    assert re.search(r"^  max +-", run_command("scan", tmp_path / "none.npy").out, re.M)
+
+
 def test_json_is_one_document_for_all_files(
     run_command: Callable[..., Any], numbers: Path, text: Path
 ) -> None:

@@ -67,9 +67,13 @@ class Bins:
 
     def edges(self, used: int, offset: int = 0) -> NDArray[np.float64]:
         """Return the edges of the bins in use, rounded once, and kept finite."""
-        width = Fraction(2) ** self.scale
-        exact = [number * width + offset for number in range(self.first, self.first + used + 1)]
+        exact = self.exact_edges(used, offset)
         return np.array([float(max(-_GREATEST, min(edge, _GREATEST))) for edge in exact])
+
+    def exact_edges(self, used: int, offset: int = 0) -> list[Fraction]:
+        """Return the edges of the bins in use; of integers, these are integers."""
+        width = Fraction(2) ** self.scale
+        return [number * width + offset for number in range(self.first, self.first + used + 1)]
 
     def add(self, other: Bins) -> None:
         """Add the counts of a histogram whose range this one covers."""

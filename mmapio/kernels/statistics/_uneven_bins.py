@@ -22,7 +22,7 @@ from mmapio.kernels.statistics._even_bins import first_where
 from mmapio.kernels.statistics._order_keys import key_of
 from mmapio.kernels.statistics._tallies import Target, finish, tally, target_type
 
-__all__ = ["UnevenBins", "uneven_bins"]
+__all__ = ["UnevenBins", "bins_between", "uneven_bins"]
 
 _BLOCK = 1024  # items whose values and codes stay in the cache closest to the core
 _CELLS = 4096  # at least; the table then stays in that cache as well
@@ -65,6 +65,14 @@ def uneven_bins(edges: NDArray[Any], item: np.dtype[Any]) -> UnevenBins | None:
         least, greatest = _as_floats(compared, item)
     else:
         least, greatest = _as_integers(compared, item)
+    return bins_between(least, greatest, edges.size)
+
+
+def bins_between(least: NDArray[Any], greatest: Any, edges: int) -> UnevenBins | None:
+    """Return the bins between edges, of which there are the least items that are not below them.
+
+    Those beyond the greatest item may lack. `greatest` is the last item that counts.
+    """
     if not least.size or greatest < least[0]:
         return None
     new = np.flatnonzero(least[1:] != least[:-1]) + 1
@@ -73,8 +81,8 @@ def uneven_bins(edges: NDArray[Any], item: np.dtype[Any]) -> UnevenBins | None:
     # Of equal edges the last one counts, and what equals the last of all is in the bin before it.
     bins = np.full(ladder.rungs.size + 1, -1)
     bins[1 : rungs.size] = new - 1
-    bins[rungs.size] = edges.size - 2 if least.size == edges.size else least.size - 1
-    if item.kind != "f" and greatest == np.iinfo(item).max:
+    bins[rungs.size] = edges - 2 if least.size == edges else least.size - 1
+    if least.dtype.kind != "f" and greatest == np.iinfo(least.dtype).max:
         bins[rungs.size + 1 :] = bins[rungs.size]  # where steps can lead, as nothing lies beyond
     return UnevenBins(ladder, kernel, bins)
 

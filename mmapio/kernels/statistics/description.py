@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
@@ -15,11 +15,20 @@ from mmapio.errors import ArgumentError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.pieces import Pieces, numbers, share_pieces
 from mmapio.kernels.engine.scan import Scan
-from mmapio.kernels.statistics._bins import MAX_BINS, MIN_BINS, Number, bins_for
+from mmapio.kernels.statistics._bins import MAX_BINS, MIN_BINS, Bins, Number, bins_for
 from mmapio.kernels.statistics._describers import PieceResults, Worker, worker_for
 from mmapio.kernels.statistics.counts import pattern_counts
+from mmapio.kernels.statistics.dates import (
+    NAT,
+    Dates,
+    PresentPieces,
+    dates_in,
+    rounded,
+    ticks_of,
+    truncated,
+)
 
-__all__ = ["Description", "describe"]
+__all__ = ["Description", "describe", "dressed"]
 
 
 class _Histogram(NamedTuple):
@@ -54,6 +63,10 @@ class Description:
         float64, shape (k + 1,): bin ``i`` holds ``edges[i] <= x < edges[i + 1]``. The bins are a
         power of two wide and start at multiples of their width. Integers beyond 2**53 are
         binned exactly, though float64 rounds their edges.
+
+        Of dates and periods, `nans` counts NaT, and all figures leave it out. `min`, `max`, `mean`
+        and `edges` are of their type, `sum` and `std` are periods of their unit; the mean is
+        rounded towards zero. Dates have no sum: it is NaT. `var` is a float, in squared units.
     finite : Description
         The same without the infinities, which leave no other figure than themselves in `min`,
         `max`, `sum`, `mean` and `std`; this description itself, if there are none.
@@ -110,7 +123,8 @@ def describe(
     Parameters
     ----------
     a : array_like
-        Of bool, integers or floats of at most 64 bits, in any shape, layout and byte order.
+        Of bool, integers or floats of at most 64 bits, dates or periods, in any shape, layout and
+        byte order.
     bins : int
         The most bins that the histogram may have, from 4 to 256. The range need not be known
         ahead: it has as many bins as fit, between half of `bins` and `bins`, and fewer only
@@ -146,9 +160,12 @@ def describe(
     >>> d.counts, d.edges[:3]
     (array([128, 128, 128, 128, 128, 128, 128, 104]), array([  0., 128., 256.]))
     """
-    array, how = numbers("describe", a), Scan(threads, progress, drop_behind)
+    how, dates = Scan(threads, progress, drop_behind), dates_in(a)
+    array = numbers("describe", a if dates is None else dates.ticks)
     if not MIN_BINS <= as_integer(bins, "bins") <= MAX_BINS:
         raise ArgumentError(f"bins must be from {MIN_BINS} to {MAX_BINS}, got {bins!r}")
+    if dates is not None:
+        return _describe_dates(dates, bins, how)
     if array.itemsize <= 2:
         return _describe_small(array, bins, how)
     return _describe_large(array, bins, how)
@@ -168,7 +185,38 @@ def _describe_large(array: NDArray[Any], bins: int, how: Scan) -> Description:
     return _summary(array.size, tally, total, results.var(), histogram)
 
 
-def _histogram(workers: Sequence[Worker]) -> _Histogram:
+def _describe_dates(dates: Dates, bins: int, how: Scan) -> Description:
+    """Scan the ticks of dates and periods, but for NaT, and make dates of what is found."""
+    pieces = PresentPieces(dates.ticks)
+    results = PieceResults(len(pieces))
+    base = pieces.first()
+    workers = share_pieces(lambda: worker_for(pieces, results, bins, base), Worker.add, pieces, how)
+    zeros = sum(int(worker.work.tally[0]) for worker in workers)
+    kept = int(results.moments[:, 0].sum())
+    histogram = _histogram(workers, lambda whole, used, _: ticks_of(whole.exact_edges(used)))
+    total, tally = results.exact_sum(base, 0), np.array([zeros, dates.ticks.size - kept, 0, 0])
+    return dressed(_summary(dates.ticks.size, tally, total, results.var(), histogram), dates)
+
+
+def dressed(found: Description, dates: Dates) -> Description:
+    """Return a description of ticks as that of dates or periods."""
+    kept = found.count - found.nans
+    lo, hi = (found.min, found.max) if kept else (NAT, NAT)
+    added: Any = found.sum if dates.are_periods and abs(found.sum) < -NAT else NAT
+    figures: dict[str, Any] = {
+        "min": dates.made_of(lo),
+        "max": dates.made_of(hi),
+        "sum": dates.periods_of(added),
+        "mean": dates.made_of(truncated(int(found.sum), kept) if kept else NAT),
+        "std": dates.periods_of(rounded(found.std)),
+        "edges": dates.made_of(found.edges),
+    }
+    return replace(found, **figures)
+
+
+def _histogram(
+    workers: Sequence[Worker], edges_of: Callable[[Bins, int, int], NDArray[Any]] = Bins.edges
+) -> _Histogram:
     """Return the range and the counts of all threads together."""
     spans = [span for worker in workers if (span := worker.seen())]
     if not spans:
@@ -180,7 +228,7 @@ def _histogram(workers: Sequence[Worker]) -> _Histogram:
     used = whole.fit(lo - offset, hi - offset)
     for worker in workers[1:]:
         whole.add(worker.bins_so_far())
-    return _Histogram((lo, hi), whole.counts[:used], whole.edges(used, offset))
+    return _Histogram((lo, hi), whole.counts[:used], edges_of(whole, used, offset))
 
 
 def _signed(value: Number) -> tuple[Number, float]:

@@ -29,11 +29,13 @@ from mmapio.kernels.statistics._extremes import (
     piece_extremes,
     where_extremes,
 )
+from mmapio.kernels.statistics.dates import dated, extremes, first_nat, same
 
 __all__ = ["argmax", "argmin", "max", "min", "minmax"]
 
 
 @noticing
+@dated(extremes)
 def minmax(
     a: Any,
     axis: Axis = None,
@@ -47,7 +49,8 @@ def minmax(
     Parameters
     ----------
     a : array_like
-        Of bool, integers or floats of at most 64 bits, in any shape, layout and byte order.
+        Of bool, integers or floats of at most 64 bits, dates or periods (datetime64, timedelta64),
+        in any shape, layout and byte order.
     axis, threads, progress, drop_behind
         As for `sum`.
 
@@ -84,6 +87,7 @@ def minmax(
 
 
 @noticing
+@dated(lambda dates, _, *args, **options: minmax(dates.array, *args, **options)[0])
 def min(
     a: Any,
     axis: Axis = None,
@@ -126,6 +130,7 @@ def min(
 
 
 @noticing
+@dated(lambda dates, _, *args, **options: minmax(dates.array, *args, **options)[1])
 def max(
     a: Any,
     axis: Axis = None,
@@ -168,6 +173,7 @@ def max(
 
 
 @noticing
+@dated(same)
 def argmin(
     a: Any, *, threads: int | None = None, progress: bool = False, drop_behind: bool = False
 ) -> int:
@@ -207,6 +213,7 @@ def argmin(
 
 
 @noticing
+@dated(first_nat(argmin))
 def argmax(
     a: Any, *, threads: int | None = None, progress: bool = False, drop_behind: bool = False
 ) -> int:

@@ -15,9 +15,16 @@ from mmapio.kernels.engine.scan import Scan
 from mmapio.kernels.statistics._even_bins import count_even, even_bins
 from mmapio.kernels.statistics._extremes import combined, piece_extremes
 from mmapio.kernels.statistics._tallies import Target, new_target
-from mmapio.kernels.statistics._uneven_bins import uneven_bins
+from mmapio.kernels.statistics._time_bins import (
+    even_edges,
+    given_edges,
+    span_of,
+    ticks_between,
+)
+from mmapio.kernels.statistics._uneven_bins import UnevenBins, bins_between, uneven_bins
 from mmapio.kernels.statistics._weights import as_weights, pattern_weights, weigh
 from mmapio.kernels.statistics.counts import pattern_counts
+from mmapio.kernels.statistics.dates import NAT, Dates, dates_in
 
 __all__ = ["histogram"]
 
@@ -42,9 +49,11 @@ def histogram(
     Parameters
     ----------
     a : array_like
-        Of bool, integers or floats of at most 64 bits, in any shape, layout and byte order.
+        Of bool, integers or floats of at most 64 bits, dates or periods (datetime64, timedelta64),
+        in any shape, layout and byte order.
     bins : int or array_like
-        The number of bins of equal width, or their edges, ascending.
+        The number of bins of equal width, or their edges, ascending. Edges of dates may be of
+        another unit; those of equal distance are rounded down, if need be to a finer unit.
     range : (float, float), optional
         The outer edges of bins of equal width. By default the least and the greatest item, for
         which the array is read once more.
@@ -98,13 +107,14 @@ def histogram(
     >>> kernels.histogram([0.5, 1.5, 1.6, 9.0], bins=[0, 1, 2, 4], density=True)[0].round(3)
     array([0.333, 0.667, 0.   ])
     """
-    array, how = numbers("histogram", a), Scan(threads, progress, drop_behind)
+    how, dates = Scan(threads, progress, drop_behind), dates_in(a)
+    array = numbers("histogram", a if dates is None else dates.ticks)
     if isinstance(bins, str):
         raise ArgumentTypeError(f"bins must be a number or edges, got {bins!r}")
     if array.dtype.kind == "b":
         array = array.view(np.uint8)
     given = None if weights is None else as_weights(weights, array.shape)
-    counts, edges = _histogram(array, bins, range, given, how)
+    counts, edges = _histogram(dates or array, bins, range, given, how)
     if not density:
         return counts, edges
     with np.errstate(all="ignore"):
@@ -112,23 +122,30 @@ def histogram(
 
 
 def _histogram(
-    array: NDArray[Any],
+    items: NDArray[Any] | Dates,
     bins: Any,
     span: Any,
     weights: NDArray[Any] | None,
     how: Scan,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     if weights is not None and weights.dtype.kind == "c":
-        real, edges = _histogram(array, bins, span, weights.real, how)
+        real, edges = _histogram(items, bins, span, weights.real, how)
         counts = real.astype(weights.dtype.newbyteorder("="))
-        counts.imag, _ = _histogram(array, bins, span, weights.imag, how)
+        counts.imag, _ = _histogram(items, bins, span, weights.imag, how)
         return counts, edges
+    array = items.ticks if isinstance(items, Dates) else items
     if array.itemsize <= 2:
         return _by_patterns(array, bins, span, weights, how)
-    edges = _edges(array, bins, span, how)
+    if isinstance(items, Dates):
+        edges = _edges_of_dates(items, bins, span, how)
+    else:
+        edges = _edges(array, bins, span, how)
     if edges.size < 2:
         return np.zeros(0, _dtype_of(weights)), edges
-    count = _even(array, edges, span) if np.ndim(bins) == 0 else _uneven(array, edges)
+    if isinstance(items, Dates):
+        count = _between(bins_between(*ticks_between(edges, items), edges.size), edges)
+    else:
+        count = _even(array, edges, span) if np.ndim(bins) == 0 else _uneven(array, edges)
     if weights is None:
         found = _counted(array, count, how)
     else:
@@ -141,6 +158,20 @@ def _dtype_of(weights: NDArray[Any] | None) -> np.dtype[Any]:
     if weights is None or weights.dtype.kind == "b":
         return np.dtype(np.int64)
     return weights.dtype.newbyteorder("=")
+
+
+def _edges_of_dates(dates: Dates, bins: Any, span: Any, how: Scan) -> NDArray[Any]:
+    """Return the edges of bins of dates or periods."""
+    if np.ndim(bins):
+        return given_edges(bins, dates)
+    if span is not None:
+        return even_edges(bins, span_of(span, dates))
+    lo, hi = 0, 0
+    if dates.ticks.size:
+        lo, hi = combined(map_pieces(piece_extremes, pieces_of(dates.ticks), how))
+    if lo == NAT:
+        raise ArgumentError("the range of dates is not known where some are NaT; give range=")
+    return even_edges(bins, (lo, hi, dates.dtype))
 
 
 def _edges(array: NDArray[Any], bins: Any, span: Any, how: Scan) -> NDArray[Any]:
@@ -226,7 +257,10 @@ def _even(array: NDArray[Any], edges: NDArray[Any], span: Any) -> _Bins:
 
 
 def _uneven(array: NDArray[Any], edges: NDArray[Any]) -> _Bins:
-    found = uneven_bins(edges, array.dtype.newbyteorder("="))
+    return _between(uneven_bins(edges, array.dtype.newbyteorder("=")), edges)
+
+
+def _between(found: UnevenBins | None, edges: NDArray[Any]) -> _Bins:
     if found is None:
         return _Bins(edges.size, lambda piece, target: None, lambda x: x)
     return _Bins(

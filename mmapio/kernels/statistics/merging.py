@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from operator import mul
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from mmapio.kernels.statistics.dates import NAT, Dates, ticks_of
 
 if TYPE_CHECKING:
     from .description import Description
@@ -43,6 +46,11 @@ def merge(parts: Sequence[Description], bins: int) -> Description:
     """
     if len(parts) == 1:
         return parts[0]
+    kind = np.asarray(parts[0].min)
+    if kind.dtype.kind in "mM":
+        from .description import dressed
+
+        return dressed(merge([_undressed(part) for part in parts], bins), Dates(kind))
     whole = type(parts[0])
     filled = [part for part in parts if part.count > part.nans]
     kept = sum(part.count - part.nans for part in filled)
@@ -71,9 +79,24 @@ def merge(parts: Sequence[Description], bins: int) -> Description:
     )
 
 
+def _undressed(part: Description) -> Description:
+    """Return a description of dates or periods as that of ticks."""
+    mean = int(np.asarray(part.mean).view(np.int64))
+    kept = part.count - part.nans
+    added = np.asarray(part.sum).view(np.int64)
+    figures: dict[str, Any] = {
+        "min": int(np.asarray(part.min).view(np.int64)),
+        "max": int(np.asarray(part.max).view(np.int64)),
+        "sum": int(added) if added != NAT else mean * kept if kept else 0,
+        "mean": mean,
+        "edges": part.edges.view(np.int64),
+    }
+    return replace(part, **figures)
+
+
 def _histogram(
     parts: Sequence[Description], bins: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
     """Move all counts to bins of one width: a power of two, as the widths of the parts are."""
     parts = [part for part in parts if part.counts.size]
     if not parts:
@@ -90,4 +113,6 @@ def _histogram(
     np.add.at(counts, (numbers - first).astype(int), np.concatenate([p.counts for p in parts]))
     with np.errstate(over="ignore"):  # the last edge of the widest range is no float
         edges = (first + np.arange(counts.size + 1)) * width
+    if all(part.edges.dtype.kind == "i" for part in parts):
+        return counts, ticks_of(edges.tolist())
     return counts, np.minimum(edges, np.finfo(np.float64).max)

@@ -47,6 +47,8 @@ from mmapio.kernels.statistics._moments import (
     split_sum,
     variance,
 )
+from mmapio.kernels.statistics.dates import average, dated, total, without_variance
+from mmapio.kernels.statistics.extremes import min as least
 
 __all__ = ["mean", "sum", "var"]
 
@@ -54,6 +56,7 @@ _HALF = 1 << 63
 
 
 @noticing
+@dated(total(least))
 def sum(
     a: Any,
     axis: Axis = None,
@@ -129,6 +132,7 @@ def sum(
 
 
 @noticing
+@dated(average(least, sum))
 def mean(
     a: Any,
     axis: Axis = None,
@@ -180,6 +184,7 @@ def mean(
 
 
 @noticing
+@dated(without_variance)
 def var(
     a: Any,
     axis: Axis = None,

@@ -418,7 +418,7 @@ def test_bins_of_wrong_types(bins: Any) -> None:
         kernels.histogram(np.arange(5.0), bins)
 
 
-@pytest.mark.parametrize("dtype", ["c8", "g", "S3", "M8[s]", "O", "f8,i4"])
+@pytest.mark.parametrize("dtype", ["c8", "g", "S3", "O", "f8,i4"])
 def test_what_is_no_real_number_is_refused(dtype: str) -> None:
     with pytest.raises(ArgumentTypeError, match="histogram needs"):
         kernels.histogram(np.zeros(3, dtype))

@@ -273,7 +273,7 @@ REDUCTIONS = ["sum", "mean", "var", "min", "max", "minmax", "argmin", "argmax"]
 
 
 @pytest.mark.parametrize("name", REDUCTIONS)
-@pytest.mark.parametrize("dtype", ["g", "S3", "M8[s]", "O", "f8,i4", "G"])
+@pytest.mark.parametrize("dtype", ["g", "S3", "O", "f8,i4", "G"])
 def test_what_is_no_number_is_refused(name: str, dtype: str) -> None:
     with pytest.raises(ArgumentTypeError, match=f"{name} needs bool, integers or floats"):
         getattr(kernels, name)(np.ones(3, dtype))
