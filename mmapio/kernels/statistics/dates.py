@@ -214,7 +214,7 @@ def truncated(total: int, count: int) -> int:
 def without_variance(dates: Dates, _function: Scanner, *_args: Any, **_options: Any) -> Any:
     """Refuse what has no type."""
     raise ArgumentTypeError(
-        f"the variance of {dates.dtype} has no type: it is in squared units; take kernels.std"
+        f"the variance of {dates.dtype} has no type: it is in squared units; describe() has std"
     )
 
 
