@@ -2,126 +2,213 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from mmapio.kernels.engine.jit import jit, part, piece_type
-from mmapio.kernels.statistics._moments import FLOATS, INTEGERS
-from mmapio.kernels.statistics._order_keys import equal_key, is_nan_key, key_of, value_of
+from mmapio.kernels.engine.pieces import map_pieces, pieces_of
+from mmapio.kernels.engine.scan import Scan
+from mmapio.kernels.statistics._extreme_vectors import in_lines, lines_least, lines_range
+from mmapio.kernels.statistics._order_keys import (
+    finished,
+    flip_for,
+    flip_of,
+    item_of,
+    key_of,
+    value_of,
+)
 
-__all__ = [
-    "Where",
-    "combined",
-    "find_extremes",
-    "first",
-    "minmax_of",
-    "piece_extremes",
-    "where_extremes",
-]
+__all__ = ["array_extreme", "array_range", "extreme_of", "place_of", "range_of", "where_extreme"]
 
-Where = tuple[float, int, float, int, int]
+R = TypeVar("R")
 
-_BLOCK = 2048
-
-
-@part()
-def key_range(x: NDArray[Any]) -> tuple[Any, Any]:
-    """Return the least and the greatest key."""
-    lo = hi = key_of(x[0])
-    for i in range(x.size):
-        key = key_of(x[i])
-        lo = key if key < lo else lo
-        hi = key if key > hi else hi
-    return lo, hi
+_BLOCK_BYTES = 1 << 15  # searched once more, of what is then in the cache
+_STEP = 256
 
 
 @part()
-def minmax_of(x: NDArray[Any]) -> tuple[Any, Any]:
-    """Return the least and the greatest value of a row that is not empty; or NaN, if it has any."""
-    lo, hi = key_range(x)
-    if is_nan_key(lo, x[0]):
-        hi = lo
-    elif is_nan_key(hi, x[0]):
-        lo = hi
-    return value_of(lo, x[0]), value_of(hi, x[0])
+def _least(x: NDArray[Any], flip: Any) -> tuple[Any, bool, Any]:
+    """Return the least key, is there a NaN, and a negative integer if there is a sign bit."""
+    key, has_nan, signs = lines_least(x, flip)
+    for i in range(in_lines(x), x.size):
+        other, bits = key_of(x[i], flip)
+        key = other if other < key else key
+        has_nan |= other != other
+        signs |= bits
+    return key, has_nan, signs
 
 
 @part()
-def where_extremes(x: NDArray[Any]) -> tuple[Any, int, Any, int, int]:
-    """Return the least key and where it is first, the same of the greatest, and the first NaN.
+def least_key(x: NDArray[Any], flip: Any) -> Any:
+    """Return the least key of a row that is not empty; or NaN, if it has any."""
+    key, has_nan, signs = _least(x, flip)
+    return finished(key, has_nan, signs < 0)
 
-    If there is a NaN, the search ends there; otherwise its place is -1. Others may change the items
-    meanwhile: so a block that has what is wanted is copied, and only the copy counts.
+
+@part()
+def key_range(x: NDArray[Any], flip: Any) -> tuple[Any, Any]:
+    """Return the least and the greatest key of a row that is not empty; or NaN, if it has any."""
+    least, greatest, has_nan, some_signs, all_signs = lines_range(x, flip)
+    for i in range(in_lines(x), x.size):
+        key, bits = key_of(x[i], flip)
+        least = key if key < least else least
+        greatest = key if key > greatest else greatest
+        has_nan |= key != key
+        some_signs |= bits
+        all_signs &= bits
+    least = finished(least, has_nan, some_signs < 0)
+    return least, finished(greatest, has_nan, all_signs < 0)
+
+
+@part()
+def least_place(x: NDArray[Any], flip: Any) -> tuple[Any, int, bool]:
+    """Return the least key of a row that is not empty, where it is first, and is it a NaN.
+
+    If there is a NaN, the search ends there. Others may change the items meanwhile: so a block
+    that has what is wanted is copied, and only the copy counts.
     """
-    lo = hi = equal_key(key_of(x[0]), x[0])
-    lo_at = hi_at = 0
-    copy = np.empty(min(_BLOCK, x.size), x.dtype)
-    for start in range(0, x.size, _BLOCK):
-        block = x[start : start + _BLOCK]
-        least, greatest = key_range(block)
-        has_nan = is_nan_key(least, x[0]) or is_nan_key(greatest, x[0])
-        if not (has_nan or equal_key(least, x[0]) < lo or equal_key(greatest, x[0]) > hi):
+    size = min(_BLOCK_BYTES // x.itemsize, x.size)
+    kept, spare = np.empty(size, x.dtype), np.empty(size, x.dtype)
+    best, begin = key_of(x[0], flip)[0], -1
+    for start in range(0, x.size, size):
+        block = x[start : start + size]
+        least, has_nan, _ = _least(block, flip)
+        if begin >= 0 and not has_nan and not least < best:
             continue
-        seen = copy[: block.size]
+        seen = spare[: block.size]
         seen[:] = block
-        least, greatest = key_range(seen)
-        if is_nan_key(least, x[0]) or is_nan_key(greatest, x[0]):
-            return lo, 0, hi, 0, start + _first_nan(seen)
-        least, greatest = equal_key(least, x[0]), equal_key(greatest, x[0])
-        if least < lo:
-            lo, lo_at = least, start + _first_key(seen, least)
-        if greatest > hi:
-            hi, hi_at = greatest, start + _first_key(seen, greatest)
-    return lo, lo_at, hi, hi_at, -1
+        least, has_nan, _ = _least(seen, flip)
+        if has_nan:
+            return least, start + _first_nan(seen, flip), True
+        if begin < 0 or least < best:
+            best, begin = least, start
+            kept, spare = spare, kept
+    return best, begin + _first_key(kept[: x.size - begin], best, flip), False
 
 
 @part()
-def _first_nan(x: NDArray[Any]) -> int:
+def _first_nan(x: NDArray[Any], flip: Any) -> int:
     """Return the place of the first NaN; there is one."""
     for i in range(x.size):
-        if is_nan_key(key_of(x[i]), x[i]):
+        key, _ = key_of(x[i], flip)
+        if key != key:
             return i
     return 0
 
 
 @part()
-def _first_key(x: NDArray[Any], key: Any) -> int:
+def _first_key(x: NDArray[Any], sought: Any, flip: Any) -> int:
     """Return the first place of a key; there is one."""
-    for i in range(x.size):
-        if equal_key(key_of(x[i]), x[i]) == key:
-            return i
+    for start in range(0, x.size, _STEP):
+        some = x[start : start + _STEP]
+        is_there = False
+        for i in range(some.size):
+            is_there |= key_of(some[i], flip)[0] == sought
+        if is_there:
+            for i in range(some.size):
+                if key_of(some[i], flip)[0] == sought:
+                    return start + i
     return 0
 
 
-@jit(lambda: [(piece_type(dtype),) for dtype in INTEGERS + FLOATS])
-def piece_extremes(x: NDArray[Any]) -> tuple[Any, Any]:
-    """Do for a piece what `minmax_of` does."""
-    return minmax_of(x)
+# Inside kernels ---------------------------------------------------------------------------------
 
 
-@jit(lambda: [(piece_type(dtype),) for dtype in INTEGERS + FLOATS])
-def find_extremes(x: NDArray[Any]) -> Where:
-    """Do for a piece what `where_extremes` does, with values instead of keys."""
-    lo, lo_at, hi, hi_at, nan_at = where_extremes(x)
-    return value_of(lo, x[0]), lo_at, value_of(hi, x[0]), hi_at, nan_at
+@part()
+def extreme_of(x: NDArray[Any], greatest: bool) -> Any:
+    """Return the least or the greatest item of a row that is not empty; or NaN, if it has any."""
+    flip = flip_of(x, greatest)
+    return value_of(least_key(x, flip), flip, x[0])
 
 
-def combined(ranges: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
-    """Return the least and the greatest value of all pieces; a NaN outdoes all."""
-    for lo, hi in ranges:
-        if lo != lo:
-            return lo, hi
-    return min(lo for lo, _ in ranges), max(hi for _, hi in ranges)
+@part()
+def range_of(x: NDArray[Any]) -> tuple[Any, Any]:
+    """Return both."""
+    flip = flip_of(x, False)
+    least, greatest = key_range(x, flip)
+    return value_of(least, flip, x[0]), value_of(greatest, flip, x[0])
 
 
-def first(found: Sequence[Where], starts: Sequence[int], greatest: bool) -> int:
-    """Return where the wanted extreme of all pieces is first; the first NaN, if there is any."""
-    for (*_, nan_at), start in zip(found, starts, strict=True):
-        if nan_at >= 0:
-            return start + nan_at
-    pick, value = (max, 2) if greatest else (min, 0)
-    number = pick(range(len(found)), key=lambda piece: found[piece][value])
-    return starts[number] + int(found[number][value + 1])
+@part()
+def place_of(x: NDArray[Any], greatest: bool) -> int:
+    """Return where such an item is first."""
+    return least_place(x, flip_of(x, greatest))[1]
+
+
+# Of whole arrays --------------------------------------------------------------------------------
+
+
+def _signatures() -> list[tuple[Any, ...]]:
+    """Return types of signed integers and floats: unsigned integers are seen as signed ones."""
+    pairs = [(f"i{size}", f"i{size}") for size in (1, 2, 4, 8)] + [("f4", "i4"), ("f8", "i8")]
+    return [(piece_type(item), numba.from_dtype(np.dtype(flip))) for item, flip in pairs]
+
+
+@jit(_signatures)
+def _piece_least(x: NDArray[Any], flip: Any) -> Any:
+    return least_key(x, flip)
+
+
+@jit(_signatures)
+def _piece_range(x: NDArray[Any], flip: Any) -> tuple[Any, Any]:
+    return key_range(x, flip)
+
+
+@jit(_signatures)
+def _piece_place(x: NDArray[Any], flip: Any) -> tuple[Any, int, bool]:
+    return least_place(x, flip)
+
+
+class _Keyed:
+    """Pieces of an array that is not empty, and the keys of its items."""
+
+    def __init__(self, array: NDArray[Any], greatest: bool = False, ordered: bool = False) -> None:
+        if array.dtype.kind == "f":
+            self.pieces = pieces_of(array, ordered=ordered)
+            self._dtype = self.pieces.dtype
+        else:
+            signed = array.view(f"{array.dtype.str[0]}i{array.itemsize}")
+            self.pieces = pieces_of(signed, ordered=ordered)
+            self._dtype = array.dtype
+        self._flip = flip_for(self._dtype, greatest)
+
+    def scan(self, kernel: Callable[[NDArray[Any], Any], R], how: Scan) -> list[R]:
+        return map_pieces(lambda piece: kernel(piece, self._flip), self.pieces, how)
+
+    def item(self, key: Any) -> Any:
+        return item_of(key, self._flip, self._dtype)
+
+
+def array_extreme(array: NDArray[Any], greatest: bool, how: Scan) -> Any:
+    """Return the least or the greatest item of an array that is not empty; NaN, if it has any."""
+    keyed = _Keyed(array, greatest)
+    return keyed.item(_least_of(keyed.scan(_piece_least, how), 1))
+
+
+def array_range(array: NDArray[Any], how: Scan) -> tuple[Any, Any]:
+    """Return both."""
+    keyed = _Keyed(array)
+    least, greatest = zip(*keyed.scan(_piece_range, how), strict=True)
+    return keyed.item(_least_of(least, 1)), keyed.item(_least_of(greatest, -1))
+
+
+def where_extreme(array: NDArray[Any], greatest: bool, how: Scan) -> int:
+    """Return where such an item is first, in the order of indices."""
+    keyed = _Keyed(array, greatest, ordered=True)
+    found = keyed.scan(_piece_place, how)
+    nans = (number for number, (_, _, is_nan) in enumerate(found) if is_nan)
+    least = min(range(len(found)), key=lambda number: found[number][0])
+    number = next(nans, least)
+    return keyed.pieces.start(number) + found[number][1]
+
+
+def _least_of(keys: Sequence[Any], sign: int) -> Any:
+    """Return the least of some keys, or the greatest by a negative sign; a NaN outdoes all."""
+    if sign < 0:
+        return -_least_of([-key for key in keys], 1)
+    return min(keys, key=lambda key: (key == key, key, math.copysign(1, key)))

@@ -17,17 +17,17 @@ from mmapio.errors import ArgumentError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.jit import inside
 from mmapio.kernels.engine.overloads import item_type, row_of, unordered_row_of
-from mmapio.kernels.engine.pieces import map_pieces, numbers, pieces_of
+from mmapio.kernels.engine.pieces import numbers
 from mmapio.kernels.engine.scan import Scan
 from mmapio.kernels.statistics._axes import Axis, reduced_axes
 from mmapio.kernels.statistics._columns import BOTH, GREATEST, LEAST, axis_extremes
 from mmapio.kernels.statistics._extremes import (
-    combined,
-    find_extremes,
-    first,
-    minmax_of,
-    piece_extremes,
-    where_extremes,
+    array_extreme,
+    array_range,
+    extreme_of,
+    place_of,
+    range_of,
+    where_extreme,
 )
 from mmapio.kernels.statistics.dates import dated, extremes, first_nat, same
 
@@ -251,21 +251,17 @@ def argmax(
 
 
 def _minmax(function: str, a: Any, axis: Axis, how: Scan) -> tuple[Any, Any]:
-    """Find both: at memory speed, the second costs nothing."""
+    """Find both, or the one that is wanted in the place of both."""
     array = _filled(function, a, axis)
     dtype = array.dtype.newbyteorder("=")
     if (axes := reduced_axes(array, axis)) is not None:
         which = {"min": LEAST, "max": GREATEST}.get(function, BOTH)
         lo, hi = axis_extremes(array, axes, which, how)
         return lo.astype(dtype, copy=False), hi.astype(dtype, copy=False)
-    lo, hi = combined(map_pieces(piece_extremes, pieces_of(array), how))
-    return (bool(lo), bool(hi)) if dtype.kind == "b" else (lo, hi)
-
-
-def _where(function: str, a: Any, how: Scan) -> int:
-    pieces = pieces_of(_filled(function, a), ordered=True)
-    found = map_pieces(find_extremes, pieces, how)
-    return first(found, [pieces.start(piece) for piece in range(len(pieces))], function == "argmax")
+    if function == "minmax":
+        return array_range(array, how)
+    found = array_extreme(array, function == "max", how)
+    return found, found
 
 
 def _filled(function: str, a: Any, axis: Axis = None) -> NDArray[Any]:
@@ -275,6 +271,10 @@ def _filled(function: str, a: Any, axis: Axis = None) -> NDArray[Any]:
     if not (array.size if axes is None else math.prod(array.shape[axis] for axis in axes)):
         raise ArgumentError(f"{function} of an array without items, of shape {array.shape}")
     return array
+
+
+def _where(function: str, a: Any, how: Scan) -> int:
+    return where_extreme(_filled(function, a), function == "argmax", how)
 
 
 # Inside kernels ---------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ def _minmax_inside(a: Any) -> Callable[..., Any]:
     def impl(a: Any) -> Any:
         if not a.size:
             raise ArgumentError("minmax of an array without items")
-        lo, hi = minmax_of(unordered_row_of(a))
+        lo, hi = range_of(unordered_row_of(a))
         return lo, hi
 
     def impl_bool(a: Any) -> Any:
@@ -299,14 +299,26 @@ def _minmax_inside(a: Any) -> Callable[..., Any]:
 
 @inside(min)
 def _min_inside(a: Any) -> Callable[..., Any]:
-    item_type("min", a)
-    return lambda a: minmax(a)[0]
+    is_bool = isinstance(item_type("min", a), types.Boolean)
+
+    def impl(a: Any) -> Any:
+        if not a.size:
+            raise ArgumentError("min of an array without items")
+        return extreme_of(unordered_row_of(a), False)
+
+    return (lambda a: min(a.view(np.uint8)) != 0) if is_bool else impl
 
 
 @inside(max)
 def _max_inside(a: Any) -> Callable[..., Any]:
-    item_type("max", a)
-    return lambda a: minmax(a)[1]
+    is_bool = isinstance(item_type("max", a), types.Boolean)
+
+    def impl(a: Any) -> Any:
+        if not a.size:
+            raise ArgumentError("max of an array without items")
+        return extreme_of(unordered_row_of(a), True)
+
+    return (lambda a: max(a.view(np.uint8)) != 0) if is_bool else impl
 
 
 @inside(argmin)
@@ -316,8 +328,7 @@ def _argmin_inside(a: Any) -> Callable[..., Any]:
     def impl(a: Any) -> int:
         if not a.size:
             raise ArgumentError("argmin of an array without items")
-        _, at, _, _, nan_at = where_extremes(row_of(a))
-        return nan_at if nan_at >= 0 else at
+        return place_of(row_of(a), False)
 
     return impl
 
@@ -329,7 +340,6 @@ def _argmax_inside(a: Any) -> Callable[..., Any]:
     def impl(a: Any) -> int:
         if not a.size:
             raise ArgumentError("argmax of an array without items")
-        _, _, _, at, nan_at = where_extremes(row_of(a))
-        return nan_at if nan_at >= 0 else at
+        return place_of(row_of(a), True)
 
     return impl

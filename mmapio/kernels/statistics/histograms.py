@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from mmapio.errors import ArgumentError, ArgumentTypeError
 from mmapio.guard.lost_memory import noticing
-from mmapio.kernels.engine.pieces import Pieces, map_pieces, numbers, pieces_of, share_pieces
+from mmapio.kernels.engine.pieces import Pieces, numbers, share_pieces
 from mmapio.kernels.engine.scan import Scan
 from mmapio.kernels.statistics._even_bins import count_even, even_bins
-from mmapio.kernels.statistics._extremes import combined, piece_extremes
+from mmapio.kernels.statistics._extremes import array_range
 from mmapio.kernels.statistics._tallies import Target, new_target
 from mmapio.kernels.statistics._time_bins import (
     even_edges,
@@ -178,8 +178,7 @@ def _edges(array: NDArray[Any], bins: Any, span: Any, how: Scan) -> NDArray[Any]
     """Return the edges, for which the range of the items may have to be found."""
     ends = np.zeros(0, array.dtype)
     if np.ndim(bins) == 0 and span is None and array.size:
-        ranges = map_pieces(piece_extremes, pieces_of(array), how)
-        ends = np.array(combined(ranges), array.dtype)
+        ends = np.array(array_range(array, how), array.dtype)
     edges: NDArray[Any] = _numpy(np.histogram_bin_edges, ends, bins, span)
     _check_edges(edges)
     return edges

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from samples import FLOATS, sample, small_pieces
 
 from mmapio import kernels
-from mmapio.kernels.statistics import _extremes
+from mmapio.kernels.statistics import _extreme_vectors, _extremes, _order_keys
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -49,27 +50,66 @@ def test_zeros_are_equal_whatever_their_sign() -> None:
         assert kernels.argmin([0.0, -0.0]) == 0
 
 
-@pytest.mark.parametrize("later", [7, 0])
-def test_an_extreme_that_changes_meanwhile(monkeypatch: pytest.MonkeyPatch, later: int) -> None:
+@pytest.mark.parametrize("later", [7.0, 0.0, math.nan])
+@pytest.mark.parametrize("before", [1.0, math.nan])
+def test_an_extreme_that_changes_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, before: float, later: float
+) -> None:
     """The place is that of an item which was extreme, and there is always one."""
-    a = np.full(5000, 5)
-    a[[100, 4100]] = 1, 9
-    looked: list[int] = []
+    a = np.full(50_000, 5.0)
+    a[40_100] = before
+    calls: list[int] = []
 
-    def key_range(x: NDArray[Any]) -> tuple[Any, Any]:
-        found = x.min(), x.max()
-        if not looked:
-            a[:] = later
-        looked.append(x.size)
+    def least(x: NDArray[Any], flip: Any) -> Any:
+        found = looked(x, flip)
+        calls.append(x.size)
+        if found[0] < 5 or found[1]:
+            a[40_100] = later
         return found
 
-    monkeypatch.setattr(_extremes, "key_range", key_range)
-    for name in ("key_of", "equal_key"):
-        monkeypatch.setattr(_extremes, name, lambda value, *like: value)
-    monkeypatch.setattr(_extremes, "is_nan_key", lambda key, like: False)
-    lo, lo_at, hi, hi_at, _ = _extremes.where_extremes(a)
-    assert (lo_at, hi_at) == (0, 0)
-    assert {lo, hi} == {5, later}
+    looked = _extremes._least
+    monkeypatch.setattr(_extremes, "_least", least)
+    _, at, is_nan = _extremes.least_place(a, np.int64(0))
+    assert at == (0 if later == 7 else 40_100)
+    assert is_nan == math.isnan(later)
+    assert len(calls) >= a.nbytes // _extremes._BLOCK_BYTES
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("size", [2, 20, 1000])
+def test_of_zeros_the_negative_one_is_less(dtype: str, size: int) -> None:
+    for at in (0, size // 2, size - 1):
+        a = np.zeros(size, dtype)
+        a[at] = -0.0
+        assert [math.copysign(1, x) for x in kernels.minmax(a)] == [-1, 1]
+        assert [math.copysign(1, f(a)) for f in (kernels.min, kernels.max)] == [-1, 1]
+        assert [math.copysign(1, f(-a)) for f in (kernels.min, kernels.max)] == [-1, 1]
+        with small_pieces(1):
+            assert [math.copysign(1, x) for x in kernels.minmax(a)] == [-1, 1]
+    assert [math.copysign(1, x) for x in kernels.minmax(np.zeros(size, dtype))] == [1, 1]
+    assert [math.copysign(1, x) for x in kernels.minmax(-np.zeros(size, dtype))] == [-1, -1]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "i1", "u1", "u8", "i8"])
+@pytest.mark.parametrize("greatest", [False, True])
+def test_vectors_find_what_python_finds(dtype: str, greatest: bool) -> None:
+    """Extremes in every lane, and whether there are NaNs."""
+    flip = _order_keys.flip_for(np.dtype(dtype), greatest)
+    for size in (0, 1, 63, 64, 300):
+        a = sample(np.dtype(dtype), (size,))
+        for at in range(min(size, 1), size, 7):
+            a[at] = a.max() if greatest else a.min()
+            if dtype == "f4" and at % 2:
+                a[at] = np.nan
+            assert vectors(a, flip) == (
+                _extreme_vectors.lines_least(a, flip),
+                _extreme_vectors.lines_range(a, flip),
+            )
+
+
+@numba.njit
+def vectors(x: Any, flip: Any) -> Any:
+    return _extreme_vectors.lines_least(x, flip), _extreme_vectors.lines_range(x, flip)
 
 
 def test_tiny_and_huge_floats_are_in_order() -> None:

@@ -1,0 +1,266 @@
+"""Least and greatest keys of whole lines of memory, by vectors, which numba has no types for.
+
+A key is an item of which some bits are flipped: see `_order_keys`. LLVM cuts the vectors into those
+that the processor has. Each function has a body in Python that finds the same, for where numba
+compiles nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from mmapio.kernels.engine.jit import inside
+
+__all__ = ["in_lines", "lines_least", "lines_range"]
+
+_LINE = 64
+_AHEAD = 8192  # the processor's own reading ahead ends at each page
+_LINES_LEAST = 4  # at once: so many results do not wait for one another
+_LINES_RANGE = 2
+
+_BYTE = ir.IntType(8)
+_INT = ir.IntType(32)
+_WORD = ir.IntType(64)
+Vector = Any
+_Join = Callable[[Any, Any, Any], Any]
+
+
+def in_lines(x: NDArray[Any]) -> int:
+    """Return how many items at the beginning of a row fill lines, which vectors scan."""
+    return x.nbytes // _LINE * _LINE // x.itemsize if x.flags.c_contiguous else 0
+
+
+def lines_least(x: NDArray[Any], flip: Any) -> tuple[Any, bool, Any]:
+    """Return the least key of whole lines, or the greatest of all keys; and of floats two more.
+
+    These are: is there a NaN, and an integer that is negative if there is a sign bit.
+    """
+    keys, bits = _keys(x[: in_lines(x)], flip)
+    has_nan = keys != keys
+    least = np.min(keys, where=~has_nan, initial=_ends(keys.dtype)[1])
+    return least, bool(has_nan.any()), np.bitwise_or.reduce(bits)
+
+
+def lines_range(x: NDArray[Any], flip: Any) -> tuple[Any, Any, bool, Any, Any]:
+    """Return the same, and the greatest key, and what is negative if all have a sign bit."""
+    keys, bits = _keys(x[: in_lines(x)], flip)
+    has_nan = keys != keys
+    bottom, top = _ends(keys.dtype)
+    least = np.min(keys, where=~has_nan, initial=top)
+    greatest = np.max(keys, where=~has_nan, initial=bottom)
+    signs = np.bitwise_or.reduce(bits), np.bitwise_and.reduce(bits)
+    return least, greatest, bool(has_nan.any()), *signs
+
+
+def _keys(x: NDArray[Any], flip: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return keys, and of floats the same as integers."""
+    bits = x.view(f"i{x.itemsize}") ^ flip
+    return (bits.view(x.dtype), bits) if x.dtype.kind == "f" else (bits, bits[:0])
+
+
+def _ends(dtype: np.dtype[Any]) -> tuple[Any, Any]:
+    """Return the least and the greatest key that there may be."""
+    if dtype.kind == "f":
+        return dtype.type(-np.inf), dtype.type(np.inf)
+    return np.iinfo(dtype).min, np.iinfo(dtype).max
+
+
+# Emitted ----------------------------------------------------------------------------------------
+
+
+class _Items:
+    """Types of the items of a line, and of their keys."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.bits = dtype.bitwidth
+        self.is_float = isinstance(dtype, numba.types.Float)
+        self.count = _LINE * 8 // self.bits
+        self.integer = numba.types.Integer.from_bitwidth(self.bits, True)
+        self.key = dtype if self.is_float else self.integer
+        self.integers = ir.VectorType(ir.IntType(self.bits), self.count)
+        floats = {32: ir.FloatType(), 64: ir.DoubleType()}
+        self.keys = ir.VectorType(floats[self.bits], self.count) if self.is_float else self.integers
+        self.bottom, self.top = _ends(np.dtype(str(self.key)))
+
+    def all(self, value: int) -> ir.Constant:
+        return ir.Constant(self.integers, [value] * self.count)
+
+
+class _Found:
+    """One result of a scan, in several places: vectors are joined with them in turns."""
+
+    def __init__(self, builder: Any, join: _Join, start: ir.Constant, count: int = 1) -> None:
+        self._builder = builder
+        self._join = functools.partial(join, builder)
+        self._places = [cgutils.alloca_once_value(builder, start) for _ in range(count)]
+
+    def add(self, vectors: list[Vector]) -> None:
+        """Join as many vectors as there are places, or fewer."""
+        for vector, place in zip(vectors, self._places, strict=False):
+            self._builder.store(self._join(vector, self._builder.load(place)), place)
+
+    def add_joined(self, vectors: list[Vector]) -> None:
+        """Join any number of vectors among themselves first."""
+        self.add([functools.reduce(self._join, vectors)])
+
+    def whole(self) -> Any:
+        """Emit the one number that is left of all."""
+        vector = functools.reduce(self._join, map(self._builder.load, self._places))
+        while (count := vector.type.count // 2) > 1:
+            vector = self._join(*(self._part(vector, start, count) for start in (0, count)))
+        ends = (self._builder.extract_element(vector, _WORD(place)) for place in (0, 1))
+        return self._join(*ends)
+
+    def _part(self, vector: Vector, start: int, count: int) -> Vector:
+        places = ir.Constant(ir.VectorType(_INT, count), [*range(start, start + count)])
+        return self._builder.shuffle_vector(vector, vector, places)
+
+
+def _lesser(builder: Any, one: Any, other: Any) -> Any:
+    """Emit the lesser of two keys; the second, if the first is a NaN."""
+    return builder.select(_compared(builder, "<", one, other), one, other)
+
+
+def _greater(builder: Any, one: Any, other: Any) -> Any:
+    return builder.select(_compared(builder, ">", one, other), one, other)
+
+
+def _compared(builder: Any, sign: str, one: Any, other: Any) -> Any:
+    item = one.type.element if isinstance(one.type, ir.VectorType) else one.type
+    compare = builder.icmp_signed if isinstance(item, ir.IntType) else builder.fcmp_ordered
+    return compare(sign, one, other)
+
+
+def _either(builder: Any, one: Any, other: Any) -> Any:
+    return builder.or_(one, other)
+
+
+def _both(builder: Any, one: Any, other: Any) -> Any:
+    return builder.and_(one, other)
+
+
+class _Scan:
+    """A search for the least key, and for the greatest, if that is wanted too."""
+
+    def __init__(self, builder: Any, items: _Items, lines: int, both: bool) -> None:
+        def found(join: _Join, start: Any, count: int = 1) -> _Found:
+            return _Found(builder, join, start, count)
+
+        def all_keys(key: Any) -> ir.Constant:
+            return ir.Constant(items.keys, [key] * items.count)
+
+        self._builder, self._items = builder, items
+        self._best = [found(_lesser, all_keys(items.top), lines)]
+        self._best += [found(_greater, all_keys(items.bottom), lines)] * both
+        self._nan = found(_either, items.all(0), lines // 2)
+        self._bits = [found(_either, items.all(0))] + [found(_both, items.all(-1))] * both
+
+    def take(self, vectors: list[Vector]) -> None:
+        """Emit the scan of some lines, as integers."""
+        if self._items.is_float:
+            for found in self._bits:
+                found.add_joined(vectors)
+            vectors = [self._builder.bitcast(vector, self._items.keys) for vector in vectors]
+            # One instruction looks for NaNs in two vectors.
+            pairs = zip(vectors[::2], vectors[1::2] or vectors, strict=True)
+            self._nan.add([self._is_nan(*pair) for pair in pairs])
+        for found in self._best:
+            found.add(vectors)
+
+    def _is_nan(self, one: Vector, other: Vector) -> Vector:
+        is_nan = self._builder.fcmp_unordered("uno", one, other)
+        return self._builder.sext(is_nan, self._items.integers)
+
+    def results(self) -> list[Any]:
+        """Emit the numbers that are left."""
+        has_nan = self._builder.icmp_signed(
+            "!=", self._nan.whole(), ir.IntType(self._items.bits)(0)
+        )
+        best, bits = ([each.whole() for each in found] for found in (self._best, self._bits))
+        return [*best, has_nan, *bits]
+
+
+def _emit_scan(x: Any, lines: int, both: bool) -> Any:
+    """Type and emit a scan of whole lines, several at once."""
+    items = _Items(x.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        row = context.make_array(signature.args[0])(context, builder, arguments[0])
+        memory = builder.bitcast(row.data, _BYTE.as_pointer())
+        flips = _filled(builder, arguments[1], items)
+        scan = _Scan(builder, items, lines, both)
+
+        def loop_over(start: Any, count: Any, step: int) -> None:
+            with cgutils.for_range(builder, count) as loop:
+                line = builder.add(start, builder.mul(loop.index, _WORD(step)))
+                starts = [builder.add(line, _WORD(number)) for number in range(step)]
+                read = functools.partial(_read, builder, memory, items)
+                scan.take([builder.xor(read(start), flips) for start in starts])
+
+        total = builder.udiv(builder.mul(row.nitems, _WORD(items.bits // 8)), _WORD(_LINE))
+        rounds = builder.udiv(total, _WORD(lines))
+        done = builder.mul(rounds, _WORD(lines))
+        loop_over(_WORD(0), rounds, lines)
+        loop_over(done, builder.sub(total, done), 1)
+        return context.make_tuple(builder, signature.return_type, scan.results())
+
+    number = 1 + both
+    kinds = [items.key] * number + [numba.types.boolean] + [items.integer] * number
+    return numba.types.Tuple(kinds)(x, items.integer), generate
+
+
+def _read(builder: Any, memory: Any, items: _Items, line: Any) -> Vector:
+    """Emit the load of a line as integers, and what has a later one fetched meanwhile."""
+    at = builder.gep(memory, [builder.mul(line, _WORD(_LINE))])
+    kind = ir.FunctionType(ir.VoidType(), [at.type, _INT, _INT, _INT])
+    prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(prefetch, [builder.gep(at, [_WORD(_AHEAD)]), _INT(0), _INT(3), _INT(1)])
+    return builder.load(builder.bitcast(at, items.integers.as_pointer()), align=1)
+
+
+def _filled(builder: Any, value: Any, items: _Items) -> Vector:
+    """Emit a vector of equal integers."""
+    one = builder.insert_element(ir.Constant(items.integers, ir.Undefined), value, _WORD(0))
+    nowhere = ir.Constant(ir.VectorType(_INT, items.count), [0] * items.count)
+    return builder.shuffle_vector(one, one, nowhere)
+
+
+_scan_least: Any = intrinsic(lambda _typing, x, flip: _emit_scan(x, _LINES_LEAST, False))
+_scan_range: Any = intrinsic(lambda _typing, x, flip: _emit_scan(x, _LINES_RANGE, True))
+
+
+@inside(in_lines)
+def _in_lines(x: Any) -> Callable[..., Any]:
+    items = _LINE * 8 // x.dtype.bitwidth
+    return (lambda x: x.size // items * items) if x.layout == "C" else lambda x: 0
+
+
+@inside(lines_least)
+def _lines_least(x: Any, flip: Any) -> Callable[..., Any]:
+    if x.layout == "C":
+        return lambda x, flip: _scan_least(x, flip)
+    key, integer, _, top = _neutral(x)
+    return lambda x, flip: (key(top), False, integer(0))
+
+
+@inside(lines_range)
+def _lines_range(x: Any, flip: Any) -> Callable[..., Any]:
+    if x.layout == "C":
+        return lambda x, flip: _scan_range(x, flip)
+    key, integer, bottom, top = _neutral(x)
+    return lambda x, flip: (key(top), key(bottom), False, integer(0), integer(-1))
+
+
+def _neutral(x: Any) -> tuple[Any, Any, Any, Any]:
+    """Return the types of keys, and of their bits, and keys that are beyond all others."""
+    items = _Items(x.dtype)
+    return items.key, items.integer, items.bottom, items.top
