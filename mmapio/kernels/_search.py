@@ -13,18 +13,15 @@ from mmapio.kernels.engine.jit import by_type, inside, jit, part, piece_type
 from mmapio.kernels.engine.vectors import SHORT_AT_ONCE, are_bytes, count_bytes
 
 __all__ = [
-    "all_equal",
     "all_matches",
     "border_table",
     "borders",
     "count_equal",
     "count_matches",
-    "fill_matches",
     "find_match",
     "find_pattern",
     "first_equal",
     "pattern_matches",
-    "positions",
 ]
 
 _BLOCK = 1024
@@ -35,9 +32,8 @@ _COUNTERS: dict[int, Any] = {8: np.uint32, 16: np.uint16, 32: np.uint32, 64: np.
 _MATCHED = ("u1", "u2", "u4", "u8", "f4", "f8")  # signed integers are equal if their bits are
 
 
-def _signatures(*others: Any) -> list[tuple[Any, ...]]:
-    items = [(piece_type(dtype), numba.from_dtype(np.dtype(dtype))) for dtype in _MATCHED]
-    return [(*item, *others) for item in items]
+def _signatures() -> list[tuple[Any, ...]]:
+    return [(piece_type(dtype), numba.from_dtype(np.dtype(dtype))) for dtype in _MATCHED]
 
 
 # Values -----------------------------------------------------------------------------------------
@@ -92,36 +88,6 @@ def first_equal(x: NDArray[Any], value: Any) -> int:
     return -1
 
 
-@part()
-def positions(x: NDArray[Any], value: Any, at: int, out: NDArray[np.int64]) -> tuple[int, int]:
-    """Write where items equal a value from `at` on, until `out` may not have room for a block.
-
-    Returns how many there are and where to go on. Every index is written, and stays if the item
-    does equal it: there is no branch to mispredict. An earlier count would bound nothing, for
-    others may change the items meanwhile.
-    """
-    found = 0
-    while at < x.size and found + _BLOCK <= out.size:
-        stop = min(at + _BLOCK, x.size)
-        if _count_in_block(x[at:stop], value):
-            for i in range(at, stop):
-                out[found] = i
-                found += x[i] == value
-        at = stop
-    return found, at
-
-
-@part()
-def all_equal(x: NDArray[Any], value: Any) -> NDArray[np.int64]:
-    """Return the indices of all items that equal a value."""
-    out = np.empty(_BLOCK, np.int64)
-    at, places = 0, out[:0]
-    while at < x.size:
-        found, at = positions(x, value, at, out)
-        places, out = np.concatenate((places, out[:found])), np.empty(2 * out.size, np.int64)
-    return places
-
-
 @jit(_signatures)
 def count_matches(x: NDArray[Any], value: Any) -> int:
     """Do for a piece what `count_equal` does."""
@@ -132,12 +98,6 @@ def count_matches(x: NDArray[Any], value: Any) -> int:
 def find_match(x: NDArray[Any], value: Any) -> int:
     """Do for a piece what `first_equal` does."""
     return first_equal(x, value)
-
-
-@jit(lambda: _signatures(numba.int64, numba.int64[::1]))
-def fill_matches(x: NDArray[Any], value: Any, at: int, out: NDArray[np.int64]) -> tuple[int, int]:
-    """Do for a piece what `positions` does."""
-    return positions(x, value, at, out)
 
 
 # Patterns ---------------------------------------------------------------------------------------

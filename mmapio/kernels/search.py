@@ -16,14 +16,19 @@ from numpy.typing import NDArray
 
 from mmapio.errors import ArgumentError, ArgumentTypeError
 from mmapio.guard.lost_memory import noticing
+from mmapio.kernels._match_bits import (
+    mark_matches,
+    mark_places,
+    places_equal,
+    words_for,
+    write_places,
+)
 from mmapio.kernels._search import (
-    all_equal,
     all_matches,
     border_table,
     borders,
     count_equal,
     count_matches,
-    fill_matches,
     find_match,
     find_pattern,
     first_equal,
@@ -37,8 +42,16 @@ from mmapio.kernels.engine.overloads import (
     row_of,
     unordered_row_of,
 )
-from mmapio.kernels.engine.pieces import Pieces, map_pieces, numbers, pieces_of, visit_pieces
+from mmapio.kernels.engine.pieces import (
+    Pieces,
+    map_pieces,
+    numbers,
+    pieces_of,
+    share_pieces,
+    visit_pieces,
+)
 from mmapio.kernels.engine.scan import Scan
+from mmapio.kernels.engine.threads import run_chunks
 from mmapio.kernels.statistics.dates import dates_in
 
 __all__ = ["count", "count_nonzero", "find", "find_all"]
@@ -257,9 +270,17 @@ def find_all(
     """
     how = Scan(threads, progress, drop_behind)
     sought = _sought("find_all", a, value_or_bytes)
-    found = map_pieces(sought.all, sought.pieces, how)
-    none = np.zeros(0, np.int64)
-    return np.concatenate([none, *(at + sought.pieces.start(i) for i, at in enumerate(found))])
+    found = _marked(sought, how)
+    ends = np.cumsum([0, *(marks.count if marks else 0 for marks in found)])
+    out = np.empty(ends[-1], np.int64)
+
+    def write(number: int, _worker: int) -> None:
+        marks = found[number]
+        if marks is not None:
+            marks.write(sought.pieces.start(number), out[ends[number] : ends[number + 1]])
+
+    run_chunks(len(found), write, threads=how.threads)
+    return out
 
 
 class _Found(Exception):  # noqa: N818  # it is good news
@@ -267,11 +288,55 @@ class _Found(Exception):  # noqa: N818  # it is good news
 
 
 class _Sought(NamedTuple):
-    """Pieces to search, and functions that find the first place in one, or all places."""
+    """Pieces to search, and functions that find the first place in one, or mark all places."""
 
     pieces: Pieces
     first: Callable[[NDArray[Any]], int]
-    all: Callable[[NDArray[Any]], NDArray[np.int64]]
+    mark: Callable[[NDArray[Any], NDArray[np.uint64]], int]
+
+
+class _Marks:
+    """Places in a piece, as bits or, where that takes less memory, as numbers.
+
+    Nobody else changes these, as others may change the piece: so the room that is made for them
+    is right.
+    """
+
+    def __init__(self, bits: NDArray[np.uint64], count: int) -> None:
+        self.count = count
+        self._is_sparse = count < bits.size
+        if self._is_sparse:
+            self._held: NDArray[Any] = np.empty(count, np.int64)
+            write_places(bits, 0, self._held)
+        else:
+            self._held = bits.copy()
+
+    def write(self, start: int, out: NDArray[np.int64]) -> None:
+        """Write the places, counted from `start`, and let go of them."""
+        if self._is_sparse:
+            np.add(self._held, start, out=out)
+        else:
+            write_places(self._held, start, out)
+        self._held = self._held[:0].copy()
+
+
+def _marked(sought: _Sought, how: Scan) -> list[_Marks | None]:
+    """Mark the places in each piece, in bits that stay in the cache."""
+    pieces = sought.pieces
+    found: list[_Marks | None] = [None] * len(pieces)
+
+    def work(room: list[NDArray[Any]], number: int) -> None:
+        piece = pieces.take(number, room[0])
+        words = words_for(piece.size)
+        if room[1].size < words:
+            room[1] = np.empty(words, np.uint64)
+        bits = room[1][:words]
+        count = sought.mark(piece, bits)
+        if count:
+            found[number] = _Marks(bits, count)
+
+    share_pieces(lambda: [pieces.buffer(), np.empty(0, np.uint64)], work, pieces, how)
+    return found
 
 
 def _sought(function: str, a: Any, value_or_bytes: Any) -> _Sought:
@@ -283,15 +348,12 @@ def _sought(function: str, a: Any, value_or_bytes: Any) -> _Sought:
 def _sought_value(function: str, a: Any, value: Any) -> _Sought:
     array, item = _matchable(function, a, value)
 
-    def all_places(piece: NDArray[Any]) -> NDArray[np.int64]:
-        parts, at, out = [], 0, np.empty(_ROOM, np.int64)
-        while at < piece.size:
-            found, at = fill_matches(piece, item, at, out)
-            parts.append(out[:found].copy())
-        return np.concatenate(parts)
-
     pieces = Pieces(np.zeros(0)) if item is None else pieces_of(array, ordered=True)
-    return _Sought(pieces, lambda piece: find_match(piece, item), all_places)
+    return _Sought(
+        pieces,
+        lambda piece: find_match(piece, item),
+        lambda piece, bits: mark_matches(piece, item, bits),
+    )
 
 
 def _sought_bytes(function: str, a: Any, pattern: NDArray[np.uint8]) -> _Sought:
@@ -314,12 +376,17 @@ def _sought_bytes(function: str, a: Any, pattern: NDArray[np.uint8]) -> _Sought:
     def first_place(piece: NDArray[np.uint8]) -> int:
         return next((int(found[0]) for found in places(piece, 1) if found.size), -1)
 
-    def all_places(piece: NDArray[np.uint8]) -> NDArray[np.int64]:
-        return np.concatenate([*places(piece, _ROOM)])
+    def mark(piece: NDArray[np.uint8], bits: NDArray[np.uint64]) -> int:
+        bits[:] = 0
+        count = 0
+        for some in places(piece, _ROOM):
+            mark_places(some, bits)
+            count += some.size
+        return count
 
     unit, extra = _PIECES * pattern.size, pattern.size - 1
     pieces = Pieces(array.view(np.uint8), ordered=True, unit=unit, extra=extra)
-    return _Sought(pieces, first_place, all_places)
+    return _Sought(pieces, first_place, mark)
 
 
 def _matchable(function: str, a: Any, value: Any) -> tuple[NDArray[Any], Any]:
@@ -386,4 +453,4 @@ def _find_all_inside(a: Any, value_or_bytes: Any) -> Callable[..., Any]:
         check_bytes("find_all", a, value_or_bytes)
         return lambda a, value_or_bytes: all_matches(row_of(a), pattern_of(value_or_bytes))
     item_type("find_all", a)
-    return lambda a, value_or_bytes: all_equal(row_of(a), value_or_bytes)
+    return lambda a, value_or_bytes: places_equal(row_of(a), value_or_bytes)

@@ -21,7 +21,7 @@ from samples import DTYPES, LAYOUTS
 import mmapio
 from mmapio import kernels
 from mmapio.errors import ArgumentError, ArgumentTypeError
-from mmapio.kernels import _search
+from mmapio.kernels import _match_bits, _search
 from mmapio.kernels.engine import pieces
 
 VALUES = [-1, 0, 1, 2, 0.5, -0.0, True, 300, 2**31, 2**63, 2**70, 1e300, math.nan, math.inf]
@@ -173,26 +173,47 @@ def fading(monkeypatch: pytest.MonkeyPatch) -> NDArray[Any]:
 
 def test_a_match_that_is_gone_is_none(fading: NDArray[Any]) -> None:
     assert _search.first_equal(fading, 1) == -1
-    fading[:] = 1
-    assert _search.all_equal(fading, 1).tolist() == []
 
 
-def test_matches_that_come_late_have_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    a = np.zeros(10_000, "u1")
-    a[0] = 1
+def test_places_are_those_of_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of no earlier count, for which there might not be room."""
+    a = np.zeros(10_007, "u1")
+    a[5::3] = 1
+    expected = np.flatnonzero(a)
 
-    def count_and_change(x: NDArray[Any], value: Any) -> int:
-        counted = int(np.count_nonzero(x == value))
-        x[:] = 1
-        return counted
+    def mark_and_change(x: NDArray[Any], value: Any, bits: NDArray[Any]) -> int:
+        done = mark(x, value, bits)
+        x[: done - 50] = 1
+        return done
 
-    monkeypatch.setattr(_search, "_count_in_block", count_and_change)
-    out = np.full(1500, -1)
-    found, at = _search.positions(a, 1, 0, out)
-    assert out[:found].tolist() == list(range(at))
-    assert (out[found + 1 :] == -1).all()
-    a[:] = 1
-    assert _search.all_equal(a, 1).tolist() == list(range(10_000))
+    mark = _match_bits.mark_whole_words
+    monkeypatch.setattr(_match_bits, "mark_whole_words", mark_and_change)
+    with np.errstate(over="ignore"):
+        assert _match_bits.places_equal(a, np.uint8(1)).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("density", [0.02, 0.5, 1])
+def test_places_that_have_no_room_are_left_out(density: float) -> None:
+    marked = np.random.default_rng(0).random(64 * 50) < density
+    places = 7 + np.flatnonzero(marked)
+    bits = np.packbits(marked, bitorder="little").view(np.uint64)
+    for room in (0, 1, 8, 20, places.size - 1, places.size, places.size + 3):
+        for write in (_match_bits.write_places, _match_bits.places_of):
+            out = np.full(room + 80, -1)
+            written = write(bits, 7, out[:room])
+            assert written == min(room, places.size)
+            assert out[:written].tolist() == places[:written].tolist()
+            assert (out[room:] == -1).all()
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 50, 4000])
+def test_few_and_many_places_in_pieces(count: int) -> None:
+    a = np.zeros(4000, "u1")
+    a[np.random.default_rng(0).permutation(4000)[:count]] = 7
+    with small_pieces(1000):
+        check(a, 7)
+        check_pattern(a, b"\7")
+        check_pattern(a, b"\7\7")
 
 
 # Patterns of bytes ------------------------------------------------------------------------------

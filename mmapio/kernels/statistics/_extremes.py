@@ -23,7 +23,7 @@ from mmapio.kernels.statistics._order_keys import (
     value_of,
 )
 
-__all__ = ["array_extreme", "array_range", "extreme_of", "place_of", "range_of", "where_extreme"]
+__all__ = ["array_extreme", "array_range", "extreme_of", "minmax_of", "place_of", "where_extreme"]
 
 R = TypeVar("R")
 
@@ -127,7 +127,7 @@ def extreme_of(x: NDArray[Any], greatest: bool) -> Any:
 
 
 @part()
-def range_of(x: NDArray[Any]) -> tuple[Any, Any]:
+def minmax_of(x: NDArray[Any]) -> tuple[Any, Any]:
     """Return both."""
     flip = flip_of(x, False)
     least, greatest = key_range(x, flip)

@@ -25,8 +25,8 @@ from mmapio.kernels.statistics._extremes import (
     array_extreme,
     array_range,
     extreme_of,
+    minmax_of,
     place_of,
-    range_of,
     where_extreme,
 )
 from mmapio.kernels.statistics.dates import dated, extremes, first_nat, same
@@ -287,7 +287,7 @@ def _minmax_inside(a: Any) -> Callable[..., Any]:
     def impl(a: Any) -> Any:
         if not a.size:
             raise ArgumentError("minmax of an array without items")
-        lo, hi = range_of(unordered_row_of(a))
+        lo, hi = minmax_of(unordered_row_of(a))
         return lo, hi
 
     def impl_bool(a: Any) -> Any:
