@@ -1,8 +1,8 @@
 """Least and greatest keys of whole lines of memory, by vectors, which numba has no types for.
 
-A key is an item of which some bits are flipped: see `_order_keys`. LLVM cuts the vectors into those
-that the processor has. Each function has a body in Python that finds the same, for where numba
-compiles nothing.
+A key is an item of which some bits are flipped: see `_extreme_keys`. LLVM cuts the vectors into
+those that the processor has. Each function has a body in Python that finds the same, for where
+numba compiles nothing.
 """
 
 from __future__ import annotations

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from mmapio.kernels.engine.jit import jit, part, piece_type
 from mmapio.kernels.engine.pieces import map_pieces, pieces_of
 from mmapio.kernels.engine.scan import Scan
-from mmapio.kernels.statistics._extreme_vectors import in_lines, lines_least, lines_range
-from mmapio.kernels.statistics._order_keys import (
+from mmapio.kernels.statistics._extreme_keys import (
     finished,
     flip_for,
     flip_of,
@@ -22,6 +21,7 @@ from mmapio.kernels.statistics._order_keys import (
     key_of,
     value_of,
 )
+from mmapio.kernels.statistics._extreme_vectors import in_lines, lines_least, lines_range
 
 __all__ = ["array_extreme", "array_range", "extreme_of", "minmax_of", "place_of", "where_extreme"]
 

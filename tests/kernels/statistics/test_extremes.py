@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from samples import FLOATS, sample, small_pieces
 
 from mmapio import kernels
-from mmapio.kernels.statistics import _extreme_vectors, _extremes, _order_keys
+from mmapio.kernels.statistics import _extreme_keys, _extreme_vectors, _extremes
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -94,7 +94,7 @@ def test_of_zeros_the_negative_one_is_less(dtype: str, size: int) -> None:
 @pytest.mark.parametrize("greatest", [False, True])
 def test_vectors_find_what_python_finds(dtype: str, greatest: bool) -> None:
     """Extremes in every lane, and whether there are NaNs."""
-    flip = _order_keys.flip_for(np.dtype(dtype), greatest)
+    flip = _extreme_keys.flip_for(np.dtype(dtype), greatest)
     for size in (0, 1, 63, 64, 300):
         a = sample(np.dtype(dtype), (size,))
         for at in range(min(size, 1), size, 7):
