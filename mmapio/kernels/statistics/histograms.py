@@ -168,7 +168,7 @@ def _edges_of_dates(dates: Dates, bins: Any, span: Any, how: Scan) -> NDArray[An
         return even_edges(bins, span_of(span, dates))
     lo, hi = 0, 0
     if dates.ticks.size:
-        lo, hi = combined(map_pieces(piece_extremes, pieces_of(dates.ticks), how))
+        lo, hi = array_range(dates.ticks, how)
     if lo == NAT:
         raise ArgumentError("the range of dates is not known where some are NaT; give range=")
     return even_edges(bins, (lo, hi, dates.dtype))
