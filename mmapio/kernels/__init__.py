@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmapio.kernels.search import count, count_nonzero, find, find_all
 from mmapio.kernels.statistics.extremes import argmax, argmin, max, min, minmax
-from mmapio.kernels.statistics.sums import mean, sum, var
+from mmapio.kernels.statistics.sums import mean, std, sum, var
 
 if TYPE_CHECKING:
     from mmapio.kernels.checksums import checksum
@@ -61,6 +61,7 @@ __all__ = [
     "reduce_chunks",
     "scatter",
     "scatter_add",
+    "std",
     "sum",
     "touch_pages",
     "var",

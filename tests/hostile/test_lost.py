@@ -79,6 +79,7 @@ OF_ARRAYS: dict[str, Callable[[MappedArray], Any]] = {
     "sum": kernels.sum,
     "sum of columns": lambda a: kernels.sum(a.reshape(-1, 4), axis=0),
     "mean": kernels.mean,
+    "std": kernels.std,
     "var": kernels.var,
     "min": kernels.min,
     "max": kernels.max,

@@ -239,6 +239,7 @@ CALLS: dict[str, tuple[Callable[[], Callable[..., Any]], dict[str, Any]]] = {
             **{
                 key: {"axis": None, "threads": 1} for key in ("max", "mean", "min", "minmax", "sum")
             },
+            "std": {"axis": None, "ddof": 0, "threads": 1},
             "var": {"axis": None, "ddof": 0, "threads": 1},
             "count": {"value": 5.0, "threads": 1},
             "find": {"value_or_bytes": 5.0, "threads": 1},

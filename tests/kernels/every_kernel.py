@@ -71,7 +71,7 @@ def inside(a: NDArray[Any]) -> object:
 
 @numba.njit
 def _inside(a: Any, value: Any) -> Any:
-    moments = kernels.sum(a), kernels.mean(a), kernels.var(a), kernels.var(a, ddof=1)
+    moments = kernels.sum(a), kernels.mean(a), kernels.var(a), kernels.var(a, 1), kernels.std(a)
     extremes = kernels.minmax(a), kernels.min(a), kernels.max(a)
     places = kernels.argmin(a), kernels.argmax(a), kernels.find(a, value)
     counts = kernels.count(a, value), kernels.count_nonzero(a)
@@ -85,7 +85,7 @@ def bytes_of(a: NDArray[Any]) -> NDArray[np.uint8]:
 CASES: dict[str, list[Case]] = {
     **{
         name: [getattr(kernels, name), lambda a, name=name: getattr(kernels, name)(a, axis=0)]
-        for name in ("sum", "mean", "var", "min", "max", "minmax")
+        for name in ("sum", "mean", "std", "var", "min", "max", "minmax")
     },
     "argmax": [kernels.argmax],
     "argmin": [kernels.argmin],

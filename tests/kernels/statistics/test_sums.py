@@ -250,6 +250,21 @@ def test_ddof() -> None:
     np.testing.assert_allclose(kernels.var(table, 0, ddof=1), np.var(table, 0, ddof=1))
 
 
+def test_standard_deviations_are_roots_of_variances() -> None:
+    std_inside = numba.njit(lambda a, ddof: kernels.std(a, ddof))
+    for a in (np.arange(100.0), np.arange(99, dtype="i2")[::-2], np.ones((3, 1)), np.zeros(0)):
+        for ddof in (0, 1):
+            wanted = np.sqrt(kernels.var(a, ddof=ddof))
+            np.testing.assert_array_equal(kernels.std(a, ddof=ddof), wanted)
+            assert type(kernels.std(a, ddof=ddof)) is float
+            assert std_inside(a, ddof) == wanted or math.isnan(wanted)
+    table = np.arange(12.0).reshape(4, 3)
+    np.testing.assert_array_equal(kernels.std(table, 0), np.std(table, 0))
+    assert math.isnan(kernels.std([math.nan, 1.0]))
+    with pytest.raises(ArgumentTypeError, match="std needs bool, integers or floats"):
+        kernels.std(["a"])
+
+
 @pytest.mark.parametrize("dtype", ["c8", "c16", ">c16"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_complex_sums(dtype: str, layout: str) -> None:
