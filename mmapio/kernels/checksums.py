@@ -11,7 +11,7 @@ from mmapio.errors import ArgumentTypeError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels._crc32 import crc32
 from mmapio.kernels.engine.pieces import Pieces, map_pieces, plain
-from mmapio.kernels.engine.scan import Scan
+from mmapio.kernels.engine.scan import scan_of
 
 __all__ = ["checksum"]
 
@@ -59,7 +59,7 @@ def checksum(
     >>> kernels.checksum(np.frombuffer(b"123456789", "u1")) == zlib.crc32(b"123456789")
     True
     """
-    array, how = plain(a), Scan(threads, progress, drop_behind)
+    array, how = plain(a), scan_of(threads, progress, drop_behind)
     if array.dtype.hasobject:
         raise ArgumentTypeError(f"objects have no bytes of their own, got {array.dtype}")
     if not array.nbytes:

@@ -92,12 +92,15 @@ class Pieces:
     ) -> None:
         self._extra = extra
         self.nbytes = array.nbytes
-        array = np.atleast_1d(array) if ordered else _by_memory(np.asarray(array))
-        self.dtype = np.dtype(dtype or array.dtype).newbyteorder("=")
-        self.direct = array.dtype == self.dtype and bool(
-            array.flags.c_contiguous and array.flags.aligned
-        )
-        if self.direct:
+        kind = array.dtype if dtype is None else np.dtype(dtype)
+        self.dtype = kind if kind.isnative else kind.newbyteorder("=")
+        if not array.flags.c_contiguous:  # else its memory is walked upwards as it is
+            array = array if ordered else _by_memory(array)
+        elif not array.ndim:
+            array = array.reshape(1)
+        flags = array.flags
+        self.direct = bool(flags.c_contiguous and flags.aligned and array.dtype == self.dtype)
+        if self.direct and array.ndim > 1:
             array = array.reshape(-1)
         self._array = array
         items = max(1, _DIRECT_BYTES // array.itemsize)
@@ -105,11 +108,11 @@ class Pieces:
         self.items = max(1, items // unit) * unit
         self._axis, self._rows = cut(array.shape, self.items)
         self._per_axis = -(-int(array.shape[self._axis]) // self._rows)
+        outer = math.prod(array.shape[: self._axis])
+        self._count: int = int(outer) * self._per_axis if array.size else 0
 
     def __len__(self) -> int:
-        if not self._array.size:
-            return 0
-        return int(math.prod(self._array.shape[: self._axis]) * self._per_axis)
+        return self._count
 
     def start(self, number: int) -> int:
         """Return how many items lie before a piece."""
@@ -147,8 +150,7 @@ class Pieces:
             piece = piece[: self.start(number + 1) - self.start(number) + self._extra]
         else:
             piece = self._copy(number, buffer)
-        piece = piece.view()
-        piece.flags.writeable = False
+        piece.setflags(write=False)  # it is a view of its own, or a copy
         return piece
 
     def _copy(self, number: int, buffer: NDArray[Any]) -> NDArray[Any]:
@@ -213,12 +215,22 @@ def cut(shape: tuple[int, ...], items: int) -> tuple[int, int]:
 
 
 def share_pieces(
-    make: Callable[[], W], work: Callable[[W, int], object], pieces: Cut, how: Scan
+    make: Callable[[], W],
+    work: Callable[[W, int], object],
+    pieces: Cut,
+    how: Scan,
+    kind: object = None,
 ) -> list[W]:
     """Call ``work(worker, number)`` for every piece, each thread with a worker of its own.
 
-    Returns all workers; see `run_workers`.
+    Returns all workers; see `run_workers`. Of what `kind` the work is decides, beside the type of
+    the pieces, whether it was faster with more threads before; by default that is `work` itself.
     """
+    if _is_lone(pieces, how):
+        worker = make()
+        work(worker, 0)
+        return [worker]
+    kind = pieces.dtype, pieces.direct, getattr(kind or work, "__code__", kind or work)
     if how.drop_behind:
         work = _within(Window(pieces.memory()), work, pieces)
     return run_workers(
@@ -228,7 +240,13 @@ def share_pieces(
         threads=how.threads,
         progress=how.progress,
         nbytes=pieces.nbytes,
+        kind=kind,
     )
+
+
+def _is_lone(pieces: Cut, how: Scan) -> bool:
+    """Whether there is but one piece: that needs no job, whose making may take longer than it."""
+    return len(pieces) == 1 and not how.progress and not how.drop_behind
 
 
 def _within(
@@ -243,22 +261,30 @@ def _within(
     return passing
 
 
-def visit_pieces(visit: Callable[[int, NDArray[Any]], object], pieces: Pieces, how: Scan) -> None:
+def visit_pieces(
+    visit: Callable[[int, NDArray[Any]], object],
+    pieces: Pieces,
+    how: Scan,
+    kind: object = None,
+) -> None:
     """Call `visit` with the number of each piece, and with the piece."""
     share_pieces(
         pieces.buffer,
         lambda buffer, number: visit(number, pieces.take(number, buffer)),
         pieces,
         how,
+        kind or visit,
     )
 
 
 def map_pieces(kernel: Callable[[NDArray[Any]], R], pieces: Pieces, how: Scan) -> list[R]:
     """Return the results of a kernel in the order of the pieces, whichever thread got which."""
+    if _is_lone(pieces, how):
+        return [kernel(pieces.take(0, pieces.buffer()))]
     results: list[R | None] = [None] * len(pieces)
 
     def visit(number: int, piece: NDArray[Any]) -> None:
         results[number] = kernel(piece)
 
-    visit_pieces(visit, pieces, how)
+    visit_pieces(visit, pieces, how, kernel)
     return cast("list[R]", results)

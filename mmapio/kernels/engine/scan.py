@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mmapio._validation import as_flag
 from mmapio.kernels.engine.threads import thread_count
 
-__all__ = ["Scan"]
+__all__ = ["Scan", "scan_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +46,30 @@ class Scan:
             as_flag(self.progress, "progress")
         if self.drop_behind is not False:
             as_flag(self.drop_behind, "drop_behind")
+
+
+_USUAL = Scan()
+
+
+def scan_of(threads: int | None, progress: bool, drop_behind: bool) -> Scan:
+    """Return the options of a scan; of most there is only one object, which takes no time to make.
+
+    Parameters
+    ----------
+    threads, progress, drop_behind
+        As for `Scan`.
+
+    Returns
+    -------
+    Scan
+        Checked.
+
+    Examples
+    --------
+    >>> from mmapio.kernels.engine.scan import scan_of
+    >>> scan_of(None, False, False) is scan_of(None, False, False)
+    True
+    """
+    if threads is None and progress is False and drop_behind is False:
+        return _USUAL
+    return Scan(threads, progress, drop_behind)

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -30,6 +30,14 @@ Body = Callable[[int, int], None]
 
 _VARIABLE = "MMAPIO_NUM_THREADS"
 _MOST_THREADS = 4096
+_WORTH_INVITATIONS = 16
+_LONGEST_PRICE_S = 1e-4  # on a machine that is busy, it is no measure
+_TRIED_CHUNKS = 4
+_LEAST_GAIN = 1.33
+_REMEMBERED_S = 10.0
+_MOST_KINDS = 1000
+_price: float | None = None
+_alone_at: dict[Hashable, float] = {}  # when helpers were found to be of no use, by kind
 _cpus = -math.inf, 1  # when it was looked up, and what was found
 
 
@@ -76,7 +84,13 @@ def _recent_cpus() -> int:
 
 
 def run_chunks(
-    count: int, body: Body, *, threads: int | None = None, progress: bool = False, nbytes: int = 0
+    count: int,
+    body: Body,
+    *,
+    threads: int | None = None,
+    progress: bool = False,
+    nbytes: int = 0,
+    kind: Hashable = None,
 ) -> None:
     """Call ``body(chunk, worker)`` for every chunk number below `count`, in threads.
 
@@ -94,6 +108,11 @@ def run_chunks(
         Show a progress bar on a terminal (needs tqdm).
     nbytes : int
         What the bar counts up to.
+    kind : hashable, optional
+        Of what kind the chunks are, if they are short and all alike. Then the caller's thread
+        begins alone, and others help only where that makes it faster: not if the rest takes no
+        longer than a few invitations, nor if they take the bandwidth of memory from each other,
+        which is remembered for a while.
 
     Raises
     ------
@@ -113,9 +132,9 @@ def run_chunks(
     with _bar(nbytes) if progress else contextlib.nullcontext() as advance:
         job = _Job(count, body, advance)
         try:
-            if workers > 1:
+            if workers > 1 and kind is None:
                 job.share(workers - 1)
-            job.lead()
+            job.lead(None if kind is None or workers < 2 else _Trial(job, workers, kind))
         finally:
             job.close()
 
@@ -168,12 +187,13 @@ def run_workers(
     threads: int | None = None,
     progress: bool = False,
     nbytes: int = 0,
+    kind: Hashable = None,
 ) -> list[W]:
     """Call ``work(worker, chunk)`` for every chunk, each thread with a worker of its own.
 
     Parameters
     ----------
-    count, threads, progress, nbytes
+    count, threads, progress, nbytes, kind
         As for `run_chunks`.
     make : callable
         Makes a worker: what a thread keeps between chunks, such as a buffer.
@@ -194,12 +214,14 @@ def run_workers(
     """
     # Looked up once: the setting may change at any time. And no more workers than have work.
     threads = max(1, min(thread_count(threads), count))
+    if kind is not None and threads > 1 and _best_alone(kind):
+        threads = 1
     workers = [make() for _ in range(threads)]
 
     def body(chunk: int, worker: int) -> None:
         work(workers[worker], chunk)
 
-    run_chunks(count, body, threads=threads, progress=progress, nbytes=nbytes)
+    run_chunks(count, body, threads=threads, progress=progress, nbytes=nbytes, kind=kind)
     return workers
 
 
@@ -236,6 +258,7 @@ class _Job:
         self._advance = advance
         self._taken = 0
         self._workers = 1
+        self._dismissed = False
         self._error: BaseException | None = None
         self.renew()
 
@@ -259,9 +282,9 @@ class _Job:
         _forking.renew_in_child(self)
         _pool.invite(self, helpers)
 
-    def lead(self) -> None:
+    def lead(self, trial: _Trial | None = None) -> None:
         """Work as the caller's own thread, until all is done."""
-        self._work(0, self._advance)
+        self._work(0, self._advance, trial)
         self._await_helpers()
         if self._error is not None:
             raise self._error
@@ -271,7 +294,7 @@ class _Job:
     def help(self) -> None:
         """Work as a thread of the pool, unless the job is over."""
         with self._lock:
-            if self._taken >= self._count:
+            if self._taken >= self._count or self._dismissed:
                 return
             worker = self._workers
             self._workers += 1
@@ -301,13 +324,29 @@ class _Job:
         if interrupt is not None:
             raise interrupt
 
-    def _work(self, worker: int, advance: Progress | None = None) -> None:
+    def left(self) -> int:
+        """Return how many chunks nobody has taken."""
+        return self._count - self._taken
+
+    def helpers(self) -> int:
+        """Return how many threads help now."""
+        return self._helping
+
+    def dismiss(self) -> None:
+        """Let no helper take another chunk."""
+        self._dismissed = True
+
+    def _work(
+        self, worker: int, advance: Progress | None = None, trial: _Trial | None = None
+    ) -> None:
         body, nested = self._body, _here.working
         assert body is not None
         try:
             _here.working = True
-            while (chunk := self._take()) is not None:
+            while (chunk := self._take(worker)) is not None:
                 body(chunk, worker)
+                if trial is not None:
+                    trial.follow()
                 if advance is not None:
                     advance(chunk, self._count)
         except BaseException:
@@ -316,9 +355,9 @@ class _Job:
         finally:
             _here.working = nested
 
-    def _take(self) -> int | None:
+    def _take(self, worker: int) -> int | None:
         with self._lock:
-            if self._taken >= self._count:
+            if self._taken >= self._count or (worker and self._dismissed):
                 return None
             self._taken += 1
             return self._taken - 1
@@ -332,6 +371,75 @@ class _Job:
         # A helper is counted out before its item is in the queue: nobody waits for one that left.
         while self._helping:
             self._left.get()
+
+
+class _Trial:
+    """What the caller's thread finds out about helpers while it works: whether they are worth it.
+
+    It counts the CPU time of its own chunks, alone and beside helpers. Threads that wait for the
+    same memory use more of it for the same work; those that other programs keep waiting do not.
+    """
+
+    def __init__(self, job: _Job, workers: int, kind: Hashable) -> None:
+        self._job, self._workers, self._kind = job, workers, kind
+        self._begin, self._cpu = time.perf_counter(), time.thread_time()
+        self._done = 0
+        self._alone = 0.0  # CPU time of a chunk; 0 until others are invited
+        self._over = False
+
+    def follow(self) -> None:
+        """Take notice of a chunk that is done."""
+        if self._over:
+            return
+        self._done += 1
+        if not self._alone:
+            each = (time.perf_counter() - self._begin) / self._done
+            if each * self._job.left() > _WORTH_INVITATIONS * _price_of_invitation():
+                self._alone = (time.thread_time() - self._cpu) / self._done
+                self._done = -1  # the next chunk is not in the account: they only come
+                self._job.share(self._workers - 1)
+        elif not self._job.helpers():
+            self._done = -1
+        elif self._done == 0:
+            self._cpu = time.thread_time()
+        elif self._done == _TRIED_CHUNKS:
+            self._judge((time.thread_time() - self._cpu) / _TRIED_CHUNKS)
+
+    def _judge(self, beside_others: float) -> None:
+        """Send helpers away that add too little, and remember it."""
+        self._over = True
+        gain = (1 + self._job.helpers()) * self._alone / max(beside_others, 1e-9)
+        if gain < _LEAST_GAIN:
+            self._job.dismiss()
+            if len(_alone_at) > _MOST_KINDS:
+                _alone_at.clear()
+            _alone_at[self._kind] = time.monotonic()
+
+
+def _best_alone(kind: Hashable) -> bool:
+    """Whether it was found out a short time ago that helpers make work of this kind no faster."""
+    at = _alone_at.get(kind)
+    return at is not None and time.monotonic() - at < _REMEMBERED_S
+
+
+def _price_of_invitation() -> float:
+    """Return what an empty job with one helper takes, in seconds: measured once in a process."""
+    global _price
+    if _price is None:
+        _price = 0.0  # whoever asks meanwhile goes on without it
+        _price = min(_LONGEST_PRICE_S, *(_time_an_empty_job() for _ in range(3)))
+    return _price
+
+
+def _time_an_empty_job() -> float:
+    begin = time.perf_counter()
+    job = _Job(2, lambda chunk, worker: None, None)
+    try:
+        job.share(1)
+        job.lead()
+    finally:
+        job.close()
+    return time.perf_counter() - begin
 
 
 class _Pool:

@@ -12,7 +12,7 @@ from mmapio.errors import ArgumentTypeError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.jit import jit, part, piece_type
 from mmapio.kernels.engine.pieces import Pieces, plain, share_pieces
-from mmapio.kernels.engine.scan import Scan
+from mmapio.kernels.engine.scan import Scan, scan_of
 
 __all__ = ["add_bytes", "byte_counts", "byte_tables", "pattern_counts"]
 
@@ -64,7 +64,7 @@ def byte_counts(
     >>> kernels.byte_counts(np.frombuffer(b"banana", "u1"))[[97, 98, 110]]
     array([3, 1, 2])
     """
-    array, how = plain(a), Scan(threads, progress, drop_behind)
+    array, how = plain(a), scan_of(threads, progress, drop_behind)
     if array.dtype != np.uint8:
         raise ArgumentTypeError(f"byte_counts needs an array of uint8, got {array.dtype}")
     return pattern_counts(array, how)

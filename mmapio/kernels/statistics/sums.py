@@ -26,7 +26,7 @@ from mmapio.kernels.engine.pieces import (
     plain,
     visit_pieces,
 )
-from mmapio.kernels.engine.scan import Scan
+from mmapio.kernels.engine.scan import Scan, scan_of
 from mmapio.kernels.statistics._axes import Axis, reduced_axes
 from mmapio.kernels.statistics._columns import (
     axis_means,
@@ -50,7 +50,7 @@ from mmapio.kernels.statistics._moments import (
 from mmapio.kernels.statistics.dates import average, dated, total, without_variance
 from mmapio.kernels.statistics.extremes import min as least
 
-__all__ = ["mean", "sum", "var"]
+__all__ = ["mean", "std", "sum", "var"]
 
 _HALF = 1 << 63
 
@@ -118,7 +118,7 @@ def sum(
     >>> share(np.arange(5.0), 4)
     0.4
     """
-    array, how = plain(a), Scan(threads, progress, drop_behind)
+    array, how = plain(a), scan_of(threads, progress, drop_behind)
     if array.dtype.kind == "c":
         return _complex(sum, array, axis, how)
     numbers("sum", array)
@@ -173,7 +173,7 @@ def mean(
     >>> centre(np.arange(3.0))
     array([-1.,  0.,  1.])
     """
-    array, how = plain(a), Scan(threads, progress, drop_behind)
+    array, how = plain(a), scan_of(threads, progress, drop_behind)
     if array.dtype.kind == "c":
         return _complex(mean, array, axis, how)
     numbers("mean", array)
@@ -236,8 +236,55 @@ def var(
     >>> spread(np.arange(7))
     2.0
     """
-    array, ddof = numbers("var", a), as_integer(ddof, "ddof")
-    how = Scan(threads, progress, drop_behind)
+    return _var(numbers("var", a), axis, ddof, scan_of(threads, progress, drop_behind))
+
+
+@noticing
+def std(
+    a: Any,
+    axis: Axis = None,
+    *,
+    ddof: int = 0,
+    threads: int | None = None,
+    progress: bool = False,
+    drop_behind: bool = False,
+) -> Any:
+    """Return the standard deviation of the items of an array: the square root of `var`.
+
+    Parameters
+    ----------
+    a, axis, ddof, threads, progress, drop_behind
+        As for `var`.
+
+    Returns
+    -------
+    float or numpy.ndarray
+        As for `var`.
+
+    Raises
+    ------
+    ArgumentTypeError, ArgumentError
+        As for `var`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmapio import kernels
+    >>> kernels.std(np.arange(7)), kernels.std(np.array([[1.0, 5.0], [3.0, 5.0]]), axis=0)
+    (2.0, array([1., 0.]))
+    >>> import numba
+    >>> @numba.njit
+    ... def standardised(a):
+    ...     return (a - kernels.mean(a)) / kernels.std(a)
+    >>> standardised(np.array([1.0, 3.0]))
+    array([-1.,  1.])
+    """
+    found = _var(numbers("std", a), axis, ddof, scan_of(threads, progress, drop_behind))
+    return np.sqrt(found) if isinstance(found, np.ndarray) else math.sqrt(found)
+
+
+def _var(array: NDArray[Any], axis: Axis, ddof: int, how: Scan) -> Any:
+    ddof = as_integer(ddof, "ddof")
     if (axes := reduced_axes(array, axis)) is not None:
         return axis_variances(array, axes, ddof, how)
     pieces = pieces_of(array)
@@ -280,6 +327,9 @@ def _sum_of_small(pieces: Pieces, parts: list[tuple[float, float]], how: Scan) -
 
 
 def _rounded(parts: list[tuple[float, float]]) -> float:
+    if len(parts) == 1:
+        [(total, error)] = parts
+        return total + error if math.isfinite(total) else total
     return rounded_sum([total for total, _ in parts], [error for _, error in parts])
 
 
@@ -341,3 +391,9 @@ def _var_inside(a: Any, ddof: Any = 0) -> Callable[..., Any]:
         return row[2] / max(items.size - ddof, 0)
 
     return impl
+
+
+@inside(std)
+def _std_inside(a: Any, ddof: Any = 0) -> Callable[..., Any]:
+    item_type("std", a)
+    return lambda a, ddof=0: np.sqrt(var(a, ddof))

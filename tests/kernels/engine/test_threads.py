@@ -64,6 +64,76 @@ def test_a_lone_range_needs_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done == [(0, 7, 0)]
 
 
+def spend(seconds: float) -> None:
+    """Use so much CPU time of the thread."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+def test_the_rest_of_a_short_job_is_left_to_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_price", 1.0)
+    monkeypatch.setattr(threads._pool, "invite", lambda *_: pytest.fail("invited"))
+    workers = run_workers(50, list, lambda done, chunk: done.append(chunk), threads=3, kind="short")
+    assert [*map(sorted, workers)] == [[*range(50)], [], []]
+
+
+def test_the_price_of_an_invitation_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_price", None)
+    price = threads._price_of_invitation()
+    assert 0 < price <= threads._LONGEST_PRICE_S
+    monkeypatch.setattr(threads, "_time_an_empty_job", lambda: pytest.fail("measured"))
+    assert threads._price_of_invitation() == price
+
+
+def test_helpers_that_only_burn_cpu_time_are_sent_away_and_not_called_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Chunks here use more CPU time as soon as there is a helper, as if for want of bandwidth."""
+    monkeypatch.setattr(threads, "_REMEMBERED_S", 1e9)
+    monkeypatch.setattr(threads, "_price", 0.0)
+    monkeypatch.setattr(threads, "_alone_at", {})
+    helping = threading.Event()
+    by: list[int] = []
+
+    def body(chunk: int, worker: int) -> None:
+        by.append(worker)
+        if worker:
+            helping.set()
+        elif len(by) > 1:
+            assert helping.wait(20)
+        spend(0.004 if helping.is_set() else 0.0004)
+
+    run_chunks(100, body, threads=2, kind="bandwidth")
+    assert by.count(0) > 70
+    assert threads._best_alone("bandwidth")
+    assert len(run_workers(9, list, list.append, threads=2, kind="bandwidth")) == 1
+    assert len(run_workers(9, list, list.append, threads=2, kind="other")) == 2
+    monkeypatch.setattr(threads, "_REMEMBERED_S", 0.0)
+    assert not threads._best_alone("bandwidth")
+
+
+def test_helpers_that_make_it_faster_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_price", 0.0)
+    monkeypatch.setattr(threads, "_alone_at", {})
+    helping = threading.Event()
+    by: list[int] = []
+
+    def body(chunk: int, worker: int) -> None:
+        by.append(worker)
+        if worker:
+            helping.set()
+        elif len(by) > 1:
+            assert helping.wait(20)
+        spend(0.001)
+        time.sleep(0.001)
+
+    run_chunks(100, body, threads=2, kind="computing")
+    assert by[0] == 0
+    assert by.count(1) > 10
+    assert not threads._best_alone("computing")
+
+
 def test_no_chunks() -> None:
     run_chunks(0, lambda chunk, worker: pytest.fail("called"))
 
