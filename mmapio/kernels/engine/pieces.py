@@ -106,7 +106,7 @@ class Pieces:
         items = max(1, _DIRECT_BYTES // array.itemsize)
         items = items if self.direct else min(items, _COPIED_ITEMS)
         self.items = max(1, items // unit) * unit
-        self._axis, self._rows = cut(array.shape, self.items)
+        self._axis, self._rows = (0, self.items) if self.direct else cut(array.shape, self.items)
         self._per_axis = -(-int(array.shape[self._axis]) // self._rows)
         outer = math.prod(array.shape[: self._axis])
         self._count: int = int(outer) * self._per_axis if array.size else 0
@@ -230,7 +230,8 @@ def share_pieces(
         worker = make()
         work(worker, 0)
         return [worker]
-    kind = pieces.dtype, pieces.direct, getattr(kind or work, "__code__", kind or work)
+    kind = kind or work
+    kind = getattr(pieces, "dtype", None), getattr(kind, "__code__", kind)
     if how.drop_behind:
         work = _within(Window(pieces.memory()), work, pieces)
     return run_workers(
@@ -245,7 +246,7 @@ def share_pieces(
 
 
 def _is_lone(pieces: Cut, how: Scan) -> bool:
-    """Whether there is but one piece: that needs no job, whose making may take longer than it."""
+    """Return True if there is but one piece: a job for it may take longer to make than it does."""
     return len(pieces) == 1 and not how.progress and not how.drop_behind
 
 

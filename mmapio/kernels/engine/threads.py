@@ -374,7 +374,7 @@ class _Job:
 
 
 class _Trial:
-    """What the caller's thread finds out about helpers while it works: whether they are worth it.
+    """Trial of helpers by the caller's thread, as it works: they are to be worth their CPU time.
 
     It counts the CPU time of its own chunks, alone and beside helpers. Threads that wait for the
     same memory use more of it for the same work; those that other programs keep waiting do not.
@@ -417,7 +417,7 @@ class _Trial:
 
 
 def _best_alone(kind: Hashable) -> bool:
-    """Whether it was found out a short time ago that helpers make work of this kind no faster."""
+    """Return True if helpers made work of this kind no faster a short time ago."""
     at = _alone_at.get(kind)
     return at is not None and time.monotonic() - at < _REMEMBERED_S
 
