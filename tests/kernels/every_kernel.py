@@ -5,8 +5,6 @@ As a script, it prints a result a line: ``name of the case``, a tab, ``bits``.
 
 from __future__ import annotations
 
-import math
-import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, is_dataclass
@@ -21,9 +19,6 @@ from mmapio import kernels
 
 Case = Callable[[NDArray[Any]], object]
 
-# Of integers, the vectors of the processor decide in which order it adds squares.
-IN_ANY_ORDER = ("describe",)
-FLOAT = re.compile(r"float (\S+?)(?=[,)]|$)")
 WITHOUT_RESULTS = {"Description", "compile_all"}  # a class, and what has no array to read
 # Kernels of users' own take long to compile: they are called with few types.
 OF_USERS = {"map_chunks", "reduce_chunks", "inside"}
@@ -133,15 +128,7 @@ def bits(value: object) -> str:
 def different(some: dict[str, str], others: dict[str, str]) -> list[str]:
     """Return the names of the cases whose results are not the same."""
     assert some.keys() == others.keys()
-    return [key for key in some if not _same(key, some[key], others[key])]
-
-
-def _same(key: str, one: str, other: str) -> bool:
-    if not key.startswith(IN_ANY_ORDER):
-        return one == other
-    pairs = zip(FLOAT.findall(one), FLOAT.findall(other), strict=True)
-    is_close = [a == b or math.isclose(float.fromhex(a), float.fromhex(b)) for a, b in pairs]
-    return all(is_close) and FLOAT.sub("", one) == FLOAT.sub("", other)
+    return [key for key in some if some[key] != others[key]]
 
 
 def outcome(case: Case, a: NDArray[Any]) -> str:

@@ -8,6 +8,7 @@ that ends the process.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import sys
@@ -123,8 +124,18 @@ def _table(words: Words, dtype: str = "f8") -> NDArray[Any]:
 
 def _described(a: NDArray[Any]) -> bool:
     d = kernels.describe(a, bins=64)
-    parts = d.nans, d.infs, d.zeros, int(d.counts.sum())
-    return d.count == a.size and all(0 <= part <= a.size for part in parts)
+    binned, finite = int(d.counts.sum()), d.finite
+    others = finite.count != binned + d.nans or not 0 <= d.zeros <= binned
+    if others or d.count != a.size or d.infs != d.count - finite.count:
+        return False
+    figures = finite.min, finite.mean, finite.max, finite.var
+    if not binned:
+        return all(map(math.isnan, figures))
+    largest = max(abs(finite.min), abs(finite.max))
+    if largest > 1e150:  # sums overflow
+        return True
+    slack = 1e-9 * max(1, largest)
+    return finite.min - slack <= finite.mean <= finite.max + slack and finite.var >= 0
 
 
 def _binned(a: NDArray[Any], *how: Any) -> bool:

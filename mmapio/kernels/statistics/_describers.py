@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mmapio.kernels.engine.pieces import Pieces
 from mmapio.kernels.statistics._bins import Bins, Number, bins_for
-from mmapio.kernels.statistics._moments import rounded_sum, variance
+from mmapio.kernels.statistics._moments import exact_sum, rounded_sum, variance
 from mmapio.kernels.statistics._one_pass import (
     Workspace,
     describe_floats,
@@ -19,7 +19,6 @@ from mmapio.kernels.statistics._one_pass import (
 
 __all__ = ["PieceResults", "Worker", "worker_for"]
 
-_WRAP = 1 << 64
 _MOST_WIDENINGS = 100  # within a piece, far more than values of any type need
 _FULL = 1 << 31  # items after which tables of 32 bits are emptied
 
@@ -29,7 +28,9 @@ class PieceResults:
 
     def __init__(self, pieces: int) -> None:
         self.moments = np.zeros((pieces, 6))  # as `describe_floats` has them
-        self.wrapped = np.zeros((pieces, 1), np.int64)  # integers: sum of keys modulo 2**64
+        self.sums = np.zeros(
+            (pieces, 2), np.int64
+        )  # integers: of keys, as `split_int_sum` has them
 
     def var(self) -> float:
         """Return the variance."""
@@ -39,15 +40,10 @@ class PieceResults:
         """Return the sum of floats, with its rounding errors unless it overflowed."""
         return rounded_sum(*self.moments[:, 4:].T.tolist())
 
-    def exact_sum(self, base: int, offset: int) -> int:
-        """Return the sum of integers: its low bits are known, and so is its size, rounded."""
-        total = 0
-        for (count, *_, differences, _), (low_bits,) in zip(
-            self.moments.tolist(), self.wrapped.tolist(), strict=True
-        ):
-            near = int(differences) + (base - offset) * int(count)
-            total += low_bits + round((near - low_bits) / _WRAP) * _WRAP + int(count) * offset
-        return total
+    def exact_sum(self, offset: int) -> int:
+        """Return the sum of integers that are keys plus `offset`."""
+        count = sum(map(int, self.moments[:, 0].tolist()))
+        return exact_sum((high, low) for high, low in self.sums.tolist()) + count * offset
 
 
 class Worker:
@@ -119,8 +115,7 @@ class FloatWorker(Worker):
         self._bins = bins_for(self._dtype, bins)
 
     def _describe(self, piece: NDArray[Any], chunk: int) -> int:
-        row = self._results.moments[chunk]
-        return describe_floats(piece, piece.view(self._key_dtype), row, self.work)
+        return describe_floats(piece, self._results.moments[chunk], self.work)
 
     def _widen(self) -> None:
         """Cover what was seen with room to spare, where the type can express the edges."""
@@ -167,7 +162,7 @@ class IntWorker(Worker):
     def _describe(self, piece: NDArray[Any], chunk: int) -> int:
         results = self._results
         return describe_ints(
-            piece.view(self._signed), results.wrapped[chunk], results.moments[chunk], self.work
+            piece.view(self._signed), results.sums[chunk], results.moments[chunk], self.work
         )
 
     def _widen(self) -> None:

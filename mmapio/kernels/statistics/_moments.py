@@ -30,7 +30,6 @@ __all__ = [
     "BLOCK",
     "FLOATS",
     "INTEGERS",
-    "REASSOCIATE",
     "SMALL",
     "add_moments",
     "compensated_sum",
@@ -56,7 +55,6 @@ INTEGERS = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 FLOATS = ("f4", "f8")
 BLOCK = 4096
 _SMALL_RUN = 1 << 15  # items of at most 16 bits whose sum fits into 32 bits
-REASSOCIATE = {"reassoc", "nsz"}
 SMALL = (
     2.0**-70
 )  # no sum of as many items as memory can hold overflows, if they are multiplied by it

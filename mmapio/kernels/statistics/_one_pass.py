@@ -1,7 +1,9 @@
 """One pass over numbers of 32 or 64 bits: moments, extremes and bin numbers, block by block.
 
 A block fits into the cache closest to the core, where each statistic has a loop of its own: short
-loops without branches become vector instructions, one long loop over everything does not.
+loops without branches become vector instructions, one long loop over everything does not. They
+read a copy of the block: others may store into the memory between two of them, and what one has
+found to be true (that an item is a number, or has a bin) the next one relies on.
 """
 
 from __future__ import annotations
@@ -15,10 +17,10 @@ from numpy.typing import NDArray
 from mmapio.kernels.engine.jit import jit, part, piece_type
 from mmapio.kernels.statistics._moments import (
     BLOCK,
-    REASSOCIATE,
     float_sum,
     merge,
     nearby,
+    split_int_sum,
     squared_deviations,
     two_sum,
 )
@@ -27,7 +29,8 @@ from mmapio.kernels.statistics.counts import add_bytes, byte_tables
 __all__ = ["Workspace", "describe_floats", "describe_ints", "new_workspace"]
 
 _VANISHING = -1e-30
-_WIDE = 2.0**62
+_WORD = 2.0**32
+_LOW = (1 << 32) - 1
 _typeof: Any = numba.typeof  # typed or not, as numba's version has it
 
 
@@ -45,15 +48,15 @@ class Workspace(NamedTuple):
     tables: NDArray[np.uint32]
     codes: NDArray[np.uint8]
     words: NDArray[np.uint64]  # the same memory
-    finite: NDArray[Any]  # a block without NaNs and infinities
-    finite_keys: NDArray[Any]  # the same memory
+    block: NDArray[Any]  # a copy of a block: floats, or the keys of integers
+    block_keys: NDArray[Any]  # the same memory
 
 
 def new_workspace(key: np.dtype[Any], value: np.dtype[Any], limits: tuple[int, int]) -> Workspace:
     """Return the workspace of a thread that has seen nothing and has no bins."""
     greatest = np.iinfo(key).max
     nothing = np.array([greatest, ~greatest], key)
-    codes, finite = np.zeros(BLOCK, np.uint8), np.zeros(BLOCK, value)
+    codes, block = np.zeros(BLOCK, np.uint8), np.zeros(BLOCK, value)
     return Workspace(
         tally=np.zeros(4, np.int64),
         seen=nothing.copy(),
@@ -63,14 +66,14 @@ def new_workspace(key: np.dtype[Any], value: np.dtype[Any], limits: tuple[int, i
         tables=byte_tables(),
         codes=codes,
         words=codes.view(np.uint64),
-        finite=finite,
-        finite_keys=finite.view(key),
+        block=block,
+        block_keys=block.view(key),
     )
 
 
 def _float_signature(dtype: str, key: str) -> tuple[Any, ...]:
     work = _typeof(new_workspace(np.dtype(key), np.dtype(dtype), (0, 0)))
-    return piece_type(dtype), piece_type(key), numba.float64[::1], work
+    return piece_type(dtype), numba.float64[::1], work
 
 
 def _int_signature(dtype: str) -> tuple[Any, ...]:
@@ -79,63 +82,83 @@ def _int_signature(dtype: str) -> tuple[Any, ...]:
 
 
 @jit(lambda: [_float_signature("f4", "i4"), _float_signature("f8", "i8")])
-def describe_floats(
-    x: NDArray[Any], keys: NDArray[Any], row: NDArray[np.float64], work: Workspace
-) -> int:
+def describe_floats(x: NDArray[Any], row: NDArray[np.float64], work: Workspace) -> int:
     """Add a piece to `work` and `row`, up to the first block that has values without a bin.
 
-    `keys` is the memory of `x` as integers, `row` the piece's count, mean, squared deviations,
-    base, sum and its rounding error; the mean is a difference from the base. Returns the number of
-    items done.
+    `row` is the piece's count, mean, squared deviations, base, sum and its rounding error; the
+    mean is a difference from the base. Returns the number of items done.
     """
+    top, infinity = work.limits[0], work.limits[1]
     for start in range(0, x.size, BLOCK):
-        block = x[start : start + BLOCK]
-        values = block
-        lo, hi, zeros = _float_extremes(keys[start : start + BLOCK], work.limits[0])
-        if hi >= work.limits[1] or lo <= ~work.limits[1]:
-            values = work.finite[: _keep_finite(block, work.finite)]
-            lo, hi, zeros = _float_extremes(work.finite_keys[: values.size], work.limits[0])
+        count = kept = min(BLOCK, x.size - start)
+        _copy(x[start : start + count], work.block)
+        lo, hi, zeros = _float_extremes(work.block_keys[:count], top)
+        others = hi >= infinity or lo <= ~infinity
+        nans, above, below = 0, 0, 0
+        if others:
+            nans, above, below = _others(work.block[:count])
+            kept = _keep_finite(work.block[:count])
+            lo, hi, zeros = _float_extremes(work.block_keys[:kept], top)
         if not _covered(lo, hi, work):
             return start
         work.tally[0] += zeros
-        if values.size < block.size:
-            _tally_others(block, work.tally)
-        if values.size:
-            base = row[3] = row[3] if row[0] else nearby(np.float64(values[0]))
-            total = _sum_of_steps(values, base, row)
-            squares = squared_deviations(values, base, total / values.size)
-            merge(row, values.size, total, squares)
-            _encode_floats(values, work.grid[0], work.grid[1], work.codes)
-            _count_codes(values.size, work)
+        work.tally[1] += nans
+        work.tally[2] += above
+        work.tally[3] += below
+        if kept:
+            _add_floats(work.block[:kept], row, work)
     return x.size
+
+
+@part()
+def _add_floats(values: NDArray[Any], row: NDArray[np.float64], work: Workspace) -> None:
+    base = row[3] = row[3] if row[0] else nearby(np.float64(values[0]))
+    total = _sum_of_steps(values, base, row)
+    squares = squared_deviations(values, base, total / values.size)
+    merge(row, values.size, total, squares)
+    _encode_floats(values, work.grid[0], work.grid[1], work.codes)
+    _count_codes(values.size, work)
 
 
 @jit(lambda: [_int_signature("i4"), _int_signature("i8")])
 def describe_ints(
-    x: NDArray[Any], wrapped: NDArray[np.int64], row: NDArray[np.float64], work: Workspace
+    x: NDArray[Any], sums: NDArray[np.int64], row: NDArray[np.float64], work: Workspace
 ) -> int:
     """Do for integers what `describe_floats` does.
 
-    `wrapped` gets the sum modulo 2**64; the mean and the sum in `row` are those of differences
-    from the base.
+    `sums` gets the sum of keys in two parts, see `split_int_sum`; the mean in `row` is that of
+    differences from the base.
     """
-    flip, base = np.int64(work.limits[0]), work.grid[1]
-    scale = work.limits.dtype.type(work.grid[0])
+    cast = work.limits.dtype.type
+    base, scale = cast(work.grid[1]), cast(work.grid[0])
     for start in range(0, x.size, BLOCK):
-        block = x[start : start + BLOCK]
-        lo, hi, zeros = _int_extremes(block, work.limits[0])
+        count = min(BLOCK, x.size - start)
+        _copy_keys(x[start : start + count], work.limits[0], work.block)
+        block = work.block[:count]
+        lo, hi = _int_extremes(block)
         if not _covered(lo, hi, work):
             return start
-        work.tally[0] += zeros
-        far = np.int64(max(float(hi) - float(base), float(base) - float(lo)) > _WIDE)
-        low_bits, total = _int_sums(block, flip, base, far)
-        wrapped[0] += low_bits
-        row[4] += total
-        squares = _int_squares(block, flip, base, far, total / block.size)
-        merge(row, block.size, total, squares)
-        _encode_ints(block, work.limits[0], scale, work.codes)
-        _count_codes(block.size, work)
+        work.tally[0] += _count_zeros(block, work.limits[0])
+        high, low = split_int_sum(block)
+        sums[0] += high
+        sums[1] += low
+        total = _difference(high, low, base, count)
+        merge(row, count, total, squared_deviations(block, base, total / count))
+        _encode_ints(block, scale, work.codes)
+        _count_codes(count, work)
     return x.size
+
+
+@part()
+def _copy(x: NDArray[Any], block: NDArray[Any]) -> None:
+    for i in range(x.size):
+        block[i] = x[i]
+
+
+@part()
+def _copy_keys(x: NDArray[Any], flip: Any, block: NDArray[Any]) -> None:
+    for i in range(x.size):
+        block[i] = x[i] ^ flip
 
 
 @part()
@@ -159,40 +182,44 @@ def _float_extremes(keys: NDArray[Any], top: Any) -> tuple[Any, Any, int]:
 
 
 @part()
-def _int_extremes(x: NDArray[Any], flip: Any) -> tuple[Any, Any, int]:
-    """Return the least and the greatest key, and the zeros; a key is `x` with its sign flipped."""
-    cast = x.dtype.type  # numba widens the results of integer operators to 64 bits
-    zero = cast(0)
-    lo, hi, zeros = cast(x[0] ^ flip), cast(x[0] ^ flip), zero
-    for i in range(x.size):
-        key = cast(x[i] ^ flip)
-        lo = key if key < lo else lo
-        hi = key if key > hi else hi
-        zeros = cast(zeros + cast(x[i] == zero))
-    return lo, hi, zeros
+def _int_extremes(keys: NDArray[Any]) -> tuple[Any, Any]:
+    """Return the least and the greatest key: an integer, with its sign bit flipped if unsigned."""
+    lo = hi = keys[0]
+    for i in range(keys.size):
+        lo = keys[i] if keys[i] < lo else lo
+        hi = keys[i] if keys[i] > hi else hi
+    return lo, hi
 
 
 @part()
-def _keep_finite(block: NDArray[Any], finite: NDArray[Any]) -> int:
-    """Copy the finite numbers, and return how many there are.
+def _count_zeros(keys: NDArray[Any], flip: Any) -> Any:
+    cast = keys.dtype.type  # numba widens the results of integer operators to 64 bits
+    zeros = cast(0)
+    for i in range(keys.size):
+        zeros = cast(zeros + cast(keys[i] == flip))
+    return zeros
 
-    What is kept is what was found finite: a second look might find that others have changed it.
-    """
+
+@part()
+def _keep_finite(block: NDArray[Any]) -> int:
+    """Move the finite numbers to the beginning, and return how many there are."""
     kept = 0
     for i in range(block.size):
         value = block[i]
-        finite[kept] = value
+        block[kept] = value
         kept += np.isfinite(value)
     return kept
 
 
 @part()
-def _tally_others(block: NDArray[Any], tally: NDArray[np.int64]) -> None:
-    """Count NaNs and infinities."""
+def _others(block: NDArray[Any]) -> tuple[int, int, int]:
+    """Count NaNs, and infinities of each sign."""
+    nans, above, below = 0, 0, 0
     for i in range(block.size):
-        tally[1] += block[i] != block[i]
-        tally[2] += block[i] == np.inf
-        tally[3] += block[i] == -np.inf
+        nans += block[i] != block[i]
+        above += block[i] == np.inf
+        below += block[i] == -np.inf
+    return nans, above, below
 
 
 @part()
@@ -212,26 +239,12 @@ def _sum_of_steps(x: NDArray[Any], base: float, row: NDArray[np.float64]) -> flo
     return (total - base * x.size) + error
 
 
-@part(fastmath=REASSOCIATE)
-def _int_sums(x: NDArray[Any], flip: Any, base: Any, shift: Any) -> tuple[Any, float]:
-    """Return the sum of keys modulo 2**64, and the rounded sum of differences from the base."""
-    wrapped, total = np.int64(0), 0.0
-    for i in range(x.size):
-        key = np.int64(x[i]) ^ flip
-        wrapped += key
-        total += np.float64((key >> shift) - (base >> shift))
-    return wrapped, total * (1 + shift)
-
-
-@part(fastmath=REASSOCIATE)
-def _int_squares(x: NDArray[Any], flip: Any, base: Any, shift: Any, centre: float) -> float:
-    """Return the squared differences from `centre`, itself a difference from the base."""
-    total = 0.0
-    unit = np.float64(1 + shift)
-    for i in range(x.size):
-        step = np.float64(((np.int64(x[i]) ^ flip) >> shift) - (base >> shift)) * unit - centre
-        total += step * step
-    return total
+@part()
+def _difference(high: Any, low: Any, base: Any, count: int) -> float:
+    """Return a sum in two parts, less `count` times the base, rounded."""
+    start, items = np.int64(base), np.int64(count)
+    over = np.float64(high - (start >> np.int64(32)) * items)
+    return over * _WORD + np.float64(low - (start & np.int64(_LOW)) * items)
 
 
 @part()
@@ -245,10 +258,10 @@ def _encode_floats(x: NDArray[Any], unit: Any, first: Any, codes: NDArray[np.uin
 
 
 @part()
-def _encode_ints(x: NDArray[Any], flip: Any, shift: Any, codes: NDArray[np.uint8]) -> None:
+def _encode_ints(keys: NDArray[Any], shift: Any, codes: NDArray[np.uint8]) -> None:
     """Write each value's bin, modulo 256."""
-    for i in range(x.size):
-        codes[i] = (x[i] ^ flip) >> shift
+    for i in range(keys.size):
+        codes[i] = keys[i] >> shift
 
 
 @part()

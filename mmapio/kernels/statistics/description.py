@@ -181,7 +181,7 @@ def _describe_large(array: NDArray[Any], bins: int, how: Scan) -> Description:
     histogram = _histogram(workers)
     if array.dtype.kind == "f":
         return _summary(array.size, tally, results.sum(), results.var(), histogram)
-    total = results.exact_sum(base, workers[0].offset)
+    total = results.exact_sum(workers[0].offset)
     return _summary(array.size, tally, total, results.var(), histogram)
 
 
@@ -194,7 +194,7 @@ def _describe_dates(dates: Dates, bins: int, how: Scan) -> Description:
     zeros = sum(int(worker.work.tally[0]) for worker in workers)
     kept = int(results.moments[:, 0].sum())
     histogram = _histogram(workers, lambda whole, used, _: ticks_of(whole.exact_edges(used)))
-    total, tally = results.exact_sum(base, 0), np.array([zeros, dates.ticks.size - kept, 0, 0])
+    total, tally = results.exact_sum(0), np.array([zeros, dates.ticks.size - kept, 0, 0])
     return dressed(_summary(dates.ticks.size, tally, total, results.var(), histogram), dates)
 
 

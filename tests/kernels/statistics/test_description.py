@@ -18,7 +18,7 @@ from samples import DTYPES, LAYOUTS, sample
 from mmapio import kernels
 from mmapio.errors import ArgumentError, ArgumentTypeError
 from mmapio.kernels.engine import pieces
-from mmapio.kernels.statistics import _describers, _one_pass
+from mmapio.kernels.statistics import _describers
 
 
 def check(a: NDArray[Any], d: kernels.Description, bins: int = 256) -> None:
@@ -321,20 +321,3 @@ def test_values_that_grow_at_every_look_have_an_end(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(_describers.FloatWorker, "_describe", grow_and_describe)
     assert kernels.describe(a).count == 5000
     assert len(looks) <= _describers._MOST_WIDENINGS + 2
-
-
-class Flicker(np.ndarray[Any, Any]):
-    """An array whose items are infinite at every other look."""
-
-    looks = 0
-
-    def __getitem__(self, key: Any) -> Any:
-        Flicker.looks += 1
-        return (np.inf, 1.0)[Flicker.looks % 2]
-
-
-def test_what_is_kept_is_what_was_found_finite() -> None:
-    kept = np.zeros(9)
-    count = _one_pass._keep_finite(np.zeros(9).view(Flicker), kept)
-    assert 0 < count < 9
-    assert np.isfinite(kept[:count]).all()
