@@ -96,17 +96,19 @@ def add_int_row(x: Row, places: Row, ahead: int, total: Row) -> None:
     add_int_rows(x, places[:1], ahead, total)
 
 
-def add_square_rows(x: Row, places: Row, ahead: int, means: Row, squares: Row) -> None:
-    """Add the squared deviations of 8 rows from the means of the columns."""
+def add_square_rows(x: Row, places: Row, ahead: int, means: Row, slips: Row, squares: Row) -> None:
+    """Add the deviations of 8 rows from rounded means of the columns, and their squares."""
     with np.errstate(all="ignore"):
         steps = _taken(x, places, means.size, np.float64) - means
+        slips += _tree(steps, np.add)
         squares += _tree(steps * steps, np.add)
 
 
-def add_square_row(x: Row, places: Row, ahead: int, means: Row, squares: Row) -> None:
+def add_square_row(x: Row, places: Row, ahead: int, means: Row, slips: Row, squares: Row) -> None:
     """Do for one row what `add_square_rows` does for 8."""
     with np.errstate(all="ignore"):
         steps = _taken(x, places[:1], means.size, np.float64)[0] - means
+        slips += steps
         squares += steps * steps
 
 
@@ -293,10 +295,11 @@ def _int_sums(builder: Any, item: Any, rows: Sequence[Vector], total: Vector) ->
 
 
 def _squares(
-    builder: Any, item: Any, rows: Sequence[Vector], means: Vector, squares: Vector
+    builder: Any, item: Any, rows: Sequence[Vector], means: Vector, slips: Vector, squares: Vector
 ) -> tuple[Vector, ...]:
     steps = [builder.fsub(_cast(builder, item, row, means), means) for row in rows]
     return (
+        builder.fadd(slips, _tree(steps, builder.fadd)),
         builder.fadd(squares, _tree([builder.fmul(step, step) for step in steps], builder.fadd)),
     )
 
@@ -327,7 +330,7 @@ def _kept(
 _MEANINGS: list[tuple[Callable[..., None], Callable[..., None], Combine, tuple[int, ...]]] = [
     (add_float_rows, add_float_row, _float_sums, (0, 1)),
     (add_int_rows, add_int_row, _int_sums, (0,)),
-    (add_square_rows, add_square_row, _squares, (1,)),
+    (add_square_rows, add_square_row, _squares, (1, 2)),
     (keep_least_rows, keep_least_row, functools.partial(_kept, "<"), (0,)),
     (keep_greatest_rows, keep_greatest_row, functools.partial(_kept, ">"), (0,)),
 ]
@@ -336,17 +339,18 @@ _MEANINGS: list[tuple[Callable[..., None], Callable[..., None], Combine, tuple[i
 def _define(function: Callable[..., None], rows: int, combine: Combine, written: Any) -> None:
     """Let kernels call the vectors where Python calls the function."""
     emitted: Any = intrinsic(_emit(rows, combine, written))
-    if function.__code__.co_argcount == 4:
 
-        @inside(function)
-        def _of_one(x: Any, places: Any, ahead: Any, one: Any) -> Callable[..., None]:
-            return lambda x, places, ahead, one: emitted(x, places, ahead, (one,))
+    def of_one(x: Any, places: Any, ahead: Any, a: Any) -> Callable[..., None]:
+        return lambda x, places, ahead, a: emitted(x, places, ahead, (a,))
 
-    else:
+    def of_two(x: Any, places: Any, ahead: Any, a: Any, b: Any) -> Callable[..., None]:
+        return lambda x, places, ahead, a, b: emitted(x, places, ahead, (a, b))
 
-        @inside(function)
-        def _of_two(x: Any, places: Any, ahead: Any, one: Any, other: Any) -> Callable[..., None]:
-            return lambda x, places, ahead, one, other: emitted(x, places, ahead, (one, other))
+    def of_three(x: Any, places: Any, ahead: Any, a: Any, b: Any, c: Any) -> Callable[..., None]:
+        return lambda x, places, ahead, a, b, c: emitted(x, places, ahead, (a, b, c))
+
+    results = function.__code__.co_argcount - 3
+    inside(function)((of_one, of_two, of_three)[results - 1])
 
 
 for _many, _single, _combine, _written in _MEANINGS:

@@ -26,7 +26,7 @@ from mmapio.kernels.engine.column_vectors import (
     keep_least_rows,
 )
 from mmapio.kernels.engine.jit import jit, part, piece_type
-from mmapio.kernels.statistics._moments import FLOATS, INTEGERS, leading, two_sum
+from mmapio.kernels.statistics._moments import FLOATS, INTEGERS, two_sum
 
 __all__ = [
     "AXES",
@@ -43,7 +43,6 @@ _STRIP = 8192  # columns whose sums stay in the cache
 _SHORT_RUN = 1 << 15  # rows of 16 bits whose sums fit into 32
 _BLOCK_BYTES = 1 << 18  # of rows that are read twice
 _VARIED = 1024
-_SPLITTER = 2.0**27 + 1  # both halves of a float have exact products with numbers of rows
 
 AXES = numba.int64[:, ::1]
 RANGES = numba.int64[::1]
@@ -337,7 +336,7 @@ def vary_columns(
     first, last, top, bottom, left, right, fold, tail, ahead = ranges
     places = np.empty(ROWS_AT_ONCE, np.int64)
     strip = right - left if right - left > fold else min(right - left, _VARIED)
-    work = np.empty((7, strip))
+    work = np.empty((8, strip))
     block = max(ROWS_AT_ONCE, _BLOCK_BYTES // (strip * x.itemsize) // ROWS_AT_ONCE * ROWS_AT_ONCE)
     at = 0
     for row in range(first, last):
@@ -371,41 +370,39 @@ def _vary(
 ) -> None:
     """Leave mean, what it lacks, and squared deviations of rows in the first three of `work`."""
     number, bottom, tail, _ = rows
-    total, error, centre, squares = (
-        work[3][:lanes],
-        work[4][:lanes],
-        work[5][:lanes],
-        work[6][:lanes],
-    )
+    total, error, centre = work[3][:lanes], work[4][:lanes], work[5][:lanes]
+    slips, squares = work[6][:lanes], work[7][:lanes]
     total[:] = 0.0
     error[:] = 0.0
+    slips[:] = 0.0
     squares[:] = 0.0
     _sum_floats(x, start, reduced, rows, places, total, error)
     _fold_floats(total, error, work[0][:found], work[1][:found])
     count = float((bottom - number) * lanes + tail) / found
     for j in range(found):
         whole, slip = work[0, j], work[1, j]
-        middle = (whole + slip if np.isfinite(whole) else whole) / count
-        high = leading(middle, _SPLITTER)
-        left = whole - count * high - count * (middle - high) + slip
-        work[0, j] = middle
-        work[1, j] = left / count if high else 0.0
+        work[0, j] = (whole + slip if np.isfinite(whole) else whole) / count
     for j in range(lanes):
         centre[j] = work[0, j % found]
     while number + ROWS_AT_ONCE <= bottom:
         _find_rows(places, start, number, reduced)
-        add_square_rows(x, places, 0, centre, squares)
+        add_square_rows(x, places, 0, centre, slips, squares)
         number += ROWS_AT_ONCE
     while number < bottom + (tail > 0):
         width = lanes if number < bottom else tail
         places[0] = start + place_of(number, reduced)
-        add_square_row(x, places, 0, centre[:width], squares[:width])
+        add_square_row(x, places, 0, centre[:width], slips[:width], squares[:width])
         number += 1
+    work[1][:found] = slips[:found]
     work[2][:found] = squares[:found]
     for j in range(found, lanes):
+        work[1, j % found] += slips[j]
         work[2, j % found] += squares[j]
     for j in range(found):
-        surplus = work[2, j] - count * work[1, j] * work[1, j]
+        # The sum of deviations from a mean is what rounding took from it (times their number).
+        lacks = work[1, j] / count if np.isfinite(work[2, j]) else 0.0
+        surplus = work[2, j] - count * lacks * lacks
+        work[1, j] = lacks
         work[2, j] = 0.0 if surplus < 0 else surplus
 
 

@@ -36,7 +36,6 @@ __all__ = [
     "exact_sum",
     "float_sum",
     "int_sum",
-    "leading",
     "merge",
     "moments",
     "nearby",
@@ -209,7 +208,7 @@ def _fsum(values: Sequence[float]) -> float:
 
 
 @part()
-def leading(value: float, splitter: float) -> float:
+def _leading(value: float, splitter: float) -> float:
     """Return a float's first digits (Dekker, 1971): the splitter is 2**n + 1 to clear the last n.
 
     0 if it is no number, or so large that differences or the product might overflow.
@@ -225,7 +224,7 @@ def nearby(value: float) -> float:
     A mean far from zero would lose digits that squared deviations need. Without its last ones, the
     base has exact products with the number of items in a block.
     """
-    return leading(value, _BY_BLOCK)
+    return _leading(value, _BY_BLOCK)
 
 
 @part()

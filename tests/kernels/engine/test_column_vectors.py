@@ -32,7 +32,8 @@ def start_of(function: Any, dtype: str, width: int) -> list[NDArray[Any]]:
         return [rows_of(dtype, width, 1)[0].copy()]
     if "int" in function.__name__:
         return [np.arange(width, dtype="i4" if np.dtype(dtype).itemsize <= 2 else "i8")]
-    return [np.linspace(0, 1, width), np.zeros(width)]
+    means = [np.linspace(0, 1, width)] if "square" in function.__name__ else []
+    return [*means, np.linspace(0, 1, width), np.zeros(width)]
 
 
 @pytest.mark.parametrize(
@@ -47,20 +48,23 @@ def start_of(function: Any, dtype: str, width: int) -> list[NDArray[Any]]:
 )
 def test_vectors_do_what_python_does(name: str, dtypes: list[str]) -> None:
     many, one = getattr(cv, f"{name}_rows"), getattr(cv, f"{name}_row")
-    if many.__code__.co_argcount == 4:
 
-        @numba.njit
-        def compiled(x: Any, places: Any, ahead: Any, results: Any) -> None:
-            many(x, places, ahead, results[0])
-            one(x, places, 0, results[0])
+    @numba.njit
+    def of_one(x: Any, places: Any, ahead: Any, results: Any) -> None:
+        many(x, places, ahead, results[0])
+        one(x, places, 0, results[0])
 
-    else:
+    @numba.njit
+    def of_two(x: Any, places: Any, ahead: Any, results: Any) -> None:
+        many(x, places, ahead, results[0], results[1])
+        one(x, places, 0, results[0], results[1])
 
-        @numba.njit
-        def compiled(x: Any, places: Any, ahead: Any, results: Any) -> None:
-            many(x, places, ahead, results[0], results[1])
-            one(x, places, 0, results[0], results[1])
+    @numba.njit
+    def of_three(x: Any, places: Any, ahead: Any, results: Any) -> None:
+        many(x, places, ahead, results[0], results[1], results[2])
+        one(x, places, 0, results[0], results[1], results[2])
 
+    compiled = {4: of_one, 5: of_two, 6: of_three}[many.__code__.co_argcount]
     for dtype in dtypes:
         for width in (1, 7, 8, 15, 64, 77, 130):
             rows = rows_of(dtype, width + 3, width)
