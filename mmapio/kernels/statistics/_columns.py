@@ -37,7 +37,15 @@ from mmapio.kernels.statistics._run_kernels import (
     vary_runs,
 )
 
-__all__ = ["axis_extremes", "axis_means", "axis_sums", "axis_variances"]
+__all__ = [
+    "Reduction",
+    "Results",
+    "axis_extremes",
+    "axis_means",
+    "axis_sums",
+    "axis_variances",
+    "sum_of_huge",
+]
 
 Axes = tuple[int, ...]
 Results = tuple[NDArray[Any], ...]
@@ -76,7 +84,7 @@ class _InOrder:
                 self._next += 1
 
 
-class _Reduction:
+class Reduction:
     """An array that is reduced along axes: a kernel reads boxes, and what they have is combined."""
 
     def __init__(self, array: NDArray[Any], axes: Axes, how: Scan) -> None:
@@ -183,7 +191,7 @@ def axis_means(array: NDArray[Any], axes: Axes, how: Scan) -> NDArray[np.float64
 
 
 def _int_sums(array: NDArray[Any], axes: Axes, how: Scan) -> NDArray[np.int64]:
-    reduction = _Reduction(array, axes, how)
+    reduction = Reduction(array, axes, how)
     out = reduction.results(np.int64, 1)
     if not array.size:
         out[0][:] = 0
@@ -205,7 +213,7 @@ def _add_ints(mine: Results, found: Results, before: int, count: int) -> None:
 
 
 def _float_sums(array: NDArray[Any], axes: Axes, how: Scan) -> NDArray[np.float64]:
-    reduction = _Reduction(array, axes, how)
+    reduction = Reduction(array, axes, how)
     total, error = out = reduction.results(np.float64, 2)
     if not array.size:
         total[:] = 0
@@ -235,10 +243,10 @@ def _mend(found: NDArray[np.float64], array: NDArray[Any], axes: Axes, how: Scan
     for place in np.argwhere(lost & np.isfinite(least) & np.isfinite(greatest)):
         where = iter(place.tolist())
         index = tuple(slice(None) if n in axes else next(where) for n in range(array.ndim))
-        found[tuple(place)] = _sum_of_huge(array[index])
+        found[tuple(place)] = sum_of_huge(array[index])
 
 
-def _sum_of_huge(items: NDArray[Any]) -> float:
+def sum_of_huge(items: NDArray[Any]) -> float:
     """Add a part of each item, so that nothing overflows before the end."""
     parts = [
         math.fsum((part * _SMALL).tolist())
@@ -265,7 +273,7 @@ def _rounded(total: NDArray[Any], error: NDArray[Any]) -> NDArray[Any]:
 
 def axis_variances(array: NDArray[Any], axes: Axes, ddof: int, how: Scan) -> NDArray[np.float64]:
     """Return variances along axes: what fits into the cache is read twice, around its own mean."""
-    reduction = _Reduction(array, axes, how)
+    reduction = Reduction(array, axes, how)
     out = reduction.results(np.float64, 3)
     out[2][:] = 0
 
@@ -301,7 +309,7 @@ def axis_extremes(
 
     Only one of these is right unless `which` is BOTH.
     """
-    reduction = _Reduction(array, axes, how)
+    reduction = Reduction(array, axes, how)
     out = reduction.results(reduction.dtype, 2)
     if which != BOTH:
         out[1 - which][:] = 0  # what is nowhere stored must not be out of range elsewhere

@@ -26,7 +26,14 @@ from mmapio.kernels.statistics._moments import (
     two_sum,
 )
 
-__all__ = ["extreme_runs", "sum_float_runs", "sum_int_runs", "vary_runs"]
+__all__ = [
+    "base_of",
+    "extreme_runs",
+    "run_extremes",
+    "sum_float_runs",
+    "sum_int_runs",
+    "vary_runs",
+]
 
 _FEW = 8  # items that are faster one by one, and lose no more than in numpy
 _SHORT = 32
@@ -110,7 +117,7 @@ def sum_int_runs(
 
 
 @part()
-def _run_extremes(x: NDArray[Any]) -> tuple[Any, Any]:
+def run_extremes(x: NDArray[Any]) -> tuple[Any, Any]:
     if x.size >= _SHORT:
         return minmax_of(x)
     lo = hi = x[0]
@@ -141,10 +148,10 @@ def extreme_runs(
     for row in range(first, last):
         start = place_of(row, kept)
         at = start + place_of(top, reduced)
-        lo, hi = _run_extremes(x[at + left : at + right])
+        lo, hi = run_extremes(x[at + left : at + right])
         for number in range(top + 1, bottom):
             at = start + place_of(number, reduced)
-            low, high = _run_extremes(x[at + left : at + right])
+            low, high = run_extremes(x[at + left : at + right])
             lo = lo if (lo <= low) | (lo != lo) else low
             hi = hi if (hi >= high) | (hi != hi) else high
         least[row - first] = lo
@@ -152,11 +159,11 @@ def extreme_runs(
 
 
 @by_type
-def _base_of(value: Any) -> Any:
+def base_of(value: Any) -> Any:
     """Return what differences are taken from, and the same as a sum of two floats."""
 
 
-@inside(_base_of)
+@inside(base_of)
 def _base_of_type(value: Any) -> Callable[..., Any]:
     if isinstance(value, types.Float):
 
@@ -197,7 +204,7 @@ def vary_runs(
     found = np.empty(3)
     for row in range(first, last):
         start = place_of(row, kept)
-        base, high, low = _base_of(x[start + place_of(top, reduced) + left])
+        base, high, low = base_of(x[start + place_of(top, reduced) + left])
         found[:] = 0.0
         for number in range(top, bottom):
             at = start + place_of(number, reduced)

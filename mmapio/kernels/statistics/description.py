@@ -15,7 +15,9 @@ from mmapio.errors import ArgumentError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.pieces import Pieces, numbers, share_pieces
 from mmapio.kernels.engine.scan import Scan
+from mmapio.kernels.statistics._axes import Axis, reduced_axes
 from mmapio.kernels.statistics._bins import MAX_BINS, MIN_BINS, Bins, Number, bins_for
+from mmapio.kernels.statistics._column_figures import ColumnFigures, column_figures
 from mmapio.kernels.statistics._describers import PieceResults, Worker, worker_for
 from mmapio.kernels.statistics.counts import pattern_counts
 from mmapio.kernels.statistics.dates import (
@@ -71,6 +73,12 @@ class Description:
         The same without the infinities, which leave no other figure than themselves in `min`,
         `max`, `sum`, `mean` and `std`; this description itself, if there are none.
 
+    Notes
+    -----
+    Along axes, all figures are arrays, of the shape that is left, and `finite` has such arrays as
+    well. There is no histogram: `counts` and `edges` are empty. `min` and `max` are of the array's
+    type; `sum` is of int64, uint64 or float64, or of Python's integers if one is beyond 64 bits.
+
     Examples
     --------
     >>> from mmapio import kernels
@@ -104,7 +112,7 @@ class Description:
 
     def __repr__(self) -> str:
         shown = [each.name for each in fields(self) if each.init and each.name != "_finite"]
-        shown += ["finite"] if self.infs else []
+        shown += ["finite"] if self._finite is not None else []
         facts = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
         return f"{type(self).__name__}({facts})"
 
@@ -112,6 +120,7 @@ class Description:
 @noticing
 def describe(
     a: Any,
+    axis: Axis = None,
     *,
     bins: int = 256,
     threads: int | None = None,
@@ -125,10 +134,13 @@ def describe(
     a : array_like
         Of bool, integers or floats of at most 64 bits, dates or periods, in any shape, layout and
         byte order.
+    axis : {None, int, tuple of int}
+        The axis or axes to describe along, as for `sum`: ``describe(table, axis=0)`` describes each
+        column of a table. By default, all items are described together.
     bins : int
         The most bins that the histogram may have, from 4 to 256. The range need not be known
         ahead: it has as many bins as fit, between half of `bins` and `bins`, and fewer only
-        where neighbouring values of the type already have one each.
+        where neighbouring values of the type already have one each. There is none along axes.
     threads : int, optional
         By default ``MMAPIO_NUM_THREADS``, else the CPUs that this process may use. The result
         does not depend on it.
@@ -148,7 +160,7 @@ def describe(
     ArgumentTypeError
         If the dtype is complex, longer than 64 bits, or no number at all.
     ArgumentError
-        If `bins` or `threads` is out of range.
+        If `axis`, `bins` or `threads` is out of range.
 
     Examples
     --------
@@ -159,11 +171,16 @@ def describe(
     (0, 999, 499500, 499.5)
     >>> d.counts, d.edges[:3]
     (array([128, 128, 128, 128, 128, 128, 128, 104]), array([  0., 128., 256.]))
+    >>> d = kernels.describe([[1.0, 7.0], [3.0, float("nan")]], axis=0)
+    >>> d.nans, d.mean, d.max
+    (array([0, 1]), array([2., 7.]), array([3., 7.]))
     """
     how, dates = Scan(threads, progress, drop_behind), dates_in(a)
     array = numbers("describe", a if dates is None else dates.ticks)
     if not MIN_BINS <= as_integer(bins, "bins") <= MAX_BINS:
         raise ArgumentError(f"bins must be from {MIN_BINS} to {MAX_BINS}, got {bins!r}")
+    if (axes := reduced_axes(array, axis)) is not None:
+        return _describe_columns(array, axes, dates, how)
     if dates is not None:
         return _describe_dates(dates, bins, how)
     if array.itemsize <= 2:
@@ -212,6 +229,70 @@ def dressed(found: Description, dates: Dates) -> Description:
         "edges": dates.made_of(found.edges),
     }
     return replace(found, **figures)
+
+
+def _describe_columns(
+    array: NDArray[Any], axes: tuple[int, ...], dates: Dates | None, how: Scan
+) -> Description:
+    """Describe each place along the other axes."""
+    found = column_figures(array, axes, how, dates=dates is not None)
+    figures: dict[str, Any] = {
+        "count": found.kept + found.nans,
+        "nans": found.nans,
+        "infs": np.zeros_like(found.nans),
+        "zeros": found.zeros,
+        "sum": found.sum,
+        "mean": found.mean,
+        "var": found.var,
+        "std": np.sqrt(found.var),
+        "counts": np.zeros(0, np.int64),
+        "edges": np.zeros(0),
+    }
+    if dates is not None:
+        return Description(**{**figures, **_dressed_columns(found, dates)})
+    figures["min"], figures["max"] = (
+        extremes if found.kept.all() else np.where(found.kept > 0, extremes, np.float16(math.nan))
+        for extremes in (found.min, found.max)
+    )
+    finite = Description(**figures)
+    return (
+        _with_column_infinities(finite, found) if found.above.any() or found.below.any() else finite
+    )
+
+
+def _dressed_columns(found: ColumnFigures, dates: Dates) -> dict[str, Any]:
+    """Return the figures that are dates or periods."""
+    totals, kept = (each.reshape(-1).tolist() for each in (found.sum, found.kept))
+    means = [truncated(total, n) if n else NAT for total, n in zip(totals, kept, strict=True)]
+    sums = [total if dates.are_periods and abs(total) < -NAT else NAT for total in totals]
+    filled = found.kept > 0
+    return {
+        "min": dates.made_of(np.where(filled, found.min, NAT)),
+        "max": dates.made_of(np.where(filled, found.max, NAT)),
+        "sum": dates.periods_of(np.array(sums, np.int64).reshape(filled.shape)),
+        "mean": dates.made_of(np.array(means, np.int64).reshape(filled.shape)),
+        "std": dates.periods_of(rounded(np.sqrt(found.var))),
+        "edges": dates.made_of(np.zeros(0, np.int64)),
+    }
+
+
+def _with_column_infinities(finite: Description, found: ColumnFigures) -> Description:
+    """Do for columns what `_with_infinities` does."""
+    above, below = found.above > 0, found.below > 0
+    infinite = above | below
+    with np.errstate(invalid="ignore"):
+        total = finite.sum + np.where(above, np.inf, 0) - np.where(below, np.inf, 0)
+    figures: dict[str, Any] = {
+        "count": finite.count + found.above + found.below,
+        "infs": found.above + found.below,
+        "min": np.where(below, -np.inf, np.where(infinite & (found.kept == 0), np.inf, finite.min)),
+        "max": np.where(above, np.inf, np.where(infinite & (found.kept == 0), -np.inf, finite.max)),
+        "sum": total,
+        "mean": np.where(infinite, total, finite.mean),
+        "var": np.where(infinite, np.nan, finite.var),
+        "std": np.where(infinite, np.nan, finite.std),
+    }
+    return replace(finite, **figures, _finite=finite)
 
 
 def _histogram(

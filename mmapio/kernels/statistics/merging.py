@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mmapio.errors import ArgumentTypeError
 from mmapio.kernels.statistics.dates import NAT, Dates, ticks_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ def merge(parts: Sequence[Description], bins: int) -> Description:
         What `kernels.describe` tells of the whole, but for the rounding of sums, and of bins of
         integers beyond 2**53.
 
+    Raises
+    ------
+    ArgumentTypeError
+        If one of them is along an axis: it has no histogram.
+
     Examples
     --------
     >>> from mmapio import kernels
@@ -44,6 +50,10 @@ def merge(parts: Sequence[Description], bins: int) -> Description:
     >>> whole.mean, whole.counts
     (26.5, array([3, 0, 0, 1]))
     """
+    if any(np.ndim(part.count) for part in parts):
+        raise ArgumentTypeError(
+            "descriptions along an axis cannot be merged; describe all parts together"
+        )
     if len(parts) == 1:
         return parts[0]
     kind = np.asarray(parts[0].min)
