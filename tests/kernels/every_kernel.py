@@ -88,7 +88,11 @@ CASES: dict[str, list[Case]] = {
     "checksum": [kernels.checksum],
     "count": [lambda a: kernels.count(a, a.flat[7])],
     "count_nonzero": [kernels.count_nonzero],
-    "describe": [kernels.describe, lambda a: kernels.describe(a, bins=10)],
+    "describe": [
+        kernels.describe,
+        lambda a: kernels.describe(a, bins=10),
+        lambda a: kernels.describe(a, axis=0),
+    ],
     "find": [
         lambda a: kernels.find(a, a.flat[-1]),
         lambda a: kernels.find(bytes_of(a), bytes(bytes_of(a)[-5:])),

@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from mmapio.kernels.engine import pieces
+from mmapio.kernels.statistics import _boxes
 
 FLOATS = ["f2", "f4", "f8"]
 DTYPES = [
@@ -78,6 +79,24 @@ def small_pieces(items: int, itemsize: int = 8) -> Iterator[None]:
         patch.setattr(pieces, "_DIRECT_BYTES", items * itemsize)
         patch.setattr(pieces, "_COPIED_ITEMS", items)
         yield
+
+
+@contextmanager
+def small_boxes(size: int, rows: int = 1, columns: int = 64) -> Iterator[None]:
+    """Cut what is reduced along axes into boxes of so many bytes, or copies of so many items."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_boxes, "_BOX_BYTES", size)
+        patch.setattr(_boxes, "_COPIED_ITEMS", size)
+        patch.setattr(_boxes, "_LEAST_ROWS", rows)
+        patch.setattr(_boxes, "_COLUMNS", columns)
+        _forget_layouts()
+        yield
+    _forget_layouts()
+
+
+def _forget_layouts() -> None:
+    _boxes.layout_of.cache_clear()
+    _boxes.grid_of.cache_clear()
 
 
 ARRAYS = st.sampled_from(DTYPES).flatmap(

@@ -138,6 +138,16 @@ def _described(a: NDArray[Any]) -> bool:
     return finite.min - slack <= finite.mean <= finite.max + slack and finite.var >= 0
 
 
+def _described_by_axis(words: Words) -> bool:
+    found = [
+        kernels.describe(_table(words, dtype), axis) for dtype in ("f8", "i8") for axis in (0, 1)
+    ]
+    found.append(kernels.describe(_table(words, "m8[s]"), 0))
+    return all(
+        ((part >= 0) & (part <= d.count)).all() for d in found for part in (d.nans, d.infs, d.zeros)
+    )
+
+
 def _binned(a: NDArray[Any], *how: Any) -> bool:
     try:
         counts, edges = kernels.histogram(a, *how)
@@ -230,7 +240,7 @@ STORMS: dict[str, list[Storm]] = {
     "checksum": [lambda words: 0 <= kernels.checksum(words) < 1 << 32],
     "count": [_numbers(lambda a: 0 <= kernels.count(a, 1) <= a.size)],
     "count_nonzero": [_numbers(lambda a: 0 <= kernels.count_nonzero(a) <= a.size)],
-    "describe": [_each("f8", "i8", "u1")(_described)],
+    "describe": [_each("f8", "i8", "u1")(_described), _described_by_axis],
     "find": [
         _numbers(lambda a: -1 <= kernels.find(a, 1) < a.size),
         _each("u1")(lambda a: -1 <= kernels.find(a, memoryview(a[:5])) < a.size),

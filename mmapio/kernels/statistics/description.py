@@ -111,7 +111,8 @@ class Description:
         return self if self._finite is None else self._finite
 
     def __repr__(self) -> str:
-        shown = [each.name for each in fields(self) if each.init and each.name != "_finite"]
+        hidden = {"_finite", "counts", "edges"} if np.ndim(self.count) else {"_finite"}
+        shown = [each.name for each in fields(self) if each.init and each.name not in hidden]
         shown += ["finite"] if self._finite is not None else []
         facts = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
         return f"{type(self).__name__}({facts})"

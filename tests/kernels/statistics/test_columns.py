@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import tracemalloc
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
-from samples import LAYOUTS, close, sample, wide
+from samples import LAYOUTS, close, sample, small_boxes, wide
 
 from mmapio import kernels
 from mmapio.errors import ArgumentError, ArgumentTypeError
-from mmapio.kernels.statistics import _boxes
 
 # Every type is code of its own, which takes seconds to compile: these are one of each kind.
 DTYPES = ["f8", "f2", ">u1", "?", "<i4", ">i4", "u8"]
@@ -35,23 +32,6 @@ def test_columns_of_any_dtype_in_any_layout(dtype: str, layout: str) -> None:
 def test_columns_of_any_number(width: int, dtype: str) -> None:
     for rows in (1, 2, 63, 64, 65, 300):
         check_columns(sample(np.dtype(dtype), (rows, width)))
-
-
-@contextmanager
-def small_boxes(size: int, rows: int = 1, columns: int = 64) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_boxes, "_BOX_BYTES", size)
-        patch.setattr(_boxes, "_COPIED_ITEMS", size)
-        patch.setattr(_boxes, "_LEAST_ROWS", rows)
-        patch.setattr(_boxes, "_COLUMNS", columns)
-        forget()
-        yield
-    forget()
-
-
-def forget() -> None:
-    _boxes.layout_of.cache_clear()
-    _boxes.grid_of.cache_clear()
 
 
 ARRAYS = st.sampled_from(["f8", ">f4", "i4"]).flatmap(
