@@ -232,7 +232,7 @@ def _by_axis(kernel: Callable[..., Any]) -> Storm:
 
 _numbers = _each("f8", "i8", "u1")
 STORMS: dict[str, list[Storm]] = {
-    **{name: [_by_axis(getattr(kernels, name))] for name in ("sum", "mean", "var")},
+    **{name: [_by_axis(getattr(kernels, name))] for name in ("sum", "mean", "std", "var")},
     **{name: [_by_axis(getattr(kernels, name))] for name in ("min", "max", "minmax")},
     "argmax": [_numbers(lambda a: 0 <= kernels.argmax(a) < a.size)],
     "argmin": [_numbers(lambda a: 0 <= kernels.argmin(a) < a.size)],

@@ -39,10 +39,10 @@ def with_others(dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
     flat[::5] = 0
     if a.dtype.kind == "f":
         flat[::7], flat[3::31], flat[5::41] = np.nan, np.inf, -np.inf
-        a[:, 0] = np.nan
+        a[:, :1] = np.nan
     if a.dtype.kind in "mM":
         flat[::7] = "NaT"
-        a[:, 0] = "NaT"
+        a[:, :1] = "NaT"
     return a
 
 
