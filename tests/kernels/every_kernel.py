@@ -125,6 +125,8 @@ def bits(value: object) -> str:
     if isinstance(value, tuple):
         return f"({', '.join(map(bits, value))})"
     if isinstance(value, np.ndarray):
+        if value.dtype.kind == "O":  # whose memory is addresses
+            return f"{value.shape}:{value.tolist()}"
         return f"{value.dtype}{value.shape}:{value.tobytes().hex()}"
     return f"{type(value).__name__} {value.hex() if isinstance(value, float) else value}"
 

@@ -151,9 +151,16 @@ def _rounded(
     for place in np.argwhere(~np.isfinite(found)):
         where = iter(place.tolist())
         index = tuple(slice(None) if n in axes else next(where) for n in range(array.ndim))
-        items = array[index].reshape(-1)
-        found[tuple(place)] = sum_of_huge(items[np.isfinite(items)])
+        found[tuple(place)] = sum_of_huge(array[index], _finite)
     return found
+
+
+def _finite(piece: NDArray[Any]) -> NDArray[Any]:
+    """Return the finite items, read once."""
+    copy = piece.copy()
+    finite: NDArray[Any] = copy[np.isfinite(copy)]
+    finite.flags.writeable = False
+    return finite
 
 
 def _mean(total: NDArray[Any], kept: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmapio import _forking
-from mmapio.kernels.engine.pieces import share_pieces
+from mmapio.kernels.engine.pieces import pieces_of, share_pieces
 from mmapio.kernels.engine.scan import Scan
 from mmapio.kernels.engine.threads import run_workers
 from mmapio.kernels.statistics._boxes import (
@@ -29,7 +28,7 @@ from mmapio.kernels.statistics._column_kernels import (
     sum_int_columns,
     vary_columns,
 )
-from mmapio.kernels.statistics._moments import two_sum
+from mmapio.kernels.statistics._moments import SMALL, rounded_sum, split_small_sum, two_sum
 from mmapio.kernels.statistics._run_kernels import (
     extreme_runs,
     sum_float_runs,
@@ -54,8 +53,6 @@ Kernel = Callable[[NDArray[Any], Grid, Box, Results], object]
 Combine = Callable[[Results, Results, int, int], None]
 
 LEAST, GREATEST, BOTH = 0, 1, 2
-_SMALL = 2.0**-64
-_PART = 1 << 16
 
 
 class _InOrder:
@@ -246,14 +243,15 @@ def _mend(found: NDArray[np.float64], array: NDArray[Any], axes: Axes, how: Scan
         found[tuple(place)] = sum_of_huge(array[index])
 
 
-def sum_of_huge(items: NDArray[Any]) -> float:
-    """Add a part of each item, so that nothing overflows before the end."""
-    parts = [
-        math.fsum((part * _SMALL).tolist())
-        for part in np.array_split(items.reshape(-1), -(-items.size // _PART))
-    ]
+def sum_of_huge(items: NDArray[Any], keep: Callable[[NDArray[Any]], Any] = lambda x: x) -> float:
+    """Add a part of each item that is kept, so that nothing overflows before the end."""
+    pieces = pieces_of(items)
+    buffer = pieces.buffer()
+    kept = (keep(pieces.take(number, buffer)) for number in range(len(pieces)))
+    parts = [split_small_sum(piece) for piece in kept]
+    total = rounded_sum([total for total, _ in parts], [error for _, error in parts])
     with np.errstate(over="ignore"):
-        return float(np.float64(math.fsum(parts)) / _SMALL)
+        return float(np.float64(total) / SMALL)
 
 
 def _add_floats(mine: Results, found: Results, before: int, count: int) -> None:
