@@ -48,7 +48,7 @@ class GatherCold(InTemporaryDirectory):
 class GatherColdFew(InTemporaryDirectory):
     """Row 20, 1,024 random rows of 4 KiB from a disk, by a ring of reads and by read-ahead."""
 
-    params = ("ring", "read-ahead")
+    params = ("read-ahead", "ring")
     param_names = ("way",)
 
     def setup(self, way: str) -> None:

@@ -23,7 +23,7 @@ class OtherKernels:
 
         env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         command = [sys.executable, "-P", str(HERE), str(tree), str(HERE.parents[1])]
-        self.process = Process(command, env)
+        self.process = Process(tree, command, env)
 
     def prepare(self, case: Any) -> None:
         """Make arrays of the case, and call its kernel once."""

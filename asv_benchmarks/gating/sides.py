@@ -46,9 +46,10 @@ class WorkerError(RuntimeError):
 
 
 class Process:
-    """A process that answers requests by JSON, one a line."""
+    """A process over one tree that answers requests by JSON, one a line."""
 
-    def __init__(self, command: list[str], env: Mapping[str, str]) -> None:
+    def __init__(self, tree: Path, command: list[str], env: Mapping[str, str]) -> None:
+        self.tree = tree
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=env)
 
@@ -61,8 +62,7 @@ class Process:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            command = " ".join(map(str, self.process.args))  # type: ignore[arg-type]
-            raise WorkerError(f"{command} ended: status {self.process.wait()}")
+            raise WorkerError(f"the process over {self.tree} ended: status {self.process.wait()}")
         found: dict[str, Any] = json.loads(line)
         return found
 
@@ -82,7 +82,7 @@ class Side:
         env["TMPDIR"] = self.directory.name
         env.pop("PYTHONPATH", None)
         command = [*under, sys.executable, "-P", str(WORKER), str(tree), str(suite)]
-        self.process = Process(command, env)
+        self.process = Process(tree, command, env)
         self.send, self.answer = self.process.send, self.process.answer
 
     def prepare(self, benchmark: Benchmark) -> None:
