@@ -67,13 +67,14 @@ def scatter_add(a: NDArray[Any], indices: Any, values: Any, *, threads: int | No
 
     Notes
     -----
-    It is for arrays that others add to meanwhile. An addition in one step takes some 5 ns, several
-    times that of `numpy.add.at`, if its cell is in the processor's cache. If it is not, memory
-    takes longer than that, and this function asks for more of it at once.
+    It is for arrays that others add to meanwhile. Where many values go to few rows, threads sum
+    them up by themselves first, and add the sums: that takes less time than `numpy.add.at`, and the
+    result does not depend on the number of threads.
 
-    Where many values go to few rows, threads sum them up by themselves first, and add the sums:
-    the result does not depend on the number of threads. Elsewhere sums of floats depend on the
-    order of additions by their rounding, which is not the same twice.
+    Elsewhere each value is added in one step. That takes some 5 ns, several times an addition of
+    `numpy.add.at`, if its cell is in the processor's cache; if it is not, memory takes longer than
+    that, and this function asks for more of it at once. Sums of floats then depend on the order of
+    additions by their rounding, which is not the same twice.
 
     Examples
     --------

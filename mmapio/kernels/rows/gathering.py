@@ -158,7 +158,8 @@ def gather(
     Notes
     -----
     If rows are missing from memory, by a sample of them, all are read in together, in the order in
-    which they lie in the file, and then copied.
+    which they lie in the file: a few thousand of at most 32 KiB straight from the file by io_uring,
+    where the system allows it, and others by read-ahead, after which they are copied.
 
     Examples
     --------
