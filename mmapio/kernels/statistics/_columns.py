@@ -53,6 +53,8 @@ Kernel = Callable[[NDArray[Any], Grid, Box, Results], object]
 Combine = Callable[[Results, Results, int, int], None]
 
 LEAST, GREATEST, BOTH = 0, 1, 2
+_MOST_EARLY = 8
+_PATIENCE_S = 0.1  # Ctrl-C is answered then, and so is the error of another thread
 
 
 class _InOrder:
@@ -70,15 +72,21 @@ class _InOrder:
 
     def renew(self) -> None:
         """Make a new lock: a child forked within the call has no thread to let go of the old."""
-        self._lock = threading.Lock()
+        self._moved = threading.Condition()
+
+    def wait_for(self, number: int) -> None:
+        """Wait a while if the result of a piece would be much too early, and had to be kept."""
+        with self._moved:
+            self._moved.wait_for(lambda: number - self._next <= _MOST_EARLY, _PATIENCE_S)
 
     def add(self, number: int, *result: Any) -> None:
         """Take the result of a piece."""
-        with self._lock, np.errstate(all="ignore"):
+        with self._moved, np.errstate(all="ignore"):
             self._early[number] = result
             while self._next in self._early:
                 self._combine(*self._early.pop(self._next))
                 self._next += 1
+            self._moved.notify_all()
 
 
 class Reduction:
@@ -150,6 +158,7 @@ class _Taken:
         if box.alone:
             kernel(flat, grid, box, mine)  # as all others are, then
         else:
+            self._in_order.wait_for(number)
             found = tuple(np.empty_like(out) for out in mine)
             kernel(flat, grid, box, found)
             self._in_order.add(number, found, box)
