@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mmapio._validation import refuse_masks
 from mmapio.errors import ArgumentError, ArgumentTypeError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.pieces import Pieces, numbers, share_pieces
@@ -109,16 +111,46 @@ def histogram(
     """
     how, dates = Scan(threads, progress, drop_behind), dates_in(a)
     array = numbers("histogram", a if dates is None else dates.ticks)
-    if isinstance(bins, str):
-        raise ArgumentTypeError(f"bins must be a number or edges, got {bins!r}")
+    bins = _bins_of(bins)
+    refuse_masks(range)
+    ends = None if range is None or np.ndim(bins) else _ends_of(range, dates)
     if array.dtype.kind == "b":
         array = array.view(np.uint8)
     given = None if weights is None else as_weights(weights, array.shape)
-    counts, edges = _histogram(dates or array, bins, range, given, how)
+    counts, edges = _histogram(dates or array, bins, ends, given, how)
     if not density:
         return counts, edges
     with np.errstate(all="ignore"):
         return counts / np.diff(edges).astype(np.float64) / counts.sum(), edges
+
+
+def _bins_of(bins: Any) -> Any:
+    """Return the number of bins, or a copy of their edges, which nobody changes meanwhile."""
+    if isinstance(bins, str):
+        raise ArgumentTypeError(f"bins must be a number or edges, got {bins!r}")
+    refuse_masks(bins)
+    return _numpy(np.array, bins) if _numpy(np.ndim, bins) else bins
+
+
+def _ends_of(given: Any, dates: Dates | None) -> tuple[Any, ...]:
+    """Return the two ends of a range, which must be numbers unless there are dates."""
+    kind = "numbers" if dates is None else str(dates.dtype)
+    wrong = f"range must be two of {kind}, got {given!r}"
+    if isinstance(given, str | bytes):
+        raise ArgumentTypeError(wrong)
+    try:
+        ends = tuple(itertools.islice(given, 3))
+    except TypeError:
+        raise ArgumentTypeError(wrong) from None
+    if len(ends) != 2:
+        raise ArgumentError(wrong)
+    if dates is None and not all(map(_is_number, ends)):
+        raise ArgumentTypeError(wrong)
+    return ends
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) or (not np.ndim(value) and np.asarray(value).dtype.kind in "biuf")
 
 
 def _histogram(

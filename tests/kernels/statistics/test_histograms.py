@@ -336,6 +336,49 @@ def test_weights_in_another_mapped_file(tmp_path: Path) -> None:
         kernels.histogram(a[::-1], weights=weights, drop_behind=True)
 
 
+@pytest.mark.parametrize("dtype", ["f8", "u1", "M8[s]"])
+def test_masks_are_refused_wherever_they_are(dtype: str) -> None:
+    a = np.arange(9).astype(dtype)
+    masked = np.ma.masked_array(a[:2], [False, True])
+    inputs: list[dict[str, Any]] = [
+        {"bins": masked},
+        {"bins": [*masked]},
+        {"bins": np.ma.masked_array(3, True)},
+        {"range": masked},
+        {"range": tuple(masked)},
+        {"weights": np.ma.masked_array(np.ones(9), a > a[3])},
+        {"weights": [*np.ma.masked_array(np.ones(9), a > a[3])]},
+    ]
+    for options in inputs:
+        with pytest.raises(ArgumentTypeError, match="no masks"):
+            kernels.histogram(a, **options)
+
+
+@pytest.mark.parametrize("dtype", ["f8", "u1"])
+def test_ranges_that_are_not_two_numbers(dtype: str) -> None:
+    a = np.arange(9).astype(dtype)
+    for short in ((), (1,), (0, 1, 2), itertools.count(), [[0, 1]]):
+        with pytest.raises(ArgumentError, match="range must be two of numbers, got"):
+            kernels.histogram(a, 5, short)  # type: ignore[arg-type]
+    strange: list[Any] = [5, "ab", b"ab", (None, 3), (0, "x"), ("0", "3"), (0, 1j), [[0], [1]]]
+    for wrong in (*strange, np.array(["2020", "2021"], "M8[D]")):
+        with pytest.raises(ArgumentTypeError, match="range must be two of numbers, got"):
+            kernels.histogram(a, 5, wrong)
+    assert kernels.histogram(a, [0, 1], strange[0])[0].tolist() == [2]  # not used, as by numpy
+    for odd in (iter((0, 4)), {0: "a", 4: "b"}, np.array([0, 4], ">f4"), range(0, 8, 4)):
+        found, edges = kernels.histogram(a, 2, odd)  # type: ignore[arg-type]
+        assert (found.tolist(), edges.tolist()) == ([2, 3], [0, 2, 4])
+
+
+@pytest.mark.parametrize("dtype", ["f8", "u1", "M8[s]"])
+def test_edges_are_not_those_of_the_caller(dtype: str) -> None:
+    edges = np.array([0, 2, 5]).astype(dtype)
+    _, found = kernels.histogram(np.arange(9).astype(dtype), edges)
+    assert not np.shares_memory(found, edges)
+    with pytest.raises(ArgumentError):
+        kernels.histogram(edges, [[1], [2, 3]])
+
+
 @pytest.mark.parametrize("dtype", ["f8", "u1"])
 def test_weights_that_cannot_be(dtype: str) -> None:
     a = np.zeros((2, 3), dtype)
@@ -395,7 +438,7 @@ def test_tables_are_emptied_before_they_overflow(monkeypatch: pytest.MonkeyPatch
         ([[1, 2]], None, "must be 1d"),
         (10, (3, 1), "larger than min"),
         (10, (0, math.inf), "not finite"),
-        (10, (1,), "unpack"),
+        (10, (1,), "range must be two"),
     ],
 )
 def test_bins_and_ranges_that_cannot_be(bins: Any, span: Any, message: str) -> None:
