@@ -24,6 +24,7 @@ __all__ = [
     "average",
     "dated",
     "dates_in",
+    "deviation",
     "extremes",
     "first_nat",
     "rounded",
@@ -214,14 +215,24 @@ def truncated(total: int, count: int) -> int:
 def without_variance(dates: Dates, _function: Scanner, *_args: Any, **_options: Any) -> Any:
     """Refuse what has no type."""
     raise ArgumentTypeError(
-        f"the variance of {dates.dtype} has no type: it is in squared units; describe() has std"
+        f"the variance of {dates.dtype} has no type: it is in squared units; std is a period"
     )
 
 
+def deviation(least: Scanner) -> Callable[..., Any]:
+    """Return the rule of the standard deviation: a period, rounded, and NaT if any is."""
+
+    def rule(dates: Dates, function: Scanner, *args: Any, ddof: int = 0, **options: Any) -> Any:
+        found = rounded(function(dates.ticks, *args, ddof=ddof, **options))
+        return dates.periods_of(_or_nat(found, least, dates, *args, **options))
+
+    return rule
+
+
 def rounded(values: Any) -> NDArray[np.int64]:
-    """Return floats as ticks; NaN as NaT."""
+    """Return floats as ticks; NaT of what is none, or beyond 64 bits."""
     found = np.asarray(values)
-    return np.where(np.isfinite(found), np.rint(np.nan_to_num(found)), NAT).astype(np.int64)
+    return np.where(np.abs(found) < -NAT, np.rint(found), NAT).astype(np.int64)
 
 
 def _or_nat(found: Any, least: Scanner, dates: Dates, *args: Any, **options: Any) -> Any:

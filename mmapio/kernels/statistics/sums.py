@@ -47,7 +47,7 @@ from mmapio.kernels.statistics._moments import (
     split_sum,
     variance,
 )
-from mmapio.kernels.statistics.dates import average, dated, total, without_variance
+from mmapio.kernels.statistics.dates import average, dated, deviation, total, without_variance
 from mmapio.kernels.statistics.extremes import min as least
 
 __all__ = ["mean", "std", "sum", "var"]
@@ -246,6 +246,7 @@ def var(
 
 
 @noticing
+@dated(deviation(least))
 def std(
     a: Any,
     axis: Axis = None,
@@ -265,7 +266,7 @@ def std(
     Returns
     -------
     float or numpy.ndarray
-        As for `var`.
+        As for `var`. Of dates and periods, a period of their unit, rounded; NaT if any is.
 
     Raises
     ------

@@ -97,6 +97,30 @@ def test_dates_have_no_sum_and_no_variance() -> None:
             kernels.var(each)
 
 
+@pytest.mark.parametrize("dtype", ["M8[s]", ">m8[ns]"])
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_deviations_are_periods(dtype: str, axis: int | None) -> None:
+    ticks = 1_700_000_000_000_000 + np.arange(3000, dtype="i8").reshape(1000, 3) ** 3
+    a = ticks.view(np.dtype(dtype).newbyteorder("=")).astype(dtype)
+    period = np.dtype(dtype.replace("M8", "m8")).newbyteorder("=")
+    for ddof in (0, 1):
+        wanted = np.rint(np.std(ticks - ticks[0, 0], axis, ddof=ddof)).astype("i8").view(period)
+        same(kernels.std(a, axis, ddof=ddof), wanted[()])
+    a[7, 1] = "NaT"
+    found = np.asarray(kernels.std(a, axis=axis))
+    assert found.dtype == period
+    lost = np.isnat(a).any(axis=axis)
+    assert np.isnat(found).tolist() == lost.tolist()
+
+
+def test_deviations_that_no_period_expresses() -> None:
+    assert np.isnat(kernels.std(np.array([], "M8[s]")))
+    assert np.isnat(kernels.std(np.array([5], "m8[s]"), ddof=1))
+    ends = np.array([2**63 - 1, 1 - 2**63]).view("m8[s]")
+    assert kernels.std(ends // 2) == np.timedelta64(2**62, "s")
+    assert np.isnat(kernels.std(ends, ddof=1))
+
+
 def test_values_are_counted_and_found_in_any_unit() -> None:
     a = np.array(["2020-01-01", "2020-01-02", "NaT", "2020-01-02"], ">M8[D]")
     values: list[Any] = [
