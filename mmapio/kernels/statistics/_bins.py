@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ Number = int | float
 
 MAX_BINS = 256  # a bin's number fits into a byte
 MIN_BINS = 4  # the widest range of a type then fits at a scale that the type can express
-_GREATEST = Fraction(float(np.finfo(np.float64).max))
+_GREATEST = float(np.finfo(np.float64).max)
 _NOWHERE = -(1 << 11)  # below the exponent of any float
 _SLACK = 10  # a range of 2**x spans more than MAX_BINS bins of 2**(x - 10)
 
@@ -67,13 +66,16 @@ class Bins:
 
     def edges(self, used: int, offset: int = 0) -> NDArray[np.float64]:
         """Return the edges of the bins in use, rounded once, and kept finite."""
-        exact = self.exact_edges(used, offset)
-        return np.array([float(max(-_GREATEST, min(edge, _GREATEST))) for edge in exact])
+        if not self.digits:
+            return np.array([float(edge) for edge in self.exact_edges(used, offset)])
+        numbers = np.arange(self.first, self.first + used + 1, dtype=np.float64)
+        with np.errstate(all="ignore"):
+            return np.clip(np.ldexp(numbers, self.scale), -_GREATEST, _GREATEST)
 
-    def exact_edges(self, used: int, offset: int = 0) -> list[Fraction]:
-        """Return the edges of the bins in use; of integers, these are integers."""
-        width = Fraction(2) ** self.scale
-        return [number * width + offset for number in range(self.first, self.first + used + 1)]
+    def exact_edges(self, used: int, offset: int = 0) -> list[int]:
+        """Return the edges of the bins of integers that are in use."""
+        numbers = range(self.first, self.first + used + 1)
+        return [(number << self.scale) + offset for number in numbers]
 
     def add(self, other: Bins) -> None:
         """Add the counts of a histogram whose range this one covers."""
