@@ -50,7 +50,8 @@ from mmapio.kernels.engine.pieces import (
     share_pieces,
     visit_pieces,
 )
-from mmapio.kernels.engine.scan import Scan
+from mmapio.kernels.engine.scan import Scan, scan_of
+from mmapio.kernels.engine.short_way import seen_as, shortly
 from mmapio.kernels.engine.threads import run_chunks
 from mmapio.kernels.statistics.dates import dates_in
 
@@ -59,9 +60,41 @@ __all__ = ["count", "count_nonzero", "find", "find_all"]
 _ROOM = 1 << 16
 _NOTHING = 0.5  # which no integer equals
 _PIECES = 16  # lengths of the pattern in a piece, at least
+_WHOLE = 1 << 24  # whole numbers that float32 holds
+_NUMBERS = (abstract.Real, np.bool)
+_SEEN = seen_as(
+    {item: f"u{np.dtype(item).itemsize}" for item in "?bhilqBHILQ"} | {"f4": "f4", "f8": "f8"}
+)
+
+
+def _lone_count(piece: NDArray[Any], a: NDArray[Any], value: Any) -> int:
+    """Return how many items of a lone piece equal a value."""
+    item = _bits(_item(a.dtype, value), piece.dtype)
+    return 0 if item is None else count_matches(piece, item)
+
+
+def _lone_nonzero(piece: NDArray[Any], _a: NDArray[Any]) -> int:
+    """Return how many items of a lone piece are not zero."""
+    return piece.size - count_matches(piece, piece.dtype.type(0))
+
+
+def _lone_find(piece: NDArray[Any], a: NDArray[Any], value: Any) -> int | None:
+    """Return where a value is first in a lone piece; None if a pattern is looked for."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return None
+    item = _bits(_item(a.dtype, value), piece.dtype)
+    return -1 if item is None else find_match(piece, item)
+
+
+def _bits(item: Any, dtype: np.dtype[Any]) -> Any:
+    """Return an item as kernels compare it."""
+    if item is None or item.dtype is dtype:
+        return item
+    return dtype.type(int(item) % (1 << 8 * dtype.itemsize))  # quicker than a view of it
 
 
 @noticing
+@shortly(_lone_count, _SEEN, 2)
 def count(
     a: Any,
     value: Any,
@@ -115,7 +148,7 @@ def count(
     >>> share(np.array([1.0, 2.0]), 2)
     0.5
     """
-    how = Scan(threads, progress, drop_behind)
+    how = scan_of(threads, progress, drop_behind)
     array, item = _matchable("count", a, value)
     if item is None:
         return 0
@@ -124,6 +157,7 @@ def count(
 
 
 @noticing
+@shortly(_lone_nonzero, _SEEN)
 def count_nonzero(
     a: Any, *, threads: int | None = None, progress: bool = False, drop_behind: bool = False
 ) -> int:
@@ -164,6 +198,7 @@ def count_nonzero(
 
 
 @noticing
+@shortly(_lone_find, _SEEN, 2)
 def find(
     a: Any,
     value_or_bytes: Any,
@@ -212,7 +247,7 @@ def find(
     >>> first_word(text).tobytes()
     b'to'
     """
-    how = Scan(threads, progress, drop_behind)
+    how = scan_of(threads, progress, drop_behind)
     sought = _sought("find", a, value_or_bytes)
     found: list[int] = []
 
@@ -268,7 +303,7 @@ def find_all(
     >>> gaps(np.array([5, 0, 0, 5, 5]), 5)
     array([3, 1])
     """
-    how = Scan(threads, progress, drop_behind)
+    how = scan_of(threads, progress, drop_behind)
     sought = _sought("find_all", a, value_or_bytes)
     found = _marked(sought, how)
     ends = np.cumsum([0, *(marks.count if marks else 0 for marks in found)])
@@ -405,7 +440,14 @@ def _matchable(function: str, a: Any, value: Any) -> tuple[NDArray[Any], Any]:
 
 def _item(dtype: np.dtype[Any], value: Any) -> Any:
     """Return the one item that equals a value, or None."""
-    if not isinstance(value, abstract.Real | np.bool):
+    if type(value) is int and dtype.kind in "iu":
+        try:
+            return dtype.type(value)
+        except OverflowError:
+            return None
+    if dtype.char in "fd" and _is_short_and_whole(value):  # nothing is lost or warned of
+        return dtype.type(value)
+    if not isinstance(value, _NUMBERS):
         raise ArgumentTypeError(
             f"a value must be a real number, and a pattern bytes such as b'ab', got {value!r}"
         )
@@ -415,6 +457,11 @@ def _item(dtype: np.dtype[Any], value: Any) -> Any:
             return item if item == value else None
     except (OverflowError, ValueError):
         return None
+
+
+def _is_short_and_whole(value: Any) -> bool:
+    """Return True for some of the numbers that float32 holds."""
+    return type(value) in (int, float) and -_WHOLE <= value <= _WHOLE and value == int(value)
 
 
 # Inside kernels ---------------------------------------------------------------------------------

@@ -36,7 +36,9 @@ def item_of(key: Any, flip: Any, dtype: np.dtype[Any]) -> Any:
     if dtype.kind == "f":
         return -key if flip else key
     item = int(key) ^ int(flip)
-    return item % (1 << 8 * dtype.itemsize) if dtype.kind == "u" else dtype.type(item).item()
+    if dtype.kind == "u":
+        return item % (1 << 8 * dtype.itemsize)
+    return item if dtype.kind == "i" else bool(item)
 
 
 @by_type

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mmapio.kernels.engine.jit import jit, part, piece_type
 from mmapio.kernels.engine.pieces import map_pieces, pieces_of
 from mmapio.kernels.engine.scan import Scan
+from mmapio.kernels.engine.short_way import seen_as
 from mmapio.kernels.statistics._extreme_keys import (
     finished,
     flip_for,
@@ -23,7 +24,18 @@ from mmapio.kernels.statistics._extreme_keys import (
 )
 from mmapio.kernels.statistics._extreme_vectors import in_lines, lines_least, lines_range
 
-__all__ = ["array_extreme", "array_range", "extreme_of", "minmax_of", "place_of", "where_extreme"]
+__all__ = [
+    "SEEN",
+    "array_extreme",
+    "array_range",
+    "extreme_of",
+    "lone_extreme",
+    "lone_place",
+    "lone_range",
+    "minmax_of",
+    "place_of",
+    "where_extreme",
+]
 
 R = TypeVar("R")
 
@@ -205,6 +217,39 @@ def where_extreme(array: NDArray[Any], greatest: bool, how: Scan) -> int:
     least = min(range(len(found)), key=lambda number: found[number][0])
     number = next(nans, least)
     return keyed.pieces.start(number) + found[number][1]
+
+
+# Of a lone piece, which has the items of an array that is not empty ------------------------------
+
+SEEN = seen_as(
+    {item: f"i{np.dtype(item).itemsize}" for item in "?bhilqBHILQ"} | {"f4": "f4", "f8": "f8"}
+)
+
+
+def lone_extreme(greatest: bool) -> Callable[[NDArray[Any], NDArray[Any]], Any]:
+    """Return what finds the least or the greatest item."""
+
+    def find(piece: NDArray[Any], a: NDArray[Any]) -> Any:
+        flip = flip_for(a.dtype, greatest)
+        return item_of(_piece_least(piece, flip), flip, a.dtype)
+
+    return find
+
+
+def lone_range(piece: NDArray[Any], a: NDArray[Any]) -> tuple[Any, Any]:
+    """Return the least and the greatest item."""
+    flip = flip_for(a.dtype, False)
+    least, greatest = _piece_range(piece, flip)
+    return item_of(least, flip, a.dtype), item_of(greatest, flip, a.dtype)
+
+
+def lone_place(greatest: bool) -> Callable[[NDArray[Any], NDArray[Any]], int]:
+    """Return what finds where such an item is first."""
+
+    def find(piece: NDArray[Any], a: NDArray[Any]) -> int:
+        return _piece_place(piece, flip_for(a.dtype, greatest))[1]
+
+    return find
 
 
 def _least_of(keys: Sequence[Any], sign: int) -> Any:

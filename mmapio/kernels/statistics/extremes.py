@@ -18,13 +18,18 @@ from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.jit import inside
 from mmapio.kernels.engine.overloads import item_type, row_of, unordered_row_of
 from mmapio.kernels.engine.pieces import numbers
-from mmapio.kernels.engine.scan import Scan
+from mmapio.kernels.engine.scan import Scan, scan_of
+from mmapio.kernels.engine.short_way import shortly
 from mmapio.kernels.statistics._axes import Axis, reduced_axes
 from mmapio.kernels.statistics._columns import BOTH, GREATEST, LEAST, axis_extremes
 from mmapio.kernels.statistics._extremes import (
+    SEEN,
     array_extreme,
     array_range,
     extreme_of,
+    lone_extreme,
+    lone_place,
+    lone_range,
     minmax_of,
     place_of,
     where_extreme,
@@ -35,6 +40,7 @@ __all__ = ["argmax", "argmin", "max", "min", "minmax"]
 
 
 @noticing
+@shortly(lone_range, SEEN)
 @dated(extremes)
 def minmax(
     a: Any,
@@ -83,10 +89,11 @@ def minmax(
     >>> scaled(np.array([1.0, 2.0, 5.0]))
     array([0.  , 0.25, 1.  ])
     """
-    return _minmax("minmax", a, axis, Scan(threads, progress, drop_behind))
+    return _minmax("minmax", a, axis, scan_of(threads, progress, drop_behind))
 
 
 @noticing
+@shortly(lone_extreme(False), SEEN)
 @dated(lambda dates, _, *args, **options: minmax(dates.array, *args, **options)[0])
 def min(
     a: Any,
@@ -126,10 +133,11 @@ def min(
     >>> all_positive(np.arange(3))
     False
     """
-    return _minmax("min", a, axis, Scan(threads, progress, drop_behind))[0]
+    return _minmax("min", a, axis, scan_of(threads, progress, drop_behind))[0]
 
 
 @noticing
+@shortly(lone_extreme(True), SEEN)
 @dated(lambda dates, _, *args, **options: minmax(dates.array, *args, **options)[1])
 def max(
     a: Any,
@@ -169,10 +177,11 @@ def max(
     >>> normed(np.array([1.0, -2.0]))
     array([ 0.5, -1. ])
     """
-    return _minmax("max", a, axis, Scan(threads, progress, drop_behind))[1]
+    return _minmax("max", a, axis, scan_of(threads, progress, drop_behind))[1]
 
 
 @noticing
+@shortly(lone_place(False), SEEN)
 @dated(same)
 def argmin(
     a: Any, *, threads: int | None = None, progress: bool = False, drop_behind: bool = False
@@ -209,10 +218,11 @@ def argmin(
     >>> nearest(np.arange(5.0), 3.3)
     3
     """
-    return _where("argmin", a, Scan(threads, progress, drop_behind))
+    return _where("argmin", a, scan_of(threads, progress, drop_behind))
 
 
 @noticing
+@shortly(lone_place(True), SEEN)
 @dated(first_nat(argmin))
 def argmax(
     a: Any, *, threads: int | None = None, progress: bool = False, drop_behind: bool = False
@@ -247,7 +257,7 @@ def argmax(
     >>> peak(np.eye(3))
     [0, 1, 2]
     """
-    return _where("argmax", a, Scan(threads, progress, drop_behind))
+    return _where("argmax", a, scan_of(threads, progress, drop_behind))
 
 
 def _minmax(function: str, a: Any, axis: Axis, how: Scan) -> tuple[Any, Any]:

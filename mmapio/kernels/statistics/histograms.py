@@ -13,7 +13,7 @@ from mmapio._validation import refuse_masks
 from mmapio.errors import ArgumentError, ArgumentTypeError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.pieces import Pieces, numbers, share_pieces
-from mmapio.kernels.engine.scan import Scan
+from mmapio.kernels.engine.scan import Scan, scan_of
 from mmapio.kernels.statistics._even_bins import count_even, even_bins
 from mmapio.kernels.statistics._extremes import array_range
 from mmapio.kernels.statistics._tallies import Target, new_target
@@ -109,7 +109,7 @@ def histogram(
     >>> kernels.histogram([0.5, 1.5, 1.6, 9.0], bins=[0, 1, 2, 4], density=True)[0].round(3)
     array([0.333, 0.667, 0.   ])
     """
-    how, dates = Scan(threads, progress, drop_behind), dates_in(a)
+    how, dates = scan_of(threads, progress, drop_behind), dates_in(a)
     array = numbers("histogram", a if dates is None else dates.ticks)
     bins = _bins_of(bins)
     refuse_masks(range)

@@ -27,6 +27,7 @@ from mmapio.kernels.engine.pieces import (
     visit_pieces,
 )
 from mmapio.kernels.engine.scan import Scan, scan_of
+from mmapio.kernels.engine.short_way import seen_as, shortly
 from mmapio.kernels.statistics._axes import Axis, reduced_axes
 from mmapio.kernels.statistics._columns import (
     axis_means,
@@ -34,6 +35,8 @@ from mmapio.kernels.statistics._columns import (
     axis_variances,
 )
 from mmapio.kernels.statistics._moments import (
+    FLOATS,
+    INTEGERS,
     SMALL,
     add_moments,
     compensated_sum,
@@ -53,9 +56,27 @@ from mmapio.kernels.statistics.extremes import min as least
 __all__ = ["mean", "std", "sum", "var"]
 
 _HALF = 1 << 63
+_SEEN = seen_as({item: item for item in (*FLOATS, *INTEGERS)} | {"?": "u1"})
+
+
+def _lone_sum(piece: NDArray[Any], a: NDArray[Any]) -> int | float | None:
+    """Return the sum of a lone piece; None of floats whose sum overflowed, or is none."""
+    if piece.dtype.kind == "f":
+        total, error = split_sum(piece)
+        return total + error if math.isfinite(total) else None
+    return _wrapped(exact_sum((int_sum(piece),)), a.dtype.kind)
+
+
+def _lone_mean(piece: NDArray[Any], a: NDArray[Any]) -> float | None:
+    """Return the mean of a lone piece, where `_lone_sum` returns a sum."""
+    if piece.dtype.kind == "f":
+        total = _lone_sum(piece, a)
+        return None if total is None else total / piece.size
+    return exact_sum((int_sum(piece),)) / piece.size
 
 
 @noticing
+@shortly(_lone_sum, _SEEN)
 @dated(total(least))
 def sum(
     a: Any,
@@ -132,12 +153,11 @@ def sum(
         return axis_sums(array, axes, how)
     if array.dtype.kind == "f":
         return _float_sum(array, how)
-    total = _exact_sum(array, how)
-    low = 0 if array.dtype.kind == "u" else -_HALF
-    return (total - low) % (2 * _HALF) + low
+    return _wrapped(_exact_sum(array, how), array.dtype.kind)
 
 
 @noticing
+@shortly(_lone_mean, _SEEN)
 @dated(average(least, sum))
 def mean(
     a: Any,
@@ -338,6 +358,12 @@ def _rounded(parts: list[tuple[float, float]]) -> float:
         [(total, error)] = parts
         return total + error if math.isfinite(total) else total
     return rounded_sum([total for total, _ in parts], [error for _, error in parts])
+
+
+def _wrapped(total: int, kind: str) -> int:
+    """Return a sum of integers as 64 bits hold it."""
+    low = 0 if kind == "u" else -_HALF
+    return (total - low) % (2 * _HALF) + low
 
 
 def _exact_sum(array: NDArray[Any], how: Scan) -> int:

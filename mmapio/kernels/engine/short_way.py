@@ -1,0 +1,99 @@
+"""The short way of a scan: for one native stretch of memory, which one call of a kernel reads.
+
+Finding out that an array is such a stretch, and nothing else, is what a small array waits for.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmapio.kernels.engine import pieces
+
+__all__ = ["Seen", "lone_piece", "seen_as", "shortly"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Seen = Mapping[np.dtype[Any], np.dtype[Any]]
+
+_C_CONTIGUOUS_AND_ALIGNED = 0x101  # numpy's flags, of which one look is quicker than two
+
+
+def seen_as(pairs: Mapping[str, str]) -> Seen:
+    """Return which types go the short way, and as which kernels see them.
+
+    Examples
+    --------
+    >>> from mmapio.kernels.engine.short_way import seen_as
+    >>> seen_as({"?": "u1"})
+    {dtype('bool'): dtype('uint8')}
+    """
+    return {np.dtype(item): np.dtype(kind) for item, kind in pairs.items()}
+
+
+def shortly(
+    short: Callable[..., Any], seen: Seen, given: int = 1
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a scan go a short way where it is called without options for one stretch of memory.
+
+    Parameters
+    ----------
+    short : callable
+        Called as ``short(piece, a, *others)``. If it returns None, the scan itself is called.
+    seen : mapping
+        What `seen_as` returns. Arrays of other types, and of another byte order, go no short way.
+    given : int
+        How many arguments a call without options has.
+
+    Returns
+    -------
+    callable
+        A decorator that keeps the type of what it decorates.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmapio.kernels.engine.short_way import seen_as, shortly
+    >>> @shortly(lambda piece, a: int(piece[0]), seen_as({"u1": "u1"}))
+    ... def first(a, threads=None):
+    ...     return "found with an effort"
+    >>> first(np.array([5, 6], "u1")), first(np.array([5, 6], "u2"))
+    (5, 'found with an effort')
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def scan(*args: P.args, **kwargs: P.kwargs) -> R:
+            if len(args) == given and not kwargs:
+                piece = lone_piece(args[0], seen)
+                if piece is not None:
+                    found = short(piece, *args)
+                    if found is not None:
+                        return cast("R", found)
+            return function(*args, **kwargs)
+
+        return scan
+
+    return decorate
+
+
+def lone_piece(a: Any, seen: Seen) -> NDArray[Any] | None:
+    """Return an array as the read-only row that `Pieces` would take it as; None if it is another.
+
+    One without items is none either, nor is one that is cut into several pieces.
+    """
+    if type(a) is not np.ndarray:
+        return None
+    kind = seen.get(a.dtype)
+    if kind is None or not 0 < a.nbytes <= pieces._DIRECT_BYTES:
+        return None
+    if a.flags.num & _C_CONTIGUOUS_AND_ALIGNED != _C_CONTIGUOUS_AND_ALIGNED:
+        return None
+    row = a if a.ndim == 1 else a.reshape(-1)
+    piece: NDArray[Any] = row.view() if a.dtype is kind else row.view(kind)
+    piece.setflags(write=False)
+    return piece
