@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mmapio._validation import refuse_masks
 from mmapio.errors import ArgumentTypeError
+from mmapio.kernels.engine.pairs import are_pairs, copy_firsts
 from mmapio.kernels.engine.read_ahead import Window, require_following
 from mmapio.kernels.engine.scan import Scan
 from mmapio.kernels.engine.threads import run_workers
@@ -34,6 +35,7 @@ W = TypeVar("W")
 
 _DIRECT_BYTES = 4 << 20
 _COPIED_ITEMS = 1 << 16
+_COPIED_PAIRS_BYTES = 1 << 18  # the buffer stays in the cache, beside what is read
 
 
 class Cut(Protocol):
@@ -104,7 +106,8 @@ class Pieces:
             array = array.reshape(-1)
         self._array = array
         items = max(1, _DIRECT_BYTES // array.itemsize)
-        items = items if self.direct else min(items, _COPIED_ITEMS)
+        self._are_pairs = not self.direct and are_pairs(array, self.dtype)
+        items = items if self.direct else min(items, self._copied_items())
         self.items = max(1, items // unit) * unit
         self._axis, self._rows = (0, self.items) if self.direct else cut(array.shape, self.items)
         self._per_axis = -(-int(array.shape[self._axis]) // self._rows)
@@ -113,6 +116,10 @@ class Pieces:
 
     def __len__(self) -> int:
         return self._count
+
+    def _copied_items(self) -> int:
+        """Return how many items are copied at once."""
+        return _COPIED_PAIRS_BYTES // self.dtype.itemsize if self._are_pairs else _COPIED_ITEMS
 
     def start(self, number: int) -> int:
         """Return how many items lie before a piece."""
@@ -159,7 +166,10 @@ class Pieces:
         where = np.unravel_index(outer, self._array.shape[: self._axis]) if self._axis else ()
         piece = self._array[where][part * self._rows : (part + 1) * self._rows]
         flat = buffer[: piece.size]
-        np.copyto(flat.reshape(piece.shape), piece)
+        if self._are_pairs:
+            copy_firsts(piece, flat)
+        else:
+            np.copyto(flat.reshape(piece.shape), piece)
         return flat
 
     def _with_followers(self, number: int, buffer: NDArray[Any]) -> Iterator[NDArray[Any]]:
@@ -226,9 +236,10 @@ def share_pieces(
     Returns all workers; see `run_workers`. Of what `kind` the work is decides, beside the type of
     the pieces, whether it was faster with more threads before; by default that is `work` itself.
     """
-    if _is_lone(pieces, how):
+    if _are_few(pieces, how):
         worker = make()
-        work(worker, 0)
+        for number in range(len(pieces)):
+            work(worker, number)
         return [worker]
     kind = kind or work
     kind = getattr(pieces, "dtype", None), getattr(kind, "__code__", kind)
@@ -245,9 +256,10 @@ def share_pieces(
     )
 
 
-def _is_lone(pieces: Cut, how: Scan) -> bool:
-    """Return True if there is but one piece: a job for it may take longer to make than it does."""
-    return len(pieces) == 1 and not how.progress and not how.drop_behind
+def _are_few(pieces: Cut, how: Scan) -> bool:
+    """Return True if pieces have no more bytes than one has: a job takes too long to make."""
+    is_small = len(pieces) == 1 or pieces.nbytes <= _DIRECT_BYTES
+    return is_small and not how.progress and not how.drop_behind
 
 
 def _within(
@@ -280,7 +292,7 @@ def visit_pieces(
 
 def map_pieces(kernel: Callable[[NDArray[Any]], R], pieces: Pieces, how: Scan) -> list[R]:
     """Return the results of a kernel in the order of the pieces, whichever thread got which."""
-    if _is_lone(pieces, how):
+    if len(pieces) == 1 and _are_few(pieces, how):
         return [kernel(pieces.take(0, pieces.buffer()))]
     results: list[R | None] = [None] * len(pieces)
 
