@@ -241,8 +241,10 @@ def _mend(found: NDArray[np.float64], array: NDArray[Any], axes: Axes, how: Scan
 
     Nothing comes of infinities of both signs, or of a NaN, but one infinity outdoes all numbers.
     """
-    least, greatest = axis_extremes(array, axes, BOTH, how)
     lost = ~np.isfinite(found)
+    if np.isnan(axis_extremes(array, axes, LEAST, how)[0][lost]).all():
+        return  # NaNs are what is missing from most arrays
+    least, greatest = axis_extremes(array, axes, BOTH, how)
     below, above = lost & (least == -np.inf), lost & (greatest == np.inf)
     found[below & ~above] = -np.inf
     found[above & ~below] = np.inf
