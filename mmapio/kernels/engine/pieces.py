@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmapio._validation import refuse_masks
+from mmapio._values import as_array
 from mmapio.errors import ArgumentTypeError
 from mmapio.kernels.engine.pairs import are_pairs, copy_firsts
 from mmapio.kernels.engine.read_ahead import Window, require_following
@@ -180,10 +181,10 @@ class Pieces:
             number += 1
 
 
-def plain(a: Any) -> NDArray[Any]:
+def plain(a: Any, name: str = "a") -> NDArray[Any]:
     """Return `a` as an ndarray; refuse one with a mask, which would be lost with that."""
     refuse_masks(a)
-    return np.asarray(a)
+    return as_array(a, name)
 
 
 def numbers(function: str, a: Any) -> NDArray[Any]:

@@ -20,7 +20,7 @@ from mmapio.kernels.statistics._line_figures import (
 )
 from mmapio.kernels.statistics._moments import two_sum
 
-__all__ = ["ColumnFigures", "column_figures"]
+__all__ = ["ColumnFigures", "column_figures", "finite_items"]
 
 _BITS = 32
 _LOW = (1 << _BITS) - 1
@@ -151,11 +151,11 @@ def _rounded(
     for place in np.argwhere(~np.isfinite(found)):
         where = iter(place.tolist())
         index = tuple(slice(None) if n in axes else next(where) for n in range(array.ndim))
-        found[tuple(place)] = sum_of_huge(array[index], _finite)
+        found[tuple(place)] = sum_of_huge(array[index], finite_items)
     return found
 
 
-def _finite(piece: NDArray[Any]) -> NDArray[Any]:
+def finite_items(piece: NDArray[Any]) -> NDArray[Any]:
     """Return the finite items, read once."""
     copy = piece.copy()
     finite: NDArray[Any] = copy[np.isfinite(copy)]

@@ -252,7 +252,9 @@ def merge(row: NDArray[np.float64], count: int, total: float, squares: float) ->
     step = total / count - row[1]
     row[0] = after
     row[1] += step * (count / after)
-    row[2] += squares + (step * step * (before * count / after) if before else 0.0)
+    if before and row[2] < np.inf and squares < np.inf:  # else steps may be no numbers
+        squares += step * step * (before * count / after)
+    row[2] += squares
 
 
 @part()
@@ -281,6 +283,8 @@ def moments(x: NDArray[Any], base: Any, row: NDArray[np.float64]) -> None:
 def variance(rows: NDArray[np.float64], ddof: int = 0) -> float:
     """Combine counts, means, squared deviations and bases (Chan, Golub and LeVeque, 1979)."""
     counts, means, squares, bases = rows[rows[:, 0] > 0].T
+    if squares.size and squares.max() == np.inf:  # then means may be infinite, and differ by NaN
+        return math.inf
     with np.errstate(all="ignore"):
         means = (bases - bases[:1]) + means
         mean = rounded_sum(counts * means) / counts.sum()

@@ -61,7 +61,8 @@ def even_edges(bins: Any, span: Span) -> NDArray[Any]:
         raise ArgumentError(f"bins must be positive, got {bins!r}")
     lo, hi, dtype = span
     if lo == hi:
-        hi = lo + number
+        hi = min(lo + number, -NAT - 1)
+        lo = hi - number
     for unit in _UNITS:
         finer = np.dtype(f"{dtype.kind}8[{unit}]")
         if hi - lo >= _FINE * number or np.datetime_data(dtype)[0] == "generic":

@@ -40,7 +40,7 @@ Count = Callable[[NDArray[Any], Target], None]
 
 def as_weights(weights: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     """Return weights as an array of numbers, as many as there are items."""
-    array = plain(weights)
+    array = plain(weights, "weights")
     if array.dtype.kind not in "biufc" or array.real.itemsize > 8 or array.dtype.isbuiltin == 2:
         raise ArgumentTypeError(
             "weights must be bool, integers, floats of at most 64 bits, or complex numbers of"

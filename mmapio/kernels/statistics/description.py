@@ -13,12 +13,17 @@ from numpy.typing import NDArray
 from mmapio._validation import as_integer
 from mmapio.errors import ArgumentError
 from mmapio.guard.lost_memory import noticing
-from mmapio.kernels.engine.pieces import Pieces, numbers, share_pieces
+from mmapio.kernels.engine.pieces import Pieces, map_pieces, numbers, share_pieces
 from mmapio.kernels.engine.scan import Scan
 from mmapio.kernels.statistics._axes import Axis, reduced_axes
 from mmapio.kernels.statistics._bins import MAX_BINS, MIN_BINS, Bins, Number, bins_for
-from mmapio.kernels.statistics._column_figures import ColumnFigures, column_figures
+from mmapio.kernels.statistics._column_figures import (
+    ColumnFigures,
+    column_figures,
+    finite_items,
+)
 from mmapio.kernels.statistics._describers import PieceResults, Worker, worker_for
+from mmapio.kernels.statistics._moments import SMALL, rounded_sum, split_small_sum
 from mmapio.kernels.statistics.counts import pattern_counts
 from mmapio.kernels.statistics.dates import (
     NAT,
@@ -198,9 +203,18 @@ def _describe_large(array: NDArray[Any], bins: int, how: Scan) -> Description:
     tally = np.sum([worker.work.tally for worker in workers], axis=0)
     histogram = _histogram(workers)
     if array.dtype.kind == "f":
-        return _summary(array.size, tally, results.sum(), results.var(), histogram)
+        total, var = results.sum(), results.var()
+        total = total if math.isfinite(total) else _sum_of_huge(pieces, how)
+        var = math.inf if math.isnan(var) else var  # of finite items, whose differences overflow
+        return _summary(array.size, tally, total, var, histogram)
     total = results.exact_sum(workers[0].offset)
     return _summary(array.size, tally, total, results.var(), histogram)
+
+
+def _sum_of_huge(pieces: Pieces, how: Scan) -> float:
+    """Return the sum of finite items, which overflowed on the way or is infinite."""
+    parts = map_pieces(lambda piece: split_small_sum(finite_items(piece)), pieces, how)
+    return rounded_sum(*np.array(parts).T.tolist()) / SMALL
 
 
 def _describe_dates(dates: Dates, bins: int, how: Scan) -> Description:

@@ -258,6 +258,14 @@ def test_histograms_of_equal_width_have_edges_of_a_unit_that_suits() -> None:
     assert kernels.histogram(np.zeros(0, "M8[s]"), 3)[0].tolist() == [0, 0, 0]
 
 
+def test_histograms_of_the_last_date_alone_have_edges_before_it() -> None:
+    last = np.array([(1 << 63) - 1, (1 << 63) - 1]).view("m8[h]")
+    for options in ({}, {"range": (last[0], last[0])}):
+        counts, edges = kernels.histogram(last, 3, **options)
+        assert (counts.tolist(), edges[-1]) == ([0, 0, 2], last[0])
+        assert (np.diff(edges.view("i8")) > 0).all()
+
+
 def test_histograms_of_dates_with_weights_and_densities() -> None:
     a = np.array(["2020-01-01", "2020-01-02", "2020-01-04"], "M8[D]")
     edges = np.array(["2020-01-01", "2020-01-03", "2020-01-07"], "M8[D]")

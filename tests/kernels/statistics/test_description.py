@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
-from samples import DTYPES, LAYOUTS, sample
+from samples import DTYPES, LAYOUTS, sample, small_pieces
 
 from mmapio import kernels
 from mmapio.errors import ArgumentError, ArgumentTypeError
@@ -245,8 +245,17 @@ def test_a_description_shows_its_finite_figures() -> None:
 
 def test_sums_that_overflow() -> None:
     d = kernels.describe(np.full(10_000, 1.7e308))
-    assert d.sum == math.inf
+    assert (d.sum, d.var) == (math.inf, math.inf)
     assert d.counts.tolist() == [10_000]
+
+
+@pytest.mark.parametrize("items", [1 << 20, 300])
+def test_sums_that_overflow_on_the_way(items: int) -> None:
+    huge = [1.7e308, 1.6e308, -1.7e308, -1.6e308]
+    a = np.array([*huge * 500, 5.0, math.nan])
+    with small_pieces(items):
+        for d in (kernels.describe(a), kernels.describe(np.append(a, math.inf)).finite):
+            assert (d.sum, d.mean, d.var) == (5.0, 5.0 / 2001, math.inf)
 
 
 @pytest.mark.parametrize("bins", [4, 256])

@@ -229,7 +229,8 @@ def test_values_that_are_all_the_same_have_no_variance() -> None:
 
 
 def test_variance_where_differences_overflow() -> None:
-    for values in ([-1.7e308, 1.7e308], [1e200, 1e200, 1.5e200], [1e160, 0]):
+    huge = [1.7e308] * 3
+    for values in ([-1.7e308, 1.7e308], [1e200, 1e200, 1.5e200], [1e160, 0], huge, huge * 4000):
         assert variances(np.array(values)) == [math.inf] * 5
     for values in ([math.nan, 1, 2], [math.inf, 1], [1, -math.inf]):
         a = np.array(values)
@@ -480,3 +481,11 @@ def test_masks_are_not_lost_but_refused(function: Any) -> None:
     masked = np.ma.masked_less(np.array([-999, 1, 2]), 0)
     with pytest.raises(ArgumentTypeError, match=r"no masks: use a\.compressed"):
         function(masked)
+
+
+@pytest.mark.parametrize("function", [kernels.sum, kernels.var, kernels.describe, kernels.checksum])
+def test_lists_that_make_no_array_are_refused_in_one_sentence(function: Any) -> None:
+    with pytest.raises(ArgumentError, match="a cannot be made an array"):
+        function([[1, 2], [3]])
+    with pytest.raises(ArgumentError, match="weights cannot be made an array"):
+        kernels.histogram([1.0, 2.0], weights=[[1, 2], [3]])
