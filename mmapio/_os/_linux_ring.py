@@ -22,7 +22,6 @@ __all__ = ["expect_random", "ring_enter", "ring_setup"]
 _SYS_SETUP: Final = 425  # on every processor but alpha
 _SYS_ENTER: Final = 426
 _REQUESTS_FROM: Final = 0x1000_0000
-_REQUEST_BYTES: Final = 64
 _COMPLETION_BYTES: Final = 16
 _GET_EVENTS: Final = 1
 # One mapping for both rings, no completion is lost, and reads at an offset: Linux 5.6.

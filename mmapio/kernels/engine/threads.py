@@ -384,7 +384,7 @@ class _Trial:
         self._job, self._workers, self._kind = job, workers, kind
         self._begin, self._cpu = time.perf_counter(), time.thread_time()
         self._done = 0
-        self._alone = 0.0  # CPU time of a chunk; 0 until others are invited
+        self._alone: float | None = None  # CPU time of a chunk, known when others are invited
         self._over = False
 
     def follow(self) -> None:
@@ -392,10 +392,11 @@ class _Trial:
         if self._over:
             return
         self._done += 1
-        if not self._alone:
+        if self._alone is None:
             each = (time.perf_counter() - self._begin) / self._done
             if each * self._job.left() > _WORTH_INVITATIONS * _price_of_invitation():
                 self._alone = (time.thread_time() - self._cpu) / self._done
+                self._over = not self._alone  # the clock is too coarse to judge by
                 self._done = -1  # the next chunk is not in the account: they only come
                 self._job.share(self._workers - 1)
         elif not self._job.helpers():
@@ -403,12 +404,12 @@ class _Trial:
         elif self._done == 0:
             self._cpu = time.thread_time()
         elif self._done == _TRIED_CHUNKS:
-            self._judge((time.thread_time() - self._cpu) / _TRIED_CHUNKS)
+            self._judge(self._alone, (time.thread_time() - self._cpu) / _TRIED_CHUNKS)
 
-    def _judge(self, beside_others: float) -> None:
+    def _judge(self, alone: float, beside_others: float) -> None:
         """Send helpers away that add too little, and remember it."""
         self._over = True
-        gain = (1 + self._job.helpers()) * self._alone / max(beside_others, 1e-9)
+        gain = (1 + self._job.helpers()) * alone / max(beside_others, 1e-9)
         if gain < _LEAST_GAIN:
             self._job.dismiss()
             if len(_alone_at) > _MOST_KINDS:
@@ -426,8 +427,11 @@ def _price_of_invitation() -> float:
     """Return what an empty job with one helper takes, in seconds: measured once in a process."""
     global _price
     if _price is None:
-        _price = 0.0  # whoever asks meanwhile goes on without it
-        _price = min(_LONGEST_PRICE_S, *(_time_an_empty_job() for _ in range(3)))
+        price, _price = _LONGEST_PRICE_S, 0.0  # whoever asks meanwhile goes on without it
+        try:
+            price = min(price, *(_time_an_empty_job() for _ in range(3)))
+        finally:  # also by Ctrl-C, or every later job would be shared at once
+            _price = price
     return _price
 
 

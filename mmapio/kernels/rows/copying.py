@@ -237,12 +237,7 @@ def _scatter_items(
     return last
 
 
-@part()
-def _row(numbers: Numbers, i: int) -> int:
-    return numbers[i] if len(numbers) else i
-
-
-@jit(lambda: [(_WORD, _WORD, _NUMBERS, _WORD, _WORD, _NUMBERS, *(_WORD,) * 5)])
+@jit(lambda: [(_WORD, _WORD, _NUMBERS, _WORD, _WORD, _NUMBERS, *(_WORD,) * 3)])
 def move_rows(
     source: int,
     source_step: int,
@@ -252,21 +247,15 @@ def move_rows(
     target_rows: Numbers,
     first: int,
     last: int,
-    low: int,
-    high: int,
     nbytes: int,
 ) -> None:
     """Copy row ``source_rows[i]`` to row ``target_rows[i]`` for i from `first` to `last`.
 
-    Rows are `nbytes` long and a step apart, and their numbers are known to be in bounds. No numbers
-    stand for 0, 1, 2 and so on. Only rows of the target from `low` to `high` are written.
+    Rows are `nbytes` long and a step apart, and their numbers are known to be in bounds.
     """
     for i in range(first, last):
-        row = _row(target_rows, i)
-        if low <= row < high:
-            copy_row(
-                target + row * target_step, source + _row(source_rows, i) * source_step, nbytes
-            )
+        there = target + target_rows[i] * target_step
+        copy_row(there, source + source_rows[i] * source_step, nbytes)
 
 
 @jit(lambda: [(_INDICES, _WORD, _WORD)])

@@ -41,7 +41,6 @@ _GROUP_BYTES = 256 << 20
 _ADVISED_RUNS = 256
 _BLOCK_BYTES = 32 << 20
 _BLOCK_ROWS = 1 << 20
-_IN_ORDER: Numbers = np.zeros(0, np.int64)
 
 
 class _RowsInMemory(NamedTuple):
@@ -92,8 +91,8 @@ class _Move(NamedTuple):
     target: _RowsInMemory
     target_numbers: Numbers
 
-    def run(self, first: int, last: int, low: int, high: int) -> None:
-        """Make the copies from `first` to `last` that go to rows from `low` to `high`."""
+    def run(self, first: int, last: int) -> None:
+        """Make the copies from `first` to `last`."""
         move_rows(
             self.source.address,
             self.source.step,
@@ -103,8 +102,6 @@ class _Move(NamedTuple):
             self.target_numbers,
             first,
             last,
-            low,
-            high,
             self.source.nbytes,
         )
 
@@ -438,7 +435,7 @@ def _in_pieces(move: _Move, first: int, last: int, crew: _Crew) -> None:
     rows = max(1, min(_PIECE_ROWS, _PIECE_BYTES // move.source.nbytes))
 
     def copy(start: int, stop: int, worker: int) -> None:
-        move.run(first + start, first + stop, 0, move.target.total)
+        move.run(first + start, first + stop)
         if crew.tell is not None and not worker:
             crew.tell(first + start)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmapio import _forking
+from mmapio.kernels.engine.in_order import InOrder
 from mmapio.kernels.engine.pieces import pieces_of, share_pieces
 from mmapio.kernels.engine.scan import Scan
 from mmapio.kernels.engine.threads import run_workers
@@ -53,40 +52,6 @@ Kernel = Callable[[NDArray[Any], Grid, Box, Results], object]
 Combine = Callable[[Results, Results, int, int], None]
 
 LEAST, GREATEST, BOTH = 0, 1, 2
-_MOST_EARLY = 8
-_PATIENCE_S = 0.1  # Ctrl-C is answered then, and so is the error of another thread
-
-
-class _InOrder:
-    """Results handed on in the order of their numbers; those that come too early are kept.
-
-    Rounding then does not depend on threads, and few results are in memory at a time.
-    """
-
-    def __init__(self, combine: Callable[..., object]) -> None:
-        self._combine = combine
-        self._early: dict[int, tuple[Any, ...]] = {}
-        self._next = 0
-        self.renew()
-        _forking.renew_in_child(self)
-
-    def renew(self) -> None:
-        """Make a new lock: a child forked within the call has no thread to let go of the old."""
-        self._moved = threading.Condition()
-
-    def wait_for(self, number: int) -> None:
-        """Wait a while if the result of a piece would be much too early, and had to be kept."""
-        with self._moved:
-            self._moved.wait_for(lambda: number - self._next <= _MOST_EARLY, _PATIENCE_S)
-
-    def add(self, number: int, *result: Any) -> None:
-        """Take the result of a piece."""
-        with self._moved, np.errstate(all="ignore"):
-            self._early[number] = result
-            while self._next in self._early:
-                self._combine(*self._early.pop(self._next))
-                self._next += 1
-            self._moved.notify_all()
 
 
 class Reduction:
@@ -150,7 +115,7 @@ class _Taken:
     def __init__(self, combine: Combine, out: Results) -> None:
         self._combine, self._out = combine, out
         self._done: dict[int, int] = {}  # items of what starts there
-        self._in_order = _InOrder(self._add)
+        self._in_order = InOrder(self._add)
 
     def visit(self, number: int, flat: NDArray[Any], grid: Grid, box: Box, kernel: Kernel) -> None:
         """Let a kernel read a box."""

@@ -6,7 +6,6 @@ order of the pieces.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmapio.errors import ArgumentError, ArgumentTypeError
+from mmapio.kernels.engine.in_order import InOrder
 from mmapio.kernels.engine.jit import jit, piece_type
 from mmapio.kernels.engine.paired_pieces import PairedPieces, visit_pairs
 from mmapio.kernels.engine.pieces import plain
@@ -61,12 +61,14 @@ def weigh(
     """Return the sums of the weights of the items in each bin, as int64 or float64."""
     whole = weights.dtype.kind != "f"
     pairs = PairedPieces(array, weights, np.int64 if whole else np.float64)
-    sums = _Whole(bins) if whole else _InOrder(bins)
+    sums = _Whole(bins) if whole else _Floats(bins)
+    in_order = InOrder(sums.add)
 
     def add(number: int, items: NDArray[Any], bits: NDArray[Any]) -> None:
+        in_order.wait_for(number)
         target = new_target(bins, sums.kind)._replace(weights=bits.view(np.int64))
         count(items, target)
-        sums.put(number, target)
+        in_order.add(number, target)
 
     visit_pairs(add, pairs, how if bins < _MANY else replace(how, threads=1))
     return sums.result()
@@ -79,38 +81,28 @@ class _Whole:
 
     def __init__(self, bins: int) -> None:
         self._total = np.zeros(bins, np.int64)
-        self._lock = threading.Lock()
 
-    def put(self, _number: int, target: Target) -> None:
+    def add(self, target: Target) -> None:
         """Add the sums of a piece."""
-        sums = target.sums.view(np.int64).sum(axis=0)
-        with self._lock:
-            self._total += sums
+        self._total += target.sums.view(np.int64).sum(axis=0)
 
     def result(self) -> NDArray[np.int64]:
         """Return the sums of all pieces."""
         return self._total
 
 
-class _InOrder:
-    """Sums of floats, and their rounding errors: those of pieces wait for all before."""
+class _Floats:
+    """Sums of floats, and their rounding errors."""
 
     kind = FLOATS
 
     def __init__(self, bins: int) -> None:
         self._total, self._error = np.zeros(bins), np.zeros(bins)
-        self._lock = threading.Lock()
-        self._next = 0
-        self._waiting: dict[int, NDArray[np.float64]] = {}
 
-    def put(self, number: int, target: Target) -> None:
-        """Add the sums of a piece, and of those that waited for it."""
-        with self._lock, np.errstate(all="ignore"):
-            self._waiting[number] = target.totals
-            while (totals := self._waiting.pop(self._next, None)) is not None:
-                self._next += 1
-                self._total, slip = two_sum(self._total, totals[0])
-                self._error += slip + totals[1]
+    def add(self, target: Target) -> None:
+        """Add the sums of a piece."""
+        self._total, slip = two_sum(self._total, target.totals[0])
+        self._error += slip + target.totals[1]
 
     def result(self) -> NDArray[np.float64]:
         """Return the sums of all pieces; an error is no number where a sum is infinite."""

@@ -191,11 +191,11 @@ def average(least: Scanner, add: Scanner) -> Callable[..., Any]:
             return dates.made_of(np.full(means.shape, NAT))
         sums = np.asarray(add(dates.ticks, *args, **options))
         count = dates.ticks.size // max(1, sums.size)
-        exact = [
+        found = ticks_of(
             _quotient(low, mean, count)
             for low, mean in zip(sums.reshape(-1).tolist(), means.reshape(-1).tolist(), strict=True)
-        ]
-        found = np.array(exact, np.int64).reshape(sums.shape)
+        )  # others may have stored between two passes: then they do not belong together
+        found = found.reshape(sums.shape)
         return dates.made_of(_or_nat(found, least, dates, *args, **options))
 
     return rule

@@ -64,6 +64,38 @@ def test_a_lone_range_needs_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done == [(0, 7, 0)]
 
 
+def test_a_price_that_is_not_found_out_shares_no_short_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt() -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threads, "_price", None)
+    monkeypatch.setattr(threads, "_time_an_empty_job", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        threads._price_of_invitation()
+    assert threads._price_of_invitation() > 0
+
+
+def test_helpers_are_invited_once_though_the_clock_of_threads_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threads, "_price", 0.0)
+    monkeypatch.setattr(threads, "_alone_at", {})
+    monkeypatch.setattr(time, "thread_time", lambda: 1.0)
+    invited: list[int] = []
+    share = threads._Job.share
+
+    def counted(job: threads._Job, helpers: int) -> None:
+        invited.append(helpers)
+        share(job, helpers)
+
+    monkeypatch.setattr(threads._Job, "share", counted)
+    workers = run_workers(60, list, lambda done, _: time.sleep(0.001), threads=3, kind="coarse")
+    assert (len(workers), invited) == (3, [2])
+    assert not threads._alone_at
+
+
 def spend(seconds: float) -> None:
     """Use so much CPU time of the thread."""
     end = time.thread_time() + seconds

@@ -511,14 +511,12 @@ def test_numbers_of_threads_that_are_none(threads: Any) -> None:
             call(np.zeros((5, 2)), [1], threads=threads)
 
 
-def test_only_rows_in_bounds_are_written() -> None:
-    source, target = np.ones((9, 2)), np.zeros((9, 2))
+def test_rows_are_moved_by_the_numbers_of_both_sides() -> None:
+    source, target = np.arange(18.0).reshape(9, 2), np.zeros((9, 2))
+    one, other = np.array([8, 7, 6, 5]), np.array([0, 2, 4, 6])
     addresses = source.ctypes.data, target.ctypes.data
-    none = np.zeros(0, np.int64)
-    copying.move_rows(addresses[0], 16, none, addresses[1], 16, none, 1, 8, 3, 5, 16)
-    assert target[:, 0].tolist() == [0, 0, 0, 1, 1, 0, 0, 0, 0]
-    copying.move_rows(addresses[0], 16, none, addresses[1], 16, none, 6, 8, 0, 9, 16)
-    assert target[:, 1].tolist() == [0, 0, 0, 1, 1, 0, 1, 1, 0]
+    copying.move_rows(addresses[0], 16, one, addresses[1], 16, other, 1, 3, 16)
+    assert target[:, 0].tolist() == [0, 0, 14, 0, 12, 0, 0, 0, 0]
 
 
 INT64 = np.iinfo(np.int64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import tracemalloc
 import warnings
 from collections.abc import Iterator
@@ -20,7 +19,6 @@ from samples import LAYOUTS, close, sample, small_boxes, wide
 import mmapio
 from mmapio import kernels
 from mmapio.errors import ArgumentError
-from mmapio.kernels.statistics import _columns
 
 # Every type is code of its own, which takes seconds to compile: these are one of each kind.
 DTYPES = ["f8", "f2", ">u1", "?", "<i4", ">i4", "u8"]
@@ -164,28 +162,6 @@ def test_very_wide_tables_need_little_memory() -> None:
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert most < 2.5 * np.asarray(out).nbytes + (32 << 20)
-
-
-def test_results_that_are_too_early_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else one slow thread lets the others fill memory with what they found meanwhile."""
-    monkeypatch.setattr(_columns, "_PATIENCE_S", 60)
-    combined: list[int] = []
-    in_order = _columns._InOrder(combined.append)
-    done = threading.Event()
-
-    def come_early() -> None:
-        in_order.wait_for(9)
-        done.set()
-
-    thread = threading.Thread(target=come_early, daemon=True)
-    in_order.wait_for(8)
-    in_order.add(1, 1)
-    thread.start()
-    assert not done.wait(0.05)
-    in_order.add(0, 0)
-    assert done.wait(30)
-    assert combined == [0, 1]
-    thread.join()
 
 
 def test_the_only_axis_is_the_first() -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mmapio import kernels
 from mmapio.errors import ArgumentError, ArgumentTypeError
 from mmapio.kernels.engine import pieces
+from mmapio.kernels.statistics import dates
 from mmapio.kernels.statistics.merging import merge
 
 DTYPES = ["M8[D]", ">M8[ns]", "M8[ms]", "m8[s]", ">m8[us]", "m8[25s]", "m8"]
@@ -307,3 +308,10 @@ def test_no_dates_have_no_extremes() -> None:
     for function in (kernels.min, kernels.max, kernels.argmin, kernels.argmax):
         with pytest.raises(ArgumentError, match="without items"):
             function(np.zeros(0, "M8[s]"))
+
+
+def test_a_mean_of_dates_that_change_between_two_passes_is_one() -> None:
+    """The first pass may have seen the greatest tick, and the second one another."""
+    array = dates.Dates(np.zeros(1, "m8[s]"))
+    rule = dates.average(lambda ticks: 0, lambda ticks: -(2**62))
+    assert not np.isnat(rule(array, lambda ticks: 2.0**63))
