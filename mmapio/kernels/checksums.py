@@ -36,8 +36,7 @@ def checksum(
         Show a progress bar on a terminal (needs tqdm).
     drop_behind : bool
         Scan a file that is larger than memory: read ahead, and release behind the scan what was
-        not in memory before; see `reduce_chunks`. Only of arrays in
-        C order.
+        not in memory before; see `reduce_chunks`. Only of arrays in C order.
 
     Returns
     -------

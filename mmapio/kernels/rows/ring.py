@@ -39,8 +39,8 @@ _rings: set[Ring] = set()
 class Ring:
     """Requests to read from a file into memory, and their completions.
 
-    What is under way is told by the words that the system itself counts in. So an exception that
-    comes between any two steps, as by Ctrl-C, leaves nothing unknown to `close`.
+    Reads under way are known from the words that the system itself counts in. So an exception that
+    comes between any two steps, as by Ctrl-C, hides none of them from `close`.
 
     Parameters
     ----------

@@ -28,9 +28,8 @@ class PieceResults:
 
     def __init__(self, pieces: int) -> None:
         self.moments = np.zeros((pieces, 6))  # as `describe_floats` has them
-        self.sums = np.zeros(
-            (pieces, 2), np.int64
-        )  # integers: of keys, as `split_int_sum` has them
+        # Of integers: sums of keys, as `split_int_sum` has them.
+        self.sums = np.zeros((pieces, 2), np.int64)
 
     def var(self) -> float:
         """Return the variance."""

@@ -152,8 +152,9 @@ def _encode(
     first, scale, top, sure = places[0], places[1], places[2], places[3]
     zero, half = unit(0), unit(0.5)
     for i in range(x.size):
-        counts = (x[i] >= lo) & (x[i] <= hi)
-        place = unit(unit(x[i]) - first) * scale
+        value = x[i]  # once: others may store meanwhile
+        counts = (value >= lo) & (value <= hi)
+        place = unit(unit(value) - first) * scale
         place = place if place > zero else zero
         place = place if place < top else top
         code = np.int32(place)

@@ -45,7 +45,7 @@ _STEP = 256
 
 @part()
 def _least(x: NDArray[Any], flip: Any) -> tuple[Any, bool, Any]:
-    """Return the least key, is there a NaN, and a negative integer if there is a sign bit."""
+    """Return the least key, whether there is a NaN, and a negative integer if a sign bit is set."""
     key, has_nan, signs = lines_least(x, flip)
     for i in range(in_lines(x), x.size):
         other, bits = key_of(x[i], flip)
@@ -79,7 +79,7 @@ def key_range(x: NDArray[Any], flip: Any) -> tuple[Any, Any]:
 
 @part()
 def least_place(x: NDArray[Any], flip: Any) -> tuple[Any, int, bool]:
-    """Return the least key of a row that is not empty, where it is first, and is it a NaN.
+    """Return the least key of a row that is not empty, where it is first, and whether it is a NaN.
 
     If there is a NaN, the search ends there. Others may change the items meanwhile: so a block
     that has what is wanted is copied, and only the copy counts.

@@ -54,9 +54,8 @@ INTEGERS = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 FLOATS = ("f4", "f8")
 BLOCK = 4096
 _SMALL_RUN = 1 << 15  # items of at most 16 bits whose sum fits into 32 bits
-SMALL = (
-    2.0**-70
-)  # no sum of as many items as memory can hold overflows, if they are multiplied by it
+# Multiplied by it, no sum of as many items as memory can hold overflows.
+SMALL = 2.0**-70
 _WORD = 1 << 32
 _HUGE = 1e150  # beyond, a difference might overflow
 _BY_BLOCK = 2.0 ** BLOCK.bit_length() + 1

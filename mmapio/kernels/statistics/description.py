@@ -59,8 +59,8 @@ class Description:
     min, max : int or float
         Over all items but NaNs; ``nan`` where there are none. Exact.
     sum : int or float
-        Over all items but NaNs. Exact for integers, which never wrap; for floats at least as
-        close to the true sum as numpy's.
+        Over all items but NaNs. Exact for integers, which never wrap; floats are added in float64,
+        with the rounding errors of these additions.
     mean, var, std : float
         Over all items but NaNs; ``nan`` where there are none. `var` divides by their number
         (``ddof=0``). An infinity among them makes `var` and `std` ``nan``.
@@ -70,16 +70,16 @@ class Description:
         float64, shape (k + 1,): bin ``i`` holds ``edges[i] <= x < edges[i + 1]``. The bins are a
         power of two wide and start at multiples of their width. Integers beyond 2**53 are
         binned exactly, though float64 rounds their edges.
-
-        Of dates and periods, `nans` counts NaT, and all figures leave it out. `min`, `max`, `mean`
-        and `edges` are of their type, `sum` and `std` are periods of their unit; the mean is
-        rounded towards zero. Dates have no sum: it is NaT. `var` is a float, in squared units.
     finite : Description
         The same without the infinities, which leave no other figure than themselves in `min`,
         `max`, `sum`, `mean` and `std`; this description itself, if there are none.
 
     Notes
     -----
+    Of dates and periods, `nans` counts NaT, and all figures leave it out. `min`, `max`, `mean` and
+    `edges` are of their type, `sum` and `std` are periods of their unit; the mean is rounded
+    towards zero. Dates have no sum: it is NaT. `var` is a float, in squared units.
+
     Along axes, all figures are arrays, of the shape that is left, and `finite` has such arrays as
     well. There is no histogram: `counts` and `edges` are empty. `min` and `max` are of the array's
     type; `sum` is of int64, uint64 or float64, or of Python's integers if one is beyond 64 bits.
