@@ -138,8 +138,10 @@ def _keep(compare: Callable[[Row, Row], Any], rows: Row, best: Row) -> None:
     def nearer(one: Row, other: Row) -> Row:
         return np.where(compare(one, other), one, other)
 
-    term = nearer(best, np.where((rows != rows).any(axis=0), np.nan, _tree(rows, nearer)))
-    best[:] = np.where(best != best, best, term)
+    found = _tree(rows, nearer)
+    if found.dtype.kind == "f":  # a NaN would make floats of integers, which round
+        found = np.where((rows != rows).any(axis=0), found.dtype.type(np.nan), found)
+    best[:] = np.where(best != best, best, nearer(best, found))
 
 
 def _taken(x: Row, places: Row, width: int, dtype: Any) -> NDArray[Any]:

@@ -78,3 +78,11 @@ def test_vectors_do_what_python_does(name: str, dtypes: list[str]) -> None:
                 nan = np.isnan(other)
                 np.testing.assert_array_equal(np.isnan(mine), nan)
                 assert mine[~nan].tobytes() == other[~nan].tobytes()
+
+
+def test_extremes_of_large_integers_are_exact_in_python() -> None:
+    rows = np.array([1 << 62 | 1, 1 << 62 | 3])
+    least, greatest = rows[1:].copy(), rows[:1].copy()
+    cv.keep_least_rows(rows, np.arange(2), 0, least)
+    cv.keep_greatest_rows(rows, np.arange(2), 0, greatest)
+    assert [*least, *greatest] == rows.tolist()
