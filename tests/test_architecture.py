@@ -45,7 +45,7 @@ HOMES = {
         *("guard", "_os._buffer311", "atomics"),
         *("kernels._crc32", "kernels.rows.addresses"),
         *("kernels.engine.lanes", "kernels.engine.vectors", "kernels.engine.column_vectors"),
-        "kernels.engine.pairs",
+        *("kernels.engine.emitting", "kernels.engine.pairs"),
         *("kernels.statistics._extreme_vectors", "kernels._match_bits"),
     ),
 }

@@ -17,13 +17,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from mmapio.kernels.engine import emitting
 from mmapio.kernels.engine.jit import inside, jit, part, piece_type
 
 __all__ = ["mark_matches", "mark_places", "places_equal", "words_for", "write_places"]
 
 WORD = 64
 _MATCHED = ("u1", "u2", "u4", "u8", "f4", "f8")
-_INT = ir.IntType(32)
 _WORD = ir.IntType(64)
 
 _PAIRS, _FOURS, _BYTES, _ONES = (np.uint64(~0 % (1 << 64) // n) for n in (3, 5, 17, 255))
@@ -57,9 +57,7 @@ def _emit_marks(_typing: Any, x: Any, value: Any, bits: Any) -> Any:
             for place in (0, 2)
         )
         items = ir.VectorType(row.data.type.pointee, WORD)
-        one = builder.insert_element(ir.Constant(items, ir.Undefined), arguments[1], _WORD(0))
-        nowhere = ir.Constant(ir.VectorType(_INT, WORD), [0] * WORD)
-        values = builder.shuffle_vector(one, one, nowhere)
+        values = emitting.in_all_lanes(builder, arguments[1], WORD)
         is_float = isinstance(x.dtype, types.Float)
         equal = builder.fcmp_ordered if is_float else builder.icmp_unsigned
         pointer = builder.bitcast(row.data, items.as_pointer())
@@ -104,9 +102,7 @@ def _emit_eight(_typing: Any, out: Any, found: Any, at: Any, table: Any, byte: A
         words, small = ir.VectorType(_WORD, 8), ir.VectorType(ir.IntType(8), 8)
         row = builder.bitcast(table.data, small.as_pointer())
         places = builder.zext(builder.load(builder.gep(row, [arguments[4]]), align=1), words)
-        start = builder.insert_element(ir.Constant(words, ir.Undefined), arguments[2], _WORD(0))
-        nowhere = ir.Constant(ir.VectorType(_INT, 8), [0] * 8)
-        starts = builder.shuffle_vector(start, start, nowhere)
+        starts = emitting.in_all_lanes(builder, arguments[2], 8)
         target = builder.bitcast(builder.gep(out.data, [arguments[1]]), words.as_pointer())
         builder.store(builder.add(places, starts), target, align=8)
         return context.get_dummy_value()

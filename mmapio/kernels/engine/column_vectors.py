@@ -18,6 +18,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from mmapio.kernels.engine import emitting
 from mmapio.kernels.engine.jit import inside
 
 __all__ = [
@@ -40,7 +41,6 @@ VECTOR_BYTES = 64  # a line of the cache
 _MOST_RESULT_BYTES = 128  # longer vectors take long to compile
 _SHORT_LANES = 8  # for what is left over of a row
 _WORD = ir.IntType(64)
-_INT = ir.IntType(32)
 
 Vector = Any
 Row = NDArray[Any]
@@ -235,7 +235,7 @@ def _emit_step(
     if fetch is not None:
         with builder.if_then(builder.icmp_signed("!=", fetch, _WORD(0))):
             for start in starts:
-                _emit_fetch(builder, builder.gep(start, [builder.add(at, fetch)]))
+                emitting.prefetch(builder, builder.gep(start, [builder.add(at, fetch)]), 2)
     places = [_pointer(builder, result, at, lanes) for result in results]
     found = combine(builder, item, rows, *[builder.load(place, align=1) for place in places])
     for number, vector in zip(written, found, strict=True):
@@ -245,14 +245,6 @@ def _emit_step(
 def _pointer(builder: Any, start: Any, at: Any, lanes: int) -> Any:
     vector = ir.VectorType(start.type.pointee, lanes)
     return builder.bitcast(builder.gep(start, [at]), vector.as_pointer())
-
-
-def _emit_fetch(builder: Any, pointer: Any) -> None:
-    """Ask for a line of memory; an address that there is none at does no harm."""
-    byte = ir.IntType(8).as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [byte, _INT, _INT, _INT])
-    fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(fetch, [builder.bitcast(pointer, byte), _INT(0), _INT(2), _INT(1)])
 
 
 def _cast(builder: Any, item: Any, vector: Vector, like: Vector) -> Vector:
@@ -267,21 +259,13 @@ def _cast(builder: Any, item: Any, vector: Vector, like: Vector) -> Vector:
     return (builder.sitofp if item.signed else builder.uitofp)(vector, wanted)
 
 
-def _two_sum(builder: Any, total: Vector, term: Vector) -> tuple[Vector, Vector]:
-    """Emit what `two_sum` does."""
-    rounded = builder.fadd(total, term)
-    shadow = builder.fsub(rounded, total)
-    slip = builder.fsub(total, builder.fsub(rounded, shadow))
-    return rounded, builder.fadd(slip, builder.fsub(term, shadow))
-
-
 def _float_sums(
     builder: Any, item: Any, rows: Sequence[Vector], total: Vector, error: Vector
 ) -> tuple[Vector, ...]:
     term = _tree([_cast(builder, item, row, total) for row in rows], builder.fadd)
     if item.bitwidth < 64:
         return builder.fadd(total, term), error
-    rounded, slip = _two_sum(builder, total, term)
+    rounded, slip = emitting.two_sum(builder, total, term)
     return rounded, builder.fadd(error, slip)
 
 

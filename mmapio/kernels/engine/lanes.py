@@ -17,6 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from mmapio.kernels.engine import emitting
 from mmapio.kernels.engine.jit import inside, part
 
 __all__ = [
@@ -41,7 +42,6 @@ _WORD = ir.IntType(64)
 _PLACE = ir.IntType(32)
 _WORDS = ir.VectorType(_WORD, LANES)
 _DOUBLES = ir.VectorType(ir.DoubleType(), LANES)
-_PREFETCH = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), _PLACE, _PLACE, _PLACE])
 
 Vector = Any
 Sum = tuple[Any, Any]  # and its rounding error
@@ -245,7 +245,7 @@ def _add_steps(_typing: Any, x: Any, base: Any) -> Any:
 def _add_squares(_typing: Any, x: Any, base: Any, centre: Any) -> Any:
     def term(builder: Any, arguments: Any, vector: Vector) -> Vector:
         step = _emit_step(builder, x.dtype, vector, arguments[1])
-        step = builder.fsub(step, _all_lanes(builder, arguments[2]))
+        step = builder.fsub(step, emitting.in_all_lanes(builder, arguments[2], LANES))
         return builder.fmul(step, step)
 
     return _emit_folded((x, base, centre), term)
@@ -260,7 +260,7 @@ def _emit_compensated(x: Any, prepare: Callable[[Any, list[Vector]], list[Vector
         total, error = (cgutils.alloca_once_value(builder, zeros) for _ in range(2))
 
         def add(term: Vector) -> None:
-            rounded, slip = _emit_two_sum(builder, builder.load(total), term)
+            rounded, slip = emitting.two_sum(builder, builder.load(total), term)
             builder.store(rounded, total)
             builder.store(builder.fadd(builder.load(error), slip), error)
 
@@ -367,7 +367,7 @@ def _emit_loop(
         at = builder.mul(number, _WORD(nbytes))
         for line in range(0, nbytes, _LINE):
             ahead = builder.add(at, _WORD(_AHEAD + line))
-            _emit_prefetch(builder, cgutils.pointer_add(builder, row.data, ahead))
+            emitting.prefetch(builder, cgutils.pointer_add(builder, row.data, ahead))
         visit(lambda place: load(builder, row, builder.add(first, _WORD(place))))
 
 
@@ -379,14 +379,6 @@ def _emit_rest(
     stop = builder.sub(row.nitems, _WORD(LANES - 1))
     with cgutils.for_range_slice(builder, whole, stop, _WORD(LANES), inc=True) as (first, _):
         visit(load(builder, row, first))
-
-
-def _emit_prefetch(builder: Any, pointer: Any) -> None:
-    """Ask for a line of memory; there need not be any."""
-    kind = ir.IntType(8).as_pointer()
-    prefetch = builder.module.declare_intrinsic("llvm.prefetch", [kind], _PREFETCH)
-    how = map(_PLACE, (0, 3, 1))  # for reading; into all caches; of data
-    builder.call(prefetch, [builder.bitcast(pointer, kind), *how])
 
 
 def _load_near(builder: Any, row: Any, first: Any) -> Vector:
@@ -419,15 +411,18 @@ def _emit_step(builder: Any, item: Any, vector: Vector, base: Any) -> Vector:
     """Emit what `_steps` does."""
     if isinstance(item, numba.types.Float):
         return builder.fsub(
-            _extended(builder, vector), _all_lanes(builder, _extended(builder, base))
+            _extended(builder, vector),
+            emitting.in_all_lanes(builder, _extended(builder, base), LANES),
         )
     to_float = builder.sitofp if item.signed else builder.uitofp
     if item.bitwidth < 64:
         start = to_float(base, ir.DoubleType())
-        return builder.fsub(to_float(vector, _DOUBLES), _all_lanes(builder, start))
+        return builder.fsub(
+            to_float(vector, _DOUBLES), emitting.in_all_lanes(builder, start, LANES)
+        )
     parts = zip(_emit_words(builder, item, vector), _emit_words(builder, item, base), strict=True)
     over, rest = (
-        builder.sitofp(builder.sub(items, _all_lanes(builder, start)), _DOUBLES)
+        builder.sitofp(builder.sub(items, emitting.in_all_lanes(builder, start, LANES)), _DOUBLES)
         for items, start in parts
     )
     unit = ir.Constant(_DOUBLES, [2.0**32] * LANES)
@@ -452,14 +447,6 @@ def _lanes_of(value: Any, count: int) -> Any:
     return ir.Constant(ir.VectorType(value.type, count), [value.constant] * count)
 
 
-def _all_lanes(builder: Any, value: Any) -> Vector:
-    one = builder.insert_element(
-        ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined), value, _PLACE(0)
-    )
-    nowhere = ir.Constant(ir.VectorType(_PLACE, LANES), [0] * LANES)
-    return builder.shuffle_vector(one, one, nowhere)
-
-
 def _extended(builder: Any, value: Any) -> Any:
     """Emit the conversion of a float, or a vector of floats, to float64."""
     is_vector = isinstance(value.type, ir.VectorType)
@@ -474,17 +461,9 @@ def _emit_tree(plus: Callable[[Any, Any], Any], terms: list[Any]) -> Any:
     return terms[0]
 
 
-def _emit_two_sum(builder: Any, total: Any, term: Any) -> tuple[Any, Any]:
-    """Emit what `two_sum` does."""
-    rounded = builder.fadd(total, term)
-    shadow = builder.fsub(rounded, total)
-    slip = builder.fsub(total, builder.fsub(rounded, shadow))
-    return rounded, builder.fadd(slip, builder.fsub(term, shadow))
-
-
 def _joined(builder: Any, one: Sum, other: Sum) -> Sum:
     """Emit the addition of two sums with their errors."""
-    total, slip = _emit_two_sum(builder, one[0], other[0])
+    total, slip = emitting.two_sum(builder, one[0], other[0])
     return total, builder.fadd(builder.fadd(one[1], other[1]), slip)
 
 

@@ -16,6 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from mmapio.kernels.engine import emitting
 from mmapio.kernels.engine.jit import inside
 
 __all__ = [
@@ -72,9 +73,7 @@ def _emit_count_bytes(_typing: Any, x: Any, value: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         row = context.make_array(signature.args[0])(context, builder, arguments[0])
-        one = builder.insert_element(ir.Constant(_BYTES, ir.Undefined), arguments[1], _WORD(0))
-        nowhere = ir.Constant(ir.VectorType(ir.IntType(32), SHORT_AT_ONCE), [0] * SHORT_AT_ONCE)
-        values = builder.shuffle_vector(one, one, nowhere)
+        values = emitting.in_all_lanes(builder, arguments[1], SHORT_AT_ONCE)
         total, _ = _add_short(builder, row, lambda x: builder.icmp_unsigned("==", x, values))
         return total
 

@@ -16,6 +16,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from mmapio import atomics
+from mmapio.kernels.engine import emitting
 from mmapio.kernels.engine.jit import inside, part
 
 __all__ = [
@@ -119,10 +120,7 @@ def _emit_prefetch(_typing: Any, address: Any) -> Any:
     """Type and emit a prefetch of a cache line for reading, into all levels."""
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        pointer, word = _pointer(builder, arguments[0]), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, word, word, word])
-        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], kind)
-        builder.call(prefetch, [pointer, word(0), word(3), word(1)])
+        emitting.prefetch(builder, _pointer(builder, arguments[0]))
         return context.get_dummy_value()
 
     return numba.types.none(address), generate

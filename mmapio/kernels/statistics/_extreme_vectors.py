@@ -18,6 +18,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from mmapio.kernels.engine import emitting
 from mmapio.kernels.engine.jit import inside
 
 __all__ = ["in_lines", "lines_least", "lines_range"]
@@ -42,7 +43,7 @@ def in_lines(x: NDArray[Any]) -> int:
 def lines_least(x: NDArray[Any], flip: Any) -> tuple[Any, bool, Any]:
     """Return the least key of whole lines, or the greatest of all keys; and of floats two more.
 
-    These are: is there a NaN, and an integer that is negative if there is a sign bit.
+    These are whether there is a NaN, and an integer that is negative if there is a sign bit.
     """
     keys, bits = _keys(x[: in_lines(x)], flip)
     has_nan = keys != keys
@@ -196,7 +197,7 @@ def _emit_scan(x: Any, lines: int, both: bool) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         row = context.make_array(signature.args[0])(context, builder, arguments[0])
         memory = builder.bitcast(row.data, _BYTE.as_pointer())
-        flips = _filled(builder, arguments[1], items)
+        flips = emitting.in_all_lanes(builder, arguments[1], items.count)
         scan = _Scan(builder, items, lines, both)
 
         def loop_over(start: Any, count: Any, step: int) -> None:
@@ -221,17 +222,8 @@ def _emit_scan(x: Any, lines: int, both: bool) -> Any:
 def _read(builder: Any, memory: Any, items: _Items, line: Any) -> Vector:
     """Emit the load of a line as integers, and what has a later one fetched meanwhile."""
     at = builder.gep(memory, [builder.mul(line, _WORD(_LINE))])
-    kind = ir.FunctionType(ir.VoidType(), [at.type, _INT, _INT, _INT])
-    prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(prefetch, [builder.gep(at, [_WORD(_AHEAD)]), _INT(0), _INT(3), _INT(1)])
+    emitting.prefetch(builder, builder.gep(at, [_WORD(_AHEAD)]))
     return builder.load(builder.bitcast(at, items.integers.as_pointer()), align=1)
-
-
-def _filled(builder: Any, value: Any, items: _Items) -> Vector:
-    """Emit a vector of equal integers."""
-    one = builder.insert_element(ir.Constant(items.integers, ir.Undefined), value, _WORD(0))
-    nowhere = ir.Constant(ir.VectorType(_INT, items.count), [0] * items.count)
-    return builder.shuffle_vector(one, one, nowhere)
 
 
 _scan_least: Any = intrinsic(lambda _typing, x, flip: _emit_scan(x, _LINES_LEAST, False))
