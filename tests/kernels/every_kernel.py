@@ -66,7 +66,13 @@ def inside(a: NDArray[Any]) -> object:
 
 @numba.njit
 def _inside(a: Any, value: Any) -> Any:
-    moments = kernels.sum(a), kernels.mean(a), kernels.var(a), kernels.var(a, 1), kernels.std(a)
+    moments = (
+        kernels.sum(a),
+        kernels.mean(a),
+        kernels.var(a),
+        kernels.var(a, ddof=1),
+        kernels.std(a),
+    )
     extremes = kernels.minmax(a), kernels.min(a), kernels.max(a)
     places = kernels.argmin(a), kernels.argmax(a), kernels.find(a, value)
     counts = kernels.count(a, value), kernels.count_nonzero(a)

@@ -11,7 +11,7 @@ from numba import types
 from mmapio.errors import ArgumentError, ArgumentTypeError
 from mmapio.kernels.engine.jit import by_type, inside
 
-__all__ = ["check_bytes", "item_type", "pattern_of", "row_of", "unordered_row_of"]
+__all__ = ["check_bytes", "item_type", "no_axis", "pattern_of", "row_of", "unordered_row_of"]
 
 
 def item_type(function: str, a: Any) -> Any:
@@ -27,6 +27,14 @@ def item_type(function: str, a: Any) -> Any:
             f" got {a}"
         )
     return item
+
+
+def no_axis(function: str, axis: Any) -> None:
+    """Refuse an axis: inside kernels, the whole of an array is reduced."""
+    if not isinstance(getattr(axis, "value", axis), types.NoneType | None):
+        raise ArgumentTypeError(
+            f"inside kernels, {function} has no axis; call it for each row, kernels.{function}(row)"
+        )
 
 
 def check_bytes(function: str, a: Any, pattern: Any) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mmapio._validation import as_integer
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels.engine.jit import inside
-from mmapio.kernels.engine.overloads import item_type, unordered_row_of
+from mmapio.kernels.engine.overloads import item_type, no_axis, unordered_row_of
 from mmapio.kernels.engine.pieces import (
     Pieces,
     map_pieces,
@@ -413,10 +413,11 @@ def _mean_inside(a: Any) -> Callable[..., Any]:
 
 
 @inside(var)
-def _var_inside(a: Any, ddof: Any = 0) -> Callable[..., Any]:
+def _var_inside(a: Any, axis: Any = None, ddof: Any = 0) -> Callable[..., Any]:
     is_float = isinstance(item_type("var", a), types.Float)
+    no_axis("var", axis)
 
-    def impl(a: Any, ddof: Any = 0) -> Any:
+    def impl(a: Any, axis: Any = None, ddof: Any = 0) -> Any:
         row = np.zeros(3)
         items = unordered_row_of(a)
         if items.size:
@@ -427,6 +428,7 @@ def _var_inside(a: Any, ddof: Any = 0) -> Callable[..., Any]:
 
 
 @inside(std)
-def _std_inside(a: Any, ddof: Any = 0) -> Callable[..., Any]:
+def _std_inside(a: Any, axis: Any = None, ddof: Any = 0) -> Callable[..., Any]:
     item_type("std", a)
-    return lambda a, ddof=0: np.sqrt(var(a, ddof))
+    no_axis("std", axis)
+    return lambda a, axis=None, ddof=0: np.sqrt(var(a, ddof=ddof))

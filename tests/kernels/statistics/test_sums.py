@@ -326,7 +326,7 @@ def everything(a: Any) -> Any:
         kernels.sum(a),
         kernels.mean(a),
         kernels.var(a),
-        kernels.var(a, 1),
+        kernels.var(a, ddof=1),
         kernels.min(a),
         kernels.max(a),
         kernels.minmax(a),
@@ -489,3 +489,17 @@ def test_lists_that_make_no_array_are_refused_in_one_sentence(function: Any) -> 
         function([[1, 2], [3]])
     with pytest.raises(ArgumentError, match="weights cannot be made an array"):
         kernels.histogram([1.0, 2.0], weights=[[1, 2], [3]])
+
+
+@pytest.mark.parametrize("function", [kernels.var, kernels.std])
+def test_an_axis_is_refused_inside_kernels(function: Any) -> None:
+    """As a number of degrees of freedom, it would mean something else than in Python."""
+
+    @numba.njit
+    def along(a: Any, axis: Any) -> Any:
+        return function(a, axis)
+
+    a = np.arange(6.0).reshape(2, 3)
+    assert along(a, None) == function(a, None)
+    with pytest.raises(ArgumentTypeError, match="has no axis; call it for each row"):
+        along(a, 1)
