@@ -87,7 +87,9 @@ def lone_piece(a: Any, seen: Seen) -> NDArray[Any] | None:
     One without items is none either, nor is one that is cut into several pieces.
     """
     if type(a) is not np.ndarray:
-        return None
+        if not isinstance(a, np.ndarray):
+            return None
+        a = pieces.plain(a)  # that of a mapping; one with a mask is refused
     kind = seen.get(a.dtype)
     if kind is None or not 0 < a.nbytes <= pieces._DIRECT_BYTES:
         return None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import mmapio
 from mmapio import kernels
 from mmapio.errors import ArgumentTypeError
 from mmapio.kernels.engine import short_way
@@ -66,11 +67,20 @@ def test_one_stretch_of_native_memory_goes_the_short_way() -> None:
         assert array.flags.writeable
 
 
+def test_arrays_of_mappings_go_it_too() -> None:
+    with mmapio.anonymous(5, "f8") as a:
+        piece = lone_piece(a, _SEEN)
+        assert type(piece) is np.ndarray
+        assert np.shares_memory(piece, a)
+        assert kernels.sum(a) == 0
+        del piece
+
+
 def test_all_else_goes_the_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
     unaligned = np.zeros(33, "u1")[1:].view("f8")
     many = np.arange(5.0)
-    others = [[1.0], many[::2], many.astype(">f8"), unaligned, np.ma.array(many), many.view("i8")]
-    assert [lone_piece(other, _SEEN) for other in [*others, many[:0]]] == [None] * 7
+    others = [[1.0], many[::2], many.astype(">f8"), unaligned, many.view("i8")]
+    assert [lone_piece(other, _SEEN) for other in [*others, many[:0]]] == [None] * 6
     monkeypatch.setattr(short_way.pieces, "_DIRECT_BYTES", 32)
     assert lone_piece(many, _SEEN) is None
 
