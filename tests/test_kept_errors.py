@@ -77,6 +77,7 @@ ARRAYS: dict[str, Callable[[Any], object]] = {
     "sum": lambda a: kernels.sum(a[1:], axis=7),
     "mean": lambda a: kernels.mean(a[1:], axis=7),
     "var": lambda a: kernels.var(a[1:], axis=7),
+    "std": lambda a: kernels.std(a[1:], axis=7),
     "min": lambda a: kernels.min(a[:0]),
     "max": lambda a: kernels.max(a[:0]),
     "minmax": lambda a: kernels.minmax(a[:0]),

@@ -30,7 +30,8 @@ def reduced_axes(array: NDArray[Any], axis: Axis) -> tuple[int, ...] | None:
     if axis is None:
         return None
     given = axis if isinstance(axis, tuple) else (axis,)
-    found = sorted({_checked(one, max(1, array.ndim)) for one in given})
+    ndim = max(1, array.ndim)  # not in the loop: an error would keep the array, as its own variable
+    found = sorted({_checked(one, ndim) for one in given})
     if len(found) < len(given):
         raise ArgumentError(f"axis {axis!r} names an axis twice")
     return tuple(found) if len(found) < array.ndim else None

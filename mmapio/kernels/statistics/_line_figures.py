@@ -155,7 +155,7 @@ def _signatures() -> list[tuple[Any, ...]]:
             AXES,
             AXES,
             RANGES,
-            (numba.boolean, numba.boolean),
+            numba.types.UniTuple(numba.boolean, 2),
             numba.int64[:, ::1],
             numba.from_dtype(np.dtype(item))[:, ::1],
             numba.from_dtype(np.dtype("f8" if item in FLOATS else "i8"))[:, ::1],

@@ -244,8 +244,8 @@ def test_kernels_are_compiled_without_interruption(
 def test_the_registry_knows_every_kernel() -> None:
     assert all(hasattr(kernels, name) for name in kernels.__all__)  # imports all of them
     names = {kernel.dispatcher.__name__ for kernel in KERNELS}
-    assert {"describe_floats", "_add_words", "int_sum", "piece_extremes", "find_match"} <= names
-    assert {"_add_columns", "find_pattern", "count_even", "_fold_blocks"} <= names
+    assert {"describe_floats", "_add_words", "int_sum", "moments", "find_match"} <= names
+    assert {"sum_int_columns", "find_pattern", "count_even", "_fold_blocks"} <= names
 
 
 def test_loading_from_the_cache_leaves_the_compiler_alone(

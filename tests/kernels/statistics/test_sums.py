@@ -255,7 +255,7 @@ def test_ddof() -> None:
 
 
 def test_standard_deviations_are_roots_of_variances() -> None:
-    std_inside = numba.njit(lambda a, ddof: kernels.std(a, ddof))
+    std_inside = numba.njit(lambda a, ddof: kernels.std(a, ddof=ddof))
     for a in (np.arange(100.0), np.arange(99, dtype="i2")[::-2], np.ones((3, 1)), np.zeros(0)):
         for ddof in (0, 1):
             wanted = np.sqrt(kernels.var(a, ddof=ddof))
