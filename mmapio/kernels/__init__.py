@@ -107,7 +107,7 @@ def compile_all(progress: Callable[[int, int], object] | None = None) -> int:
     --------
     >>> from mmapio import kernels
     >>> kernels.compile_all()  # doctest: +SKIP
-    188
+    192
     """
     for module in sorted(set(_HOMES.values())):
         importlib.import_module(f".{module}", __name__)
