@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reporting import figures, page, ratios
+from reporting import figures, heat_map, kernel_table, page, ratios
 
 ROOT = Path(__file__).parents[3]
 
@@ -143,8 +143,11 @@ def test_a_quick_run_is_called_one() -> None:
 
 
 def test_the_page_of_the_project_is_made_of_its_figures() -> None:
-    kept = json.loads((ROOT / "docs" / "performance.json").read_text(encoding="utf-8"))
-    made = page.page(kept)
+    docs = ROOT / "docs"
+    kept = json.loads((docs / "performance.json").read_text(encoding="utf-8"))
+    kernels = kernel_table.loaded(docs / "performance-kernels.json")
+    pictures = heat_map.pictures(Path("performance-kernels.svg"))
+    made = page.page(kept, kernels, {name: file.name for name, file in pictures.items()})
     assert (ROOT / "docs" / "performance.md").read_text(encoding="utf-8") == made
 
 
