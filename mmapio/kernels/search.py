@@ -258,7 +258,7 @@ def find(
             raise _Found
 
     with contextlib.suppress(_Found):
-        visit_pieces(visit, sought.pieces, how)
+        visit_pieces(visit, sought.pieces, how, sought.first)
     return min(found, default=-1)
 
 
@@ -370,7 +370,7 @@ def _marked(sought: _Sought, how: Scan) -> list[_Marks | None]:
         if count:
             found[number] = _Marks(bits, count)
 
-    share_pieces(lambda: [pieces.buffer(), np.empty(0, np.uint64)], work, pieces, how)
+    share_pieces(lambda: [pieces.buffer(), np.empty(0, np.uint64)], work, pieces, how, sought.mark)
     return found
 
 

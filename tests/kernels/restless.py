@@ -44,7 +44,7 @@ def _word(a: NDArray[Any]) -> int:
 
 
 class Mood:
-    """How often the memory changes, and what is stored; in each call it does another thing."""
+    """Rhythm of the changes to the memory, and the values stored: others in each call."""
 
     def __init__(self) -> None:
         self.reads = int(_rng.choice([1, 3, 30, 300]))  # between two changes

@@ -291,7 +291,9 @@ def visit_pieces(
     )
 
 
-def map_pieces(kernel: Callable[[NDArray[Any]], R], pieces: Pieces, how: Scan) -> list[R]:
+def map_pieces(
+    kernel: Callable[[NDArray[Any]], R], pieces: Pieces, how: Scan, kind: object = None
+) -> list[R]:
     """Return the results of a kernel in the order of the pieces, whichever thread got which."""
     if len(pieces) == 1 and _are_few(pieces, how):
         return [kernel(pieces.take(0, pieces.buffer()))]
@@ -300,5 +302,5 @@ def map_pieces(kernel: Callable[[NDArray[Any]], R], pieces: Pieces, how: Scan) -
     def visit(number: int, piece: NDArray[Any]) -> None:
         results[number] = kernel(piece)
 
-    visit_pieces(visit, pieces, how, kernel)
+    visit_pieces(visit, pieces, how, kind or kernel)
     return cast("list[R]", results)

@@ -36,7 +36,7 @@ class Cells(NamedTuple):
 
 
 def _signatures(*kinds: str) -> list[tuple[Any, ...]]:
-    """Return the types of arguments that are named by letters, for all dtypes."""
+    """Return the types of arguments of these kinds, for all dtypes."""
     word = numba.int64
     fixed = {
         "place": types.UniTuple(word, 4),
@@ -54,11 +54,12 @@ def _signatures(*kinds: str) -> list[tuple[Any, ...]]:
     ]
 
 
-@jit(
-    lambda: _signatures(
-        *("cells", "place", "indices", "int", "int", "int"), *("values", "steps", "int")
-    )
-)
+def _adding_signatures() -> list[tuple[Any, ...]]:
+    rows = ("cells", "place", "indices", "int", "int", "int")
+    return _signatures(*rows, "values", "steps", "int")
+
+
+@jit(_adding_signatures)
 def add_each(
     a: NDArray[Any],
     place: Place,
@@ -97,11 +98,7 @@ def add_each(
     return last
 
 
-@jit(
-    lambda: _signatures(
-        *("cells", "place", "indices", "int", "int", "int"), *("values", "steps", "int")
-    )
-)
+@jit(_adding_signatures)
 def sum_up(
     sums: NDArray[Any],
     place: Place,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -93,7 +93,12 @@ class Reduction:
             threads=self._how.threads,
             progress=self._how.progress,
             nbytes=self._array.nbytes,
+            kind=self._kind(kernel, grid),
         )
+
+    def _kind(self, kernel: Kernel, grid: Grid) -> Hashable:
+        """Return what the memory of where helpers are of use goes by."""
+        return self.dtype, grid.columns, getattr(kernel, "__code__", kernel)
 
     def _run_parts(self, kernel: Kernel, combine: Combine, out: Results) -> None:
         """Read parts in the order of memory, through a buffer unless kernels can read them."""

@@ -190,7 +190,7 @@ class _Keyed:
         self._flip = flip_for(self._dtype, greatest)
 
     def scan(self, kernel: Callable[[NDArray[Any], Any], R], how: Scan) -> list[R]:
-        return map_pieces(lambda piece: kernel(piece, self._flip), self.pieces, how)
+        return map_pieces(lambda piece: kernel(piece, self._flip), self.pieces, how, kernel)
 
     def item(self, key: Any) -> Any:
         return item_of(key, self._flip, self._dtype)

@@ -309,6 +309,7 @@ def _counted(array: NDArray[Any], count: _Bins, how: Scan) -> NDArray[np.int64]:
         lambda tables, chunk: tables.add(chunk, count.into),
         pieces,
         how,
+        count.into,
     )
     total: NDArray[np.int64] = np.sum([worker.emptied() for worker in workers], axis=0)
     return total

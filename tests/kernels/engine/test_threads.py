@@ -118,11 +118,10 @@ def test_the_price_of_an_invitation_is_measured_once(monkeypatch: pytest.MonkeyP
     assert threads._price_of_invitation() == price
 
 
-def test_helpers_that_only_burn_cpu_time_are_sent_away_and_not_called_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Chunks here use more CPU time as soon as there is a helper, as if for want of bandwidth."""
-    monkeypatch.setattr(threads, "_REMEMBERED_S", 1e9)
+def workers_of_a_trial(
+    monkeypatch: pytest.MonkeyPatch, kind: str, work: Callable[[bool], object]
+) -> list[int]:
+    """Return who did each of 100 chunks; work is told whether a helper has come by then."""
     monkeypatch.setattr(threads, "_price", 0.0)
     monkeypatch.setattr(threads, "_alone_at", {})
     helping = threading.Event()
@@ -134,9 +133,20 @@ def test_helpers_that_only_burn_cpu_time_are_sent_away_and_not_called_again(
             helping.set()
         elif len(by) > 1:
             assert helping.wait(20)
-        spend(0.004 if helping.is_set() else 0.0004)
+        work(helping.is_set())
 
-    run_chunks(100, body, threads=2, kind="bandwidth")
+    run_chunks(100, body, threads=2, kind=kind)
+    return by
+
+
+def test_helpers_that_only_burn_cpu_time_are_sent_away_and_not_called_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Chunks here use more CPU time as soon as there is a helper, as if for want of bandwidth."""
+    monkeypatch.setattr(threads, "_REMEMBERED_S", 1e9)
+    by = workers_of_a_trial(
+        monkeypatch, "bandwidth", lambda is_helped: spend(0.004 if is_helped else 0.0004)
+    )
     assert by.count(0) > 70
     assert threads._best_alone("bandwidth")
     assert len(run_workers(9, list, list.append, threads=2, kind="bandwidth")) == 1
@@ -146,21 +156,11 @@ def test_helpers_that_only_burn_cpu_time_are_sent_away_and_not_called_again(
 
 
 def test_helpers_that_make_it_faster_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "_price", 0.0)
-    monkeypatch.setattr(threads, "_alone_at", {})
-    helping = threading.Event()
-    by: list[int] = []
-
-    def body(chunk: int, worker: int) -> None:
-        by.append(worker)
-        if worker:
-            helping.set()
-        elif len(by) > 1:
-            assert helping.wait(20)
+    def work(_is_helped: bool) -> None:
         spend(0.001)
         time.sleep(0.001)
 
-    run_chunks(100, body, threads=2, kind="computing")
+    by = workers_of_a_trial(monkeypatch, "computing", work)
     assert by[0] == 0
     assert by.count(1) > 10
     assert not threads._best_alone("computing")
