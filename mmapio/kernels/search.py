@@ -198,7 +198,7 @@ def count_nonzero(
 
 
 @noticing
-@shortly(_lone_find, _SEEN, 2)
+@shortly(_lone_find, _SEEN, 2, ordered=True)
 def find(
     a: Any,
     value_or_bytes: Any,

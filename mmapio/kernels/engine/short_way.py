@@ -20,7 +20,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Seen = Mapping[np.dtype[Any], np.dtype[Any]]
 
-_C_CONTIGUOUS_AND_ALIGNED = 0x101  # numpy's flags, of which one look is quicker than two
+# Numpy's flags, of which one look is quicker than two.
+_C_AND_ALIGNED = 0x101
+_F_AND_ALIGNED = 0x102
 
 
 def seen_as(pairs: Mapping[str, str]) -> Seen:
@@ -36,7 +38,7 @@ def seen_as(pairs: Mapping[str, str]) -> Seen:
 
 
 def shortly(
-    short: Callable[..., Any], seen: Seen, given: int = 1
+    short: Callable[..., Any], seen: Seen, given: int = 1, *, ordered: bool = False
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let a scan go a short way where it is called without options for one stretch of memory.
 
@@ -48,6 +50,8 @@ def shortly(
         What `seen_as` returns. Arrays of other types, and of another byte order, go no short way.
     given : int
         How many arguments a call without options has.
+    ordered : bool
+        The order of the items matters: an array in F order goes no short way.
 
     Returns
     -------
@@ -69,7 +73,7 @@ def shortly(
         @functools.wraps(function)
         def scan(*args: P.args, **kwargs: P.kwargs) -> R:
             if len(args) == given and not kwargs:
-                piece = lone_piece(args[0], seen)
+                piece = lone_piece(args[0], seen, ordered)
                 if piece is not None:
                     found = short(piece, *args)
                     if found is not None:
@@ -81,7 +85,7 @@ def shortly(
     return decorate
 
 
-def lone_piece(a: Any, seen: Seen) -> NDArray[Any] | None:
+def lone_piece(a: Any, seen: Seen, ordered: bool = False) -> NDArray[Any] | None:
     """Return an array as the read-only row that `Pieces` would take it as; None if it is another.
 
     One without items is none either, nor is one that is cut into several pieces.
@@ -93,8 +97,11 @@ def lone_piece(a: Any, seen: Seen) -> NDArray[Any] | None:
     kind = seen.get(a.dtype)
     if kind is None or not 0 < a.nbytes <= pieces._DIRECT_BYTES:
         return None
-    if a.flags.num & _C_CONTIGUOUS_AND_ALIGNED != _C_CONTIGUOUS_AND_ALIGNED:
-        return None
+    flags = a.flags.num
+    if flags & _C_AND_ALIGNED != _C_AND_ALIGNED:
+        if ordered or flags & _F_AND_ALIGNED != _F_AND_ALIGNED:
+            return None
+        a = a.T
     row = a if a.ndim == 1 else a.reshape(-1)
     piece: NDArray[Any] = row.view() if a.dtype is kind else row.view(kind)
     piece.setflags(write=False)

@@ -181,7 +181,7 @@ def max(
 
 
 @noticing
-@shortly(lone_place(False), SEEN)
+@shortly(lone_place(False), SEEN, ordered=True)
 @dated(same)
 def argmin(
     a: Any, *, threads: int | None = None, progress: bool = False, drop_behind: bool = False
@@ -222,7 +222,7 @@ def argmin(
 
 
 @noticing
-@shortly(lone_place(True), SEEN)
+@shortly(lone_place(True), SEEN, ordered=True)
 @dated(first_nat(argmin))
 def argmax(
     a: Any, *, threads: int | None = None, progress: bool = False, drop_behind: bool = False

@@ -39,6 +39,7 @@ _ARRAYS = {
     "zeros": np.array([0.0, -0.0], "f4"),
     "0-d": np.array(3.0),
     "2-d": np.arange(6).reshape(2, 3),
+    "F order": np.array([[3.1, 0.7, 0.2], [9.0, 3.0, -0.5]], order="F"),
     "swapped": np.arange(6, dtype=">i4"),
     "strided": np.arange(6)[::2],
     "metadata": np.arange(6.0).astype(np.dtype("f8", metadata={"unit": "m"})),
@@ -65,6 +66,14 @@ def test_one_stretch_of_native_memory_goes_the_short_way() -> None:
         assert piece.dtype == _SEEN[array.dtype]
         assert np.shares_memory(piece, array)
         assert array.flags.writeable
+
+
+def test_f_order_is_as_good_where_no_order_matters() -> None:
+    array = np.arange(6.0).reshape(2, 3, order="F")
+    piece = lone_piece(array, _SEEN)
+    assert piece is not None
+    assert piece.tolist() == [0, 1, 2, 3, 4, 5]
+    assert lone_piece(array, _SEEN, ordered=True) is None
 
 
 def test_arrays_of_mappings_go_it_too() -> None:
