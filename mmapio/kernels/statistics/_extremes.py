@@ -84,23 +84,21 @@ def least_place(x: NDArray[Any], flip: Any) -> tuple[Any, int, bool]:
     If there is a NaN, the search ends there. Others may change the items meanwhile: so a block
     that has what is wanted is copied, and only the copy counts.
     """
-    size = min(_BLOCK_BYTES // x.itemsize, x.size)
-    kept, spare = np.empty(size, x.dtype), np.empty(size, x.dtype)
+    size = _BLOCK_BYTES // x.itemsize
+    kept = np.copy(x[:0])
     best, begin = key_of(x[0], flip)[0], -1
     for start in range(0, x.size, size):
         block = x[start : start + size]
         least, has_nan, _ = _least(block, flip)
         if begin >= 0 and not has_nan and not least < best:
             continue
-        seen = spare[: block.size]
-        seen[:] = block
+        seen = np.copy(block)  # at once, as an assignment of slices is not
         least, has_nan, _ = _least(seen, flip)
         if has_nan:
             return least, start + _first_nan(seen, flip), True
         if begin < 0 or least < best:
-            best, begin = least, start
-            kept, spare = spare, kept
-    return best, begin + _first_key(kept[: x.size - begin], best, flip), False
+            best, begin, kept = least, start, seen
+    return best, begin + _first_key(kept, best, flip), False
 
 
 @part()

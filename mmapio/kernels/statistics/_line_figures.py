@@ -243,10 +243,8 @@ def _add_runs(
 ) -> None:
     """Add runs to the figures of one line."""
     top, bottom, left, right = ranges[2:6]
-    room = np.empty(min(BLOCK, right - left), x.dtype)
     for number in range(top, bottom):
         begin = start + place_of(number, reduced)
-        for at in range(left, right, BLOCK):
-            copy = room[: min(BLOCK, right - at)]
-            copy[:] = x[begin + at : begin + at + copy.size]
-            _add_line(copy, dates, line, figures)
+        for at in range(begin + left, begin + right, BLOCK):
+            block = np.copy(x[at : min(at + BLOCK, begin + right)])
+            _add_line(block, dates, line, figures)
