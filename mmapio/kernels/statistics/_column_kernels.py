@@ -30,6 +30,9 @@ from mmapio.kernels.statistics._moments import FLOATS, INTEGERS, two_sum
 
 __all__ = [
     "AXES",
+    "BOTH",
+    "GREATEST",
+    "LEAST",
     "RANGES",
     "extreme_columns",
     "place_of",
@@ -44,6 +47,7 @@ _SHORT_RUN = 1 << 15  # rows of 16 bits whose sums fit into 32
 _BLOCK_BYTES = 1 << 18  # of rows that are read twice
 _VARIED = 1024
 
+LEAST, GREATEST, BOTH = 0, 1, 2
 AXES = numba.int64[:, ::1]
 RANGES = numba.int64[::1]
 
@@ -253,9 +257,9 @@ def extreme_columns(
             highs[:] = x[begin : begin + lanes]
             _widen(x, start + column, reduced, rows, which, places, lows, highs)
             found = min(lanes, fold)
-            if which != 1:
+            if which != GREATEST:
                 _fold_least(lows, least[at : at + found])
-            if which != 0:
+            if which != LEAST:
                 _fold_greatest(highs, greatest[at : at + found])
             at += found
 
@@ -275,17 +279,17 @@ def _widen(
     number, bottom, tail, ahead = rows
     while number + ROWS_AT_ONCE <= bottom:
         _find_rows(places, start, number, reduced)
-        if which != 1:
+        if which != GREATEST:
             keep_least_rows(x, places, ahead, least)
-        if which != 0:
-            keep_greatest_rows(x, places, ahead if which == 1 else 0, greatest)
+        if which != LEAST:
+            keep_greatest_rows(x, places, ahead if which == GREATEST else 0, greatest)
         number += ROWS_AT_ONCE
     while number < bottom + (tail > 0):
         lanes = least.size if number < bottom else tail
         places[0] = start + place_of(number, reduced)
-        if which != 1:
+        if which != GREATEST:
             keep_least_row(x, places, 0, least[:lanes])
-        if which != 0:
+        if which != LEAST:
             keep_greatest_row(x, places, 0, greatest[:lanes])
         number += 1
 

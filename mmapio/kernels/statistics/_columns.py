@@ -22,6 +22,8 @@ from mmapio.kernels.statistics._boxes import (
     layout_of,
 )
 from mmapio.kernels.statistics._column_kernels import (
+    BOTH,
+    LEAST,
     extreme_columns,
     sum_float_columns,
     sum_int_columns,
@@ -50,8 +52,6 @@ Results = tuple[NDArray[Any], ...]
 # A kernel, for columns or for runs, and the results that it stores for a box.
 Kernel = Callable[[NDArray[Any], Grid, Box, Results], object]
 Combine = Callable[[Results, Results, int, int], None]
-
-LEAST, GREATEST, BOTH = 0, 1, 2
 
 
 class Reduction:

@@ -14,8 +14,15 @@ from numba import types
 from numpy.typing import NDArray
 
 from mmapio.kernels.engine.jit import by_type, inside, jit, part, piece_type
-from mmapio.kernels.statistics._column_kernels import AXES, RANGES, place_of, row_type
-from mmapio.kernels.statistics._extremes import minmax_of
+from mmapio.kernels.statistics._column_kernels import (
+    AXES,
+    BOTH,
+    GREATEST,
+    RANGES,
+    place_of,
+    row_type,
+)
+from mmapio.kernels.statistics._extremes import extreme_of, minmax_of
 from mmapio.kernels.statistics._moments import (
     FLOATS,
     INTEGERS,
@@ -117,7 +124,17 @@ def sum_int_runs(
 
 
 @part()
+def _wanted_extremes(x: NDArray[Any], which: int) -> tuple[Any, Any]:
+    """Return both extremes of a run; if only one is wanted, that one twice."""
+    if x.size < _SHORT or which == BOTH:
+        return run_extremes(x)
+    found = extreme_of(x, which == GREATEST)
+    return found, found
+
+
+@part()
 def run_extremes(x: NDArray[Any]) -> tuple[Any, Any]:
+    """Return the least and the greatest item of a run; or NaN, if it has any."""
     if x.size >= _SHORT:
         return minmax_of(x)
     lo = hi = x[0]
@@ -148,10 +165,10 @@ def extreme_runs(
     for row in range(first, last):
         start = place_of(row, kept)
         at = start + place_of(top, reduced)
-        lo, hi = run_extremes(x[at + left : at + right])
+        lo, hi = _wanted_extremes(x[at + left : at + right], which)
         for number in range(top + 1, bottom):
             at = start + place_of(number, reduced)
-            low, high = run_extremes(x[at + left : at + right])
+            low, high = _wanted_extremes(x[at + left : at + right], which)
             lo = lo if (lo <= low) | (lo != lo) else low
             hi = hi if (hi >= high) | (hi != hi) else high
         least[row - first] = lo

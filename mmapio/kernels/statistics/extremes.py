@@ -21,7 +21,8 @@ from mmapio.kernels.engine.pieces import numbers
 from mmapio.kernels.engine.scan import Scan, scan_of
 from mmapio.kernels.engine.short_way import shortly
 from mmapio.kernels.statistics._axes import Axis, reduced_axes
-from mmapio.kernels.statistics._columns import BOTH, GREATEST, LEAST, axis_extremes
+from mmapio.kernels.statistics._column_kernels import BOTH, GREATEST, LEAST
+from mmapio.kernels.statistics._columns import axis_extremes
 from mmapio.kernels.statistics._extremes import (
     SEEN,
     array_extreme,
