@@ -42,14 +42,18 @@ HOMES = {
     "ctypes": ("_os", "guard"),
     "numba": ("kernels", "atomics"),
     "llvmlite": (
-        *("guard", "_os._buffer311", "atomics"),
+        *("guard", "_os._buffer311", "_os._machine_code", "atomics"),
         *("kernels._crc32", "kernels.rows.addresses"),
         *("kernels.engine.lanes", "kernels.engine.vectors", "kernels.engine.column_vectors"),
         *("kernels.engine.emitting", "kernels.engine.pairs"),
         *("kernels.statistics._extreme_vectors", "kernels._match_bits"),
     ),
 }
-WITHOUT_NUMBA = ("guard._handler", "_os._buffer311")  # they import llvmlite alone
+WITHOUT_NUMBA = (
+    "guard._handler",
+    "_os._buffer311",
+    "_os._machine_code",
+)  # they import llvmlite alone
 PRINTERS = ("cli.terminal", "__main__")
 LONGEST_FUNCTION = 70
 

@@ -152,6 +152,11 @@ def unmap(address: int, length: int) -> None:
         _raise_errno()
 
 
+def map_code(code: bytes) -> int:
+    """Map machine code, executable and not writable; return the address."""
+    raise OSError(errno.ENOTSUP, "this system has no way to map code that mmapio knows")
+
+
 def map_copied(fd: int, offset: int) -> int:
     """Map a page of a file of which this process has a copy, which it loses if the file is cut."""
     raise OSError(errno.ENOTSUP, "this system does not tell which pages are copies")

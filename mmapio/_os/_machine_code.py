@@ -1,0 +1,152 @@
+"""Machine code from LLVM's language, compiled once per machine and kept on disk.
+
+To load LLVM and compile takes 60 to 150 ms and 97 MiB in every process; to map what was kept takes
+a tenth of a millisecond. Where code cannot be kept, it is compiled anew each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import platform
+import struct
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from .. import _os
+from ._linking import MACHINES, LinkedCode, UnlinkableError, link
+from ._room_to_compile import check_room_to_compile
+
+__all__ = ["address_in", "can_keep", "machine_code"]
+
+_FORMAT: Final = 1  # of what is kept: another number makes all of it stale
+
+
+def machine_code(
+    ir: str, functions: Mapping[str, int], values: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """Return the address of each function that is defined in LLVM's language.
+
+    The code is executable, and is never freed. It is compiled if it is not on disk: so everything
+    that differs between processes is in `functions` or in `values`, and nothing of it in `ir`.
+
+    Parameters
+    ----------
+    ir : str
+        The module. It declares what it calls: ``declare i32 @munmap(i64, i64)``. P64, P32 and P8
+        are written for pointers, ``ptr`` or ``i64*`` by LLVM's version. It has no data of its own:
+        no globals, no constants of floats or vectors, no `switch` with a table (four cases or more
+        make one), nothing that becomes a call of memcpy or memset. What has is still compiled, but
+        not kept.
+    functions : mapping of str to int
+        The addresses of the functions that it declares, by name.
+    values : mapping of str to int, optional
+        Words that it asks for, by name: ``declare i64 @table()``, and ``call i64 @table()``.
+
+    Raises
+    ------
+    OSError
+        If there is no room to compile, or the system refuses memory that can be executed.
+    """
+    values = values or {}
+    if can_keep():
+        with contextlib.suppress(UnlinkableError):
+            return _mapped(_linked(ir, [*functions], [*values]), functions, values)
+    return _compiled_here(ir, functions, values)
+
+
+def can_keep() -> bool:
+    """Return whether code is kept on disk on this platform, if it can be written."""
+    is_linux = sys.platform == "linux" and sys.maxsize > 1 << 32
+    return is_linux and platform.machine() in MACHINES
+
+
+def address_in(library: ctypes.CDLL, name: str) -> int:
+    """Return the address of a function of a library."""
+    return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
+
+
+def _linked(ir: str, functions: list[str], values: list[str]) -> LinkedCode:
+    """Return code from disk; if there is none, compile it and put it there."""
+    from ._code_files import keep_code, kept_code, key_of
+
+    machine = platform.machine()
+    key = key_of(_FORMAT, machine, ir, functions, values)
+    body = kept_code(key)
+    if body is not None:
+        return _unpack(body)
+    linked = link(_emitted(ir), machine, functions, values)
+    keep_code(key, _pack(linked))
+    return linked
+
+
+def _mapped(
+    linked: LinkedCode, functions: Mapping[str, int], values: Mapping[str, int]
+) -> dict[str, int]:
+    """Return the address of each function once the code is in memory, with its words."""
+    words = struct.pack(f"={len(functions) + len(values)}Q", *functions.values(), *values.values())
+    start = _os.map_code(linked.code + words)
+    return {name: start + offset for name, offset in linked.offsets.items()}
+
+
+def _pack(linked: LinkedCode) -> bytes:
+    """Return one line of names and offsets, then the code."""
+    names = " ".join(f"{name}={offset}" for name, offset in linked.offsets.items())
+    return names.encode() + b"\n" + linked.code
+
+
+def _unpack(body: bytes) -> LinkedCode:
+    names, _, code = body.partition(b"\n")
+    pairs = (pair.partition("=") for pair in names.decode().split())
+    return LinkedCode(code, {name: int(offset) for name, _, offset in pairs})
+
+
+def _module(ir: str) -> Any:
+    """Return what LLVM makes of its language."""
+    check_room_to_compile()
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    try:
+        return llvm.parse_assembly(_with_pointers(ir, "ptr", "ptr", "ptr"))
+    except RuntimeError:  # before LLVM 16 pointers have types
+        return llvm.parse_assembly(_with_pointers(ir, "i64*", "i32*", "i8*"))
+
+
+def _with_pointers(ir: str, p64: str, p32: str, p8: str) -> str:
+    return ir.replace("P64", p64).replace("P32", p32).replace("P8", p8)
+
+
+def _target() -> Any:
+    import llvmlite.binding as llvm
+
+    return llvm.Target.from_default_triple()
+
+
+def _emitted(ir: str) -> bytes:
+    """Return the object file of a module, for any machine of this kind."""
+    module = _module(ir)
+    # Not for position-independent code, which would want tables that there are none of.
+    machine = _target().create_target_machine(opt=1, reloc="static", codemodel="small")
+    emitted: bytes = machine.emit_object(module)
+    return emitted
+
+
+def _compiled_here(
+    ir: str, functions: Mapping[str, int], values: Mapping[str, int]
+) -> dict[str, int]:
+    """Compile for this process alone."""
+    for name, value in values.items():
+        ir = ir.replace(f"declare i64 @{name}()", f"define i64 @{name}() {{ ret i64 {value} }}")
+    module = _module(ir)
+    import llvmlite.binding as llvm
+
+    engine = llvm.create_mcjit_compiler(module, _target().create_target_machine(opt=1))
+    for name, address in functions.items():
+        engine.add_global_mapping(module.get_function(name), address)
+    names = [each.name for each in module.functions if not each.is_declaration]
+    addresses = {name: engine.get_function_address(name) for name in names}
+    engine.detach()
+    return addresses
