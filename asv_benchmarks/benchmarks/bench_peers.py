@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from mmapio.kernels.rows import copying
+
 from . import common
-from .common import InTemporaryDirectory, evict
+from .common import InTemporaryDirectory, compile_kernels, evict
 from .floor import CPUS
 from .peers import (
     BLOCK_ROWS,
@@ -43,6 +45,8 @@ class OfPeer(InTemporaryDirectory):
         self.directory = common.directory_in(place)
         small = self.peer_over(implementation, "small", min(nbytes, CHUNK_BYTES))
         self.work(small)  # imports, compiles
+        if implementation == "mmapio" and place == "disk, cold":
+            compile_kernels(copying)  # which way they go depends on the pages that are missing
         self.peer = self.peer_over(implementation, "rows", nbytes)
         if place == "disk, cold":
             evict_tree(self.peer.path, evict)

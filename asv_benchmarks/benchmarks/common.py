@@ -10,12 +10,14 @@ import tempfile
 import time
 import timeit
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 import mmapio
 from mmapio import _os
+from mmapio.kernels.engine.jit import KERNELS
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -175,6 +177,14 @@ def evict(path: str) -> None:
             left = int(_os.resident(mapping.view().ctypes.data, mapping.size).sum())
     if left:
         raise NotImplementedError(f"{left} pages of {path} stay in the page cache")
+
+
+def compile_kernels(module: ModuleType) -> None:
+    """Compile all kernels of a module of mmapio, for the types that it names."""
+    for dispatcher, signatures in KERNELS:
+        if dispatcher.py_func.__module__ == module.__name__:
+            for types in signatures():
+                dispatcher.compile(types)
 
 
 def sync_data(fd: int) -> None:
