@@ -502,8 +502,8 @@ BROKEN: list[tuple[Rule, str, str, str]] = [
     (kept_to_itself, "arrays/x.py", "region.source.closed = True", "is for mapping.source"),
     (kept_to_itself, "mapping/resizing.py", "region.size = 3", "is for mapping.region"),
     (kept_to_itself, "mapping/closing.py", "handle._state = None", "is for mapping.mapped_bytes"),
-    (kept_to_itself, "mapping/closing.py", "source._fd, x = None, 1", "is for mapping.source"),
-    (kept_to_itself, "mapping/closing.py", "del source._fd", "is for mapping.source"),
+    (kept_to_itself, "mapping/closing.py", "source._kept, x = None, 1", "is for mapping.source"),
+    (kept_to_itself, "mapping/closing.py", "del source._kept", "is for mapping.source"),
 ]
 
 

@@ -233,6 +233,44 @@ def test_what_is_gone_is_listed_no_more_and_no_code_of_python_runs_for_that(
 
 forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
+HELD = """
+import os, signal, sys, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+import mmapio
+array = mmapio.create(sys.argv[1], 100)
+handle = mmapio.MappedFile.open(sys.argv[1])
+closed = mmapio.MappedFile.open(sys.argv[1])
+closed.close()
+held, done = threading.Barrier(2), threading.Event()
+def hold():
+    with array.mapping._source.lock, handle._source.lock, closed._source.lock:
+        held.wait()
+        done.wait()
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+pid = os.fork()
+if pid == 0:
+    signal.alarm(30)
+    array.advise("random")
+    handle.advise("random")
+    try:
+        closed.check()
+    except mmapio.ClosedError:
+        os._exit(7)
+done.set()
+thread.join()
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+@forking
+def test_a_child_waits_for_no_lock_of_a_mapping(
+    run_python: Callable[..., str], tmp_path: Path
+) -> None:
+    assert run_python(HELD, str(tmp_path / "a.npy")).split() == ["7"]
+
+
 HAMMER = """
 import asyncio, os, signal, sys, threading, time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # forks and threads: that is what is tested

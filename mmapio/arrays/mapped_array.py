@@ -590,9 +590,15 @@ def array_over(
     and how many of them are alive is the number of references to it.
     """
     root = region.bytes().view(kind)
-    if dtype.subdtype is not None and strides is None:  # its dimensions come last, as in numpy
-        shape, dtype = shape + dtype.shape, dtype.base
-    return np.ndarray.__new__(kind, shape, dtype, root, offset, strides, order)
+    if strides is None:
+        if dtype.subdtype is not None:  # its dimensions come last, as in numpy
+            shape, dtype = shape + dtype.shape, dtype.base
+        if order == "C":
+            return _new_array(kind, shape, dtype, root, offset)
+    return _new_array(kind, shape, dtype, root, offset, strides, order)
+
+
+_new_array: Final = np.ndarray.__new__
 
 
 def _rebuild(

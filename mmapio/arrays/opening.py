@@ -10,7 +10,6 @@ import numpy as np
 from numpy.lib.format import MAGIC_PREFIX
 
 from .._validation import (
-    Bytes,
     Path,
     Shape,
     as_count,
@@ -24,8 +23,8 @@ from ..durability.policy import FlushPolicy
 from ..errors import ArgumentError, FormatError
 from ..files.descriptors import as_path
 from ..guard.lost_memory import raise_if_part_lost
-from ..mapping.opening import map_memory, map_path
-from ..mapping.options import MapOptions, Touch
+from ..mapping.opening import HEAD_BYTES, map_existing, map_memory, map_path, used
+from ..mapping.options import MapOptions, Touch, options_of
 from ..mapping.region import Region
 from ..modes import Mode
 from .mapped_array import MappedArray, array_over
@@ -124,22 +123,17 @@ def open(
         size, prefix = _contents(wanted, full_shape_for(items, wanted), start, order, raw)
     elif kind in (Mode.REPLACE, Mode.CREATE):
         raise ArgumentError(f"mode {mode!r} creates a file and needs dtype and a full shape")
-    options = MapOptions(
-        kind,
-        size=size,
-        capacity=capacity,
-        reserve=reserve,
-        flush_policy=flush_policy,
-        guard=guard,
-        touch=touch,
-        advise=advise,
-        hugepages=hugepages,
-        lock=lock,
+    options = options_of(
+        kind, size, capacity, reserve, flush_policy, guard, touch, advise, hugepages, lock
     )
-    use = functools.partial(_array_in, wanted, items, start, order)
+    name = as_path(path)
     while True:
         try:
-            return map_path(path, options, prefix, room=room, use=use)
+            if kind.creates:
+                use = functools.partial(_array_in, wanted, items, start, order, None)
+                return map_path(name, options, prefix, room=room, use=use)
+            region, head = map_existing(name, options, room=room, look=start is None)
+            return used(region, _array_in, wanted, items, start, order, head)
         except _ChangedError:
             continue
 
@@ -153,14 +147,18 @@ def _array_in(
     shape: tuple[int, ...] | None,
     offset: int | None,
     order: Order,
+    head: bytes | None,
     region: Region,
 ) -> MappedArray:
-    """Return the array that lies in a mapped file: by its header, or as wanted."""
-    data = region.bytes()  # held, for each of those below asks for it
-    if offset is None and _is_npy(data, region.size):
-        array = _open_npy(region, wanted, shape)
-        raise_if_part_lost(region, 0, region.size)  # or the header may be zeros in its place
-        return array
+    """Return the array that lies in a mapped file: by its header, or as wanted.
+
+    The file begins with its `head`, if that is known.
+    """
+    if offset is None:
+        if head is None:
+            head = region.bytes()[: min(HEAD_BYTES, region.size)].tobytes()
+        if head.startswith(MAGIC_PREFIX):
+            return _open_npy(region, head, wanted, shape)
     if wanted is None:
         raise FormatError(f"{region.source.name} {_what_it_is(region)}")
     return open_raw(region, wanted, shape, offset or 0, order)
@@ -322,32 +320,38 @@ def anonymous(
 
 
 def _open_npy(
-    region: Region, wanted: np.dtype[Any] | None, shape: tuple[int, ...] | None
+    region: Region, head: bytes, wanted: np.dtype[Any] | None, shape: tuple[int, ...] | None
 ) -> MappedArray:
     """Return the array that a `.npy` file's header describes; it must be what was wanted."""
     from ..files.header_seal import whole_header  # not at import: raw files do without it
 
-    size, name = region.size, region.source.name
-    data = region.bytes()
-    header, raw = whole_header(lambda at, length: data[at : at + length].tobytes(), size)
+    size = region.size
+    header, raw = whole_header(functools.partial(_read, region), size, head)
     if size < header.file_size:
         if _has_changed(region, header.file_size, raw):
             raise _ChangedError
         raise FormatError(
-            f"{name} is truncated: shape {header.shape} of dtype {header.dtype} needs "
-            f"{header.file_size} bytes, the file has {size}"
+            f"{region.source.name} is truncated: shape {header.shape} of dtype {header.dtype} "
+            f"needs {header.file_size} bytes, the file has {size}"
         )
     dtype = header.dtype
     if wanted is not None and wanted.base != dtype:
         if not (_is_bytes_alone(dtype) and dtype.itemsize == wanted.base.itemsize):
-            raise FormatError(f"{name} has dtype {dtype}, not {wanted}")
+            raise FormatError(f"{region.source.name} has dtype {dtype}, not {wanted}")
         dtype = wanted.base
     if shape is not None:
         items = shape + (wanted.shape if wanted is not None else ())
         same = [ours in (-1, theirs) for ours, theirs in zip(items, header.shape, strict=False)]
         if len(items) != len(header.shape) or not all(same):
-            raise FormatError(f"{name} has shape {header.shape}, not {items}")
+            raise FormatError(f"{region.source.name} has shape {header.shape}, not {items}")
     return array_over(region, dtype, header.shape, header.data_offset, order=header.order)
+
+
+def _read(region: Region, offset: int, length: int) -> bytes:
+    """Return bytes of a mapped file, none of which may have been lost."""
+    found = region.bytes()[offset : offset + length].tobytes()
+    raise_if_part_lost(region, 0, region.size)  # or they may be zeros in its place
+    return found
 
 
 def _is_bytes_alone(dtype: np.dtype[Any]) -> bool:
@@ -364,14 +368,6 @@ def _has_changed(region: Region, size: int, header: bytes) -> bool:
     if region.bytes()[: len(header)].tobytes() != header:
         return True
     return facts is not None and (facts.size >= size or facts.identity != source.identity)
-
-
-def _is_npy(data: Bytes, size: int) -> bool:
-    # One byte tells most files that are not; looking at it costs a tenth of a read.
-    length = len(MAGIC_PREFIX)
-    if size < length or data.item(0) != MAGIC_PREFIX[0]:
-        return False
-    return data[:length].tobytes() == MAGIC_PREFIX
 
 
 def _what_it_is(region: Region) -> str:

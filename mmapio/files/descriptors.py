@@ -70,7 +70,7 @@ def as_path(path: object) -> str:
             raise ArgumentError(f"path {name!r} has a null character")
     else:
         _check_encodable(name)
-    if not os.path.isabs(name):
+    if not (name.startswith("/") if os.sep == "/" else os.path.isabs(name)):
         name = os.path.join(_working_directory(name), name)
     if os.sep == "/" and "/." not in name and "//" not in name and name[-1] != "/":
         return name  # as most are, in a fraction of the time

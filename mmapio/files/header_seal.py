@@ -12,7 +12,7 @@ import zlib
 from typing import Final
 
 from .descriptors import read_at, size_of
-from .npy import LARGEST_HEADER, MAGIC, NpyHeader, Read, read_header
+from .npy import LARGEST_HEADER, MAGIC, NpyHeader, Read, plain_header, read_header
 
 __all__ = ["SEAL_BITS", "is_sealed", "is_whole", "seal", "settled_header", "whole_header"]
 
@@ -42,12 +42,21 @@ def is_sealed(header: bytes) -> bool:
     return b"\t" in header and is_whole(header)
 
 
-def whole_header(read: Read, size: int) -> tuple[NpyHeader, bytes]:
-    """Return a header that another process may be writing: the old one or the new one, whole."""
-    start, deadline_s = read(0, min(size, _FIRST_READ)), 0.0
-    if b"\t" not in start and start.find(b"\n", 12) > 0:  # numpy's: nobody changes it in place
-        header = read_header(lambda at, length: read(at, length) if at else start, size)
-        return header, start[: header.data_offset]
+def whole_header(read: Read, size: int, start: bytes | None = None) -> tuple[NpyHeader, bytes]:
+    """Return a header that another process may be writing: the old one or the new one, whole.
+
+    The `start` of the file is read as well, unless the caller has done so.
+    """
+    if start is None:
+        start = read(0, min(size, _FIRST_READ))
+    raw, deadline_s = start[: _length(start)], 0.0
+    if b"\t" not in raw:  # numpy's: nobody changes it in place
+        known = plain_header(raw)
+        if known is not None:
+            return known, raw
+        if start.find(b"\n", 12) > 0:
+            header = read_header(lambda at, length: read(at, length) if at else start, size)
+            return header, start[: header.data_offset]
     while True:
         raw = read(0, min(size, _FIRST_READ))
         length = min(_length(raw), size)

@@ -27,6 +27,7 @@ __all__ = [
     "Read",
     "begins_as_npy",
     "encode_header",
+    "plain_header",
     "read_header",
 ]
 
@@ -34,6 +35,7 @@ Read = Callable[[int, int], bytes]  # returns up to so many bytes of a file from
 
 MAGIC: Final = numpy_format.MAGIC_PREFIX
 
+_PLAIN_MAGIC: Final = MAGIC + b"\1\0"  # with the version that nearly all files have
 _ALIGNMENT: Final = 64  # data begin at a multiple of this
 _GROWTH_DIGITS: Final = 21  # numpy leaves room for the first dimension to grow to this
 LARGEST_HEADER: Final = 1 << 20
@@ -220,9 +222,21 @@ def read_header(read: Read, size: int) -> NpyHeader:
     return _plain_header(text, end) or _header_of(_Literal(text).parse(), end)
 
 
-# The parts of a data set have the same header, byte for byte. Those of records are parsed anew each
-# time: who renames the fields of one array's dtype must not rename another's.
 @functools.lru_cache(maxsize=64)
+def plain_header(raw: bytes) -> NpyHeader | None:
+    """Parse the bytes of a whole header; None if `read_header` is to parse them.
+
+    The parts of a data set have the same header, byte for byte: it is parsed once. But those of
+    records are parsed anew each time, for who renames the fields of one array's dtype must not
+    rename another's.
+    """
+    end = len(raw)
+    if not raw.startswith(_PLAIN_MAGIC) or end != 10 + int.from_bytes(raw[8:10], "little"):
+        return None
+    found = _plain_header(raw[10:].decode("latin1"), end)
+    return found if found is not None and found.dtype.names is None else None
+
+
 def _plain_header(text: str, end: int) -> NpyHeader | None:
     """Parse a header of simple items that ends at a byte of the file; None if it is not one."""
     plain = _plain().fullmatch(text)

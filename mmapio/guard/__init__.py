@@ -66,6 +66,8 @@ _pack_into = Struct("@QQqQQQIIQq").pack_into
 # Where the characters of a bytes object begin.
 _TO_CHARACTERS = bytes.__basicsize__ - 1
 _NO_PATH = b""
+_READ = Access.READ  # to look it up in the enum takes as long as to compare it
+_encoded = os.fsencode
 
 
 class GuardedFile(Protocol):
@@ -186,24 +188,26 @@ def watch(region: GuardedMemory, start: int, length: int, offset: int) -> None:
 
     Its `row` is the number that the others take; it stays 0 if there is no guard.
     """
-    handler, source = _table.handler, region.source
+    table, source = _table, region.source
+    handler, facts = table.handler, source.facts
     if handler is None and why_not() is None:
-        handler = _table.start()
-    facts = source.facts
-    row = _table.row(handler) if handler is not None and facts is not None else 0
-    if not row or handler is None or facts is None:
+        handler = table.start()
+    if handler is None or facts is None:
+        return
+    row = table.row(handler)
+    if not row:
         return
     fd, path = source.kept_descriptor, source.path
     if facts.is_device:  # whose size the system does not tell here: pages are given up one by one
         fd = path = None
-    _table.paths[row] = name = _NO_PATH if fd is not None or path is None else os.fsencode(path)
+    table.paths[row] = name = _NO_PATH if fd is not None or path is None else _encoded(path)
     _, inode, _, _, born, _, major, minor = facts
     at = row * _ROW_WORDS
     _pack_into(
         handler.memory,
         8 * at + 8,
         start,
-        1 if source.mode.access is Access.READ else 3,
+        1 if source.mode.access is _READ else 3,
         _AT_FDCWD if fd is None else fd,
         id(name) + _TO_CHARACTERS,
         0 if fd is None else _AT_EMPTY_PATH,
@@ -217,7 +221,7 @@ def watch(region: GuardedMemory, start: int, length: int, offset: int) -> None:
     if words[at + _FAULTS]:
         reset(row)
     handler.ensure()  # and so all of the row is in memory before its length is
-    _table.guarded[row] = weakref.ref(region)
+    table.guarded[row] = weakref.ref(region)
     region.take_row(row)  # first: Ctrl-C may come at any time, and the region must forget it then
     words[at] = length
 

@@ -100,6 +100,11 @@ class _Ending:
         """Do nothing at the end: the mapping was closed, or has gone."""
         flusher.remove(self._task)
 
+    def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        # Only its source has it. Ctrl-C can come before `__init__` has set the task.
+        if not finalizing() and hasattr(self, "_task"):
+            self.cancel()
+
 
 def flush_rest(region: Region) -> BaseException | None:
     """Flush what a policy has left to do; return the error, having called `on_error` with it.
@@ -212,7 +217,7 @@ def _sync(region: Region, start: int, length: int) -> None:
         syncing, me = source.syncing, get_ident()
         is_first = me not in syncing
         try:
-            syncing.add(me)  # whoever closes waits for this
+            syncing[me] = None  # whoever closes waits for this
             if source.closed or region.start == region.end:
                 raise ClosedError(f"the mapping of {source.name} is closed")
             _os.sync(*region.whole_pages(start, length), ledger.unheard)
@@ -225,7 +230,7 @@ def _sync(region: Region, start: int, length: int) -> None:
             raise
         finally:
             if is_first:
-                syncing.discard(me)
+                syncing.pop(me, None)
         if source.closed:
             raise ClosedError(f"the mapping of {source.name} was closed meanwhile")
         ledger.settle(pending, start, start + length)

@@ -49,10 +49,10 @@ def _copying(method: Callable[[MappedBytes, Any, W], R]) -> Callable[[MappedByte
     def counted(self: MappedBytes, offset: Any, what: W) -> R:
         busy, me = self._source.busy, get_ident()
         try:
-            busy.add(me)
+            busy[me] = None
             return method(self, offset, what)
         finally:
-            busy.discard(me)
+            busy.pop(me, None)
 
     return counted
 
@@ -560,7 +560,7 @@ class MappedBytes:
                     self._source.check_settled()
                     self._look()
             if was_busy:  # first, and then it looks again: the next to close waits for this
-                self._source.busy.add(get_ident())
+                self._source.busy[get_ident()] = None
         return state
 
     def _raise_closed(self) -> NoReturn:

@@ -11,7 +11,7 @@ import errno
 import functools
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 from .. import _os
 from .._validation import LARGEST, as_count, bounded
@@ -21,7 +21,9 @@ from ..files.descriptors import (
     as_path,
     check_mappable,
     check_readable,
+    open_file,
     open_or_create,
+    read_at,
     replaced_error,
 )
 from ..modes import Mode
@@ -33,14 +35,19 @@ from .region import Region
 from .source import Source
 
 __all__ = [
+    "HEAD_BYTES",
     "map_descriptor",
+    "map_existing",
     "map_memory",
     "map_open_file",
     "map_path",
     "mode_of_descriptor",
+    "used",
 ]
 
 Result = TypeVar("Result")
+
+HEAD_BYTES: Final = 256  # hold nearly every header whole
 
 
 def map_path(
@@ -60,6 +67,9 @@ def map_path(
     device that has no size, `room` bytes are mapped.
     """
     name = as_path(path)
+    if not options.mode.creates:
+        region, _ = map_existing(name, options, identity, room)
+        return used(region, use)
     if options.size is not None and options.mode is not Mode.OPEN_OR_CREATE:
         bounded(options.offset, options.length, options.size)  # before room is made for it
     return open_or_create(
@@ -74,6 +84,53 @@ def map_path(
     )
 
 
+def map_existing(
+    path: str,
+    options: MapOptions,
+    identity: _os.Identity | None = None,
+    room: int | None = None,
+    *,
+    look: bool = False,
+) -> tuple[Region, bytes | None]:
+    """Map a file that is there; return the memory and, if asked to `look`, the file's first bytes.
+
+    These are read, not taken from the memory: a page of it that is used takes longer to come than
+    all else here. Devices may tell other things to those who read them, so it is None for them.
+    """
+    fd, facts = open_file(path, options.mode, devices=True)
+    try:
+        if identity is not None and facts.identity != identity:
+            raise replaced_error(path, "was replaced by another")
+        region = map_open_file(fd, Source(options, path, facts), facts, room)
+        try:
+            return region, read_at(fd, 0, HEAD_BYTES) if look and facts.is_regular else None
+        except BaseException:
+            close_source(region.source, WhenInUse.KEEP)
+            raise
+    except OSError as error:
+        if isinstance(error, FileError):
+            raise
+        raise file_error(error, f"open in mode {options.mode.value!r}", path) from error
+    finally:
+        close_file(fd)
+
+
+def used(region: Region, use: Callable[..., Result], *arguments: Any) -> Result:
+    """Return what `use` makes of memory that was just mapped; if it fails, that is closed.
+
+    The memory is the last of its arguments.
+    """
+    try:
+        return use(*arguments, region)
+    except BaseException as error:
+        close_source(region.source, WhenInUse.KEEP)
+        if isinstance(error, OSError) and not isinstance(error, FileError):
+            source = region.source
+            doing = f"open in mode {source.mode.value!r}"
+            raise file_error(error, doing, source.path) from error
+        raise
+
+
 def _map_file(
     path: str,
     options: MapOptions,
@@ -86,12 +143,8 @@ def _map_file(
 ) -> Result:
     if identity is not None and facts.identity != identity:
         raise replaced_error(path, "was replaced by another")
-    region = map_open_file(fd, Source(options, path, facts, is_new=is_new), facts, room)
-    try:
-        return use(region)
-    except BaseException:
-        close_source(region.source, WhenInUse.KEEP)
-        raise
+    source = Source(options, path, facts, is_new=is_new)
+    return used(map_open_file(fd, source, facts, room), use)
 
 
 def mode_of_descriptor(mode: object) -> Mode:
@@ -148,7 +201,9 @@ def map_open_file(fd: int, source: Source, facts: _os.FileFacts, room: int | Non
         if room is None:
             reason = "cannot map a device that has no size; give a length, or a dtype and a shape"
             raise FileError(errno.ENODEV, reason, source.path)
-    _, length = bounded(options.offset, wanted, facts.size)
+    length = facts.size
+    if wanted is not None or options.offset:
+        _, length = bounded(options.offset, wanted, length)
     region = Region.of_file(fd, source, length, options.capacity)
     try:
         source.note_end(fd, region.address, length)

@@ -10,7 +10,7 @@ from ..durability.policy import FlushPolicy
 from ..errors import ArgumentError, ArgumentTypeError, ReadOnlyError
 from ..modes import Access, Mode
 
-__all__ = ["MapOptions", "Touch", "as_advice"]
+__all__ = ["MapOptions", "Touch", "as_advice", "options_of"]
 
 Touch = Literal["never", "eager"]
 
@@ -100,6 +100,41 @@ class MapOptions(_Fields):
         return tuple.__new__(cls, fields)
 
 
+def options_of(
+    mode: Mode,
+    size: int | None,
+    capacity: object,
+    reserve: object,
+    flush_policy: object,
+    guard: object,
+    touch: object,
+    advise: object,
+    hugepages: object,
+    lock: object,
+) -> MapOptions:
+    """Return the options of a whole file; those that all have who choose none are made once."""
+    if (
+        capacity is advise is flush_policy is size is None
+        and reserve is guard is True
+        and hugepages is lock is False
+        and touch == "never"
+        and mode in _PLAIN
+    ):
+        return _PLAIN[mode]
+    return MapOptions(
+        mode,
+        size=size,
+        capacity=capacity,
+        reserve=reserve,
+        flush_policy=flush_policy,
+        guard=guard,
+        touch=touch,
+        advise=advise,
+        hugepages=hugepages,
+        lock=lock,
+    )
+
+
 def _as_size(size: object, mode: Mode) -> int | None:
     """Return the size of a file that may be created, which the mode needs, or has no use for."""
     if size is None:
@@ -118,3 +153,6 @@ def _as_policy(policy: object, mode: Mode) -> FlushPolicy:
     if policy.kind != "manual" and mode.access is not Access.WRITE:
         raise ArgumentError(f"{policy} is for modes that write, not {mode.value!r}")
     return policy
+
+
+_PLAIN: Final = {mode: MapOptions(mode) for mode in Mode if mode.settled is mode}

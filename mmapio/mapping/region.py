@@ -13,11 +13,11 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import numpy as np
 
-from .. import _os, guard
+from .. import _forking, _os, guard
 from .._validation import Bytes, round_down, round_up
 from ..errors import FileError, ReadOnlyError, file_error
 from ..guard import lost_memory
@@ -42,6 +42,12 @@ class _Regions:
 
     def __init__(self) -> None:
         self.refs: dict[int, weakref.ref[Region]] = {}
+        _forking.renew_in_child(self)
+
+    def renew(self) -> None:
+        """Renew the sources of all, so that none needs to be noted by itself when it is made."""
+        for region in self:
+            region.source.renew()
 
     def __iter__(self) -> Iterator[Region]:
         return (region for ref in list(self.refs.values()) if (region := ref()) is not None)
@@ -53,6 +59,8 @@ class _Regions:
 
 _regions = _Regions()
 _refs = _regions.refs
+_asarray = np.asarray
+_READ: Final = Access.READ  # to look it up in the enum takes as long as to compare it
 
 
 class _Root:
@@ -113,7 +121,7 @@ class Region:
     @classmethod
     def of_file(cls, fd: int, source: Source, size: int, capacity: int = 0) -> Region:
         """Map a file from `source.offset` on, which need not be page-aligned."""
-        wanted = max(size, capacity) if _os.CAN_MAP_PAST_END else size
+        wanted = capacity if capacity > size and _os.CAN_MAP_PAST_END else size
         if wanted == 0:
             # The kernel maps no empty file. A page that is nobody's stands in for it; to grow is
             # to move.
@@ -152,7 +160,8 @@ class Region:
 
     def bytes(self) -> Bytes:
         """Return the one array, while it lives, that all views of this region are made from."""
-        found = self._bytes() if self._bytes is not None else None
+        known = self._bytes
+        found = None if known is None else known()
         return self._made_bytes() if found is None else found
 
     def _made_bytes(self) -> Bytes:
@@ -167,11 +176,11 @@ class Region:
                 root.region = self
                 root.__array_interface__ = {
                     "version": 3,
-                    "data": (self.address, self.access is Access.READ),
+                    "data": (self.address, self.access is _READ),
                     "shape": (self.capacity if self.start < self.end else 0,),
                     "typestr": "|u1",
                 }
-                found = np.asarray(root)
+                found = _asarray(root)
                 del root.__array_interface__
                 ref = weakref.ref(found)
                 if self._bytes is not known:  # a signal handler has made one meanwhile
@@ -283,12 +292,13 @@ class Region:
 
     def give_back(self) -> None:
         """Unmap the memory; no array over it may be alive."""
-        start, self.start = self.start, self.end
-        if start < self.end:
+        end = self.end
+        start, self.start = self.start, end
+        if start < end:
             self.forget()  # first: what is unmapped may be another's a moment later
             _refs.pop(start, None)
             try:
-                _os.unmap(start, self.end - start)
+                _os.unmap(start, end - start)
             except OSError as error:
                 self.start = start  # it is there still, and may go with this
                 raise self._error(error, "unmap the memory") from error

@@ -94,6 +94,30 @@ class _Handle(Protocol):
     def _look(self) -> None: ...
 
 
+class _KeptDescriptor:
+    """A descriptor that is open until it is closed, or nobody has this object any more.
+
+    So the `Source` that holds it needs no finalizer, which would cost all that hold none.
+    """
+
+    __slots__ = ("number",)
+
+    def __init__(self, fd: int) -> None:
+        self.number = fd
+
+    def close(self) -> None:
+        """Close it, once."""
+        fd, self.number = self.number, -1
+        if fd >= 0:
+            close_file(fd)
+
+    def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        # While the interpreter shuts down the modules that close may be gone; the kernel closes.
+        # Ctrl-C can come before `__init__` has set what there is to close.
+        if not finalizing() and hasattr(self, "number"):
+            self.close()
+
+
 class Source:
     """Source of a mapping's bytes: a file from some byte on, or memory without one.
 
@@ -116,8 +140,8 @@ class Source:
 
     __slots__ = (
         "__weakref__",
-        "_fd",
         "_handle",
+        "_kept",
         "_name_is_new",
         "_places",
         "busy",
@@ -145,13 +169,13 @@ class Source:
         fd: int | None = None,
         is_new: bool = False,
     ) -> None:
+        # As little as can be: this is on the way of every file that is opened.
         self.options = options
         self.path = path
         self.mode: Mode = options.mode
         self.offset = options.offset
         self.facts = facts
         self.renew()
-        _forking.renew_in_child(self)
         self.closed = False
         self.ends_in_data = False
         self.cut_watch: CutWatch | None = None
@@ -161,15 +185,20 @@ class Source:
         self._name_is_new = is_new
         self.name_failure: tuple[int, str, str] | None = None
         # All memory that maps the file, the newest last; and the handle that users hold.
-        self._places: list[weakref.ref[Any]] = []
+        self._places: tuple[weakref.ref[Any], ...] = ()
         self._handle: weakref.ref[_Handle] | None = None
-        self._fd = fd  # last: with it there is something to close
+        self._kept = None if fd is None else _KeptDescriptor(fd)
 
     def renew(self) -> None:
-        """Start with no other threads, as a forked child does, whatever those of its parent did."""
+        """Start with no other threads, as a forked child does, whatever those of its parent did.
+
+        A child calls it by way of the regions that are alive, and of the handle that users hold.
+        """
         self.lock = threading.RLock()  # guards what closes, resizes or re-opens
-        self.busy: set[int] = set()  # threads that copy from or to the mapping without the lock
-        self.syncing: set[int] = set()  # threads that sync it, likewise
+        # Threads that copy from or to the mapping without the lock, and threads that sync it. They
+        # are sets: of dicts, for an empty one takes a third of the memory.
+        self.busy: dict[int, None] = {}
+        self.syncing: dict[int, None] = {}
         self.is_changing = False  # whether its holder is about to close or to resize it
 
     def stop_copying(self) -> bool:
@@ -180,8 +209,8 @@ class Source:
         """
         me = threading.get_ident()
         was_busy = me in self.busy
-        self.busy.discard(me)
-        self.syncing.discard(me)
+        self.busy.pop(me, None)
+        self.syncing.pop(me, None)
         return was_busy
 
     def is_used_here(self) -> bool:
@@ -234,36 +263,36 @@ class Source:
     @property
     def has_file(self) -> bool:
         """True if there is a file, rather than memory alone."""
-        return self.path is not None or self._fd is not None
+        return self.path is not None or self._kept is not None
 
     @property
     def name(self) -> str:
         """The file's name for messages."""
         if self.path is not None:
             return repr(self.path)
-        return "<anonymous>" if self._fd is None else "<descriptor>"
+        return "<anonymous>" if self._kept is None else "<descriptor>"
 
     @property
     def kept_descriptor(self) -> int | None:
         """The descriptor that is kept; None where the file can be opened anew instead."""
-        return self._fd
+        return None if self._kept is None else self._kept.number
 
     def descriptor(self) -> int:
         """Return a descriptor of the file that is kept until `close`."""
         with self._locked():
-            if self._fd is None:
-                fd = self._reopen()
-                if self._fd is None:  # else a signal handler has opened it meanwhile
-                    self._fd = fd
+            if self._kept is None:
+                opened = _KeptDescriptor(self._reopen())
+                if self._kept is None:  # else a signal handler has opened it meanwhile
+                    self._kept = opened
                 else:
-                    close_file(fd)
-            return self._fd
+                    opened.close()
+            return self._kept.number
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[int]:
         """Yield a descriptor of the file; opened for this, so that mappings need keep none."""
         with self._locked():  # nobody closes it meanwhile
-            fd = -1 if self._fd is None else self._duplicate(self._fd)
+            fd = -1 if self._kept is None else self._duplicate(self._kept.number)
         if fd < 0:
             fd = self._reopen()
         try:
@@ -292,8 +321,8 @@ class Source:
     def facts_now(self) -> _os.FileFacts | None:
         """Return what is known of the file now; None where there is none to ask about."""
         with self._locked():
-            if self._fd is not None:
-                return identify(self._fd, self.path)
+            if self._kept is not None:
+                return identify(self._kept.number, self.path)
         if self.path is None:
             return None
         try:
@@ -354,7 +383,7 @@ class Source:
     def add_place(self, place: weakref.ref[Any]) -> None:
         """Note a `Region` that shows the bytes from now on; older ones go on to show them."""
         older = self._places
-        self._places = [*(ref for ref in older if ref() is not None), place] if older else [place]
+        self._places = (*(ref for ref in older if ref() is not None), place) if older else (place,)
 
     @property
     def places(self) -> list[Any]:
@@ -374,7 +403,8 @@ class Source:
         return places[-1]
 
     def hand_out(self, handle: _Handle) -> None:
-        """Note the handle that users hold of the mapping."""
+        """Note the handle that users hold of the mapping: with it this may outlive the memory."""
+        _forking.renew_in_child(self)
         self._handle = weakref.ref(handle)
 
     def handle(self) -> _Handle | None:
@@ -429,24 +459,14 @@ class Source:
         self.cut_watch = None
         if self.ending is not None:
             self.ending.cancel()
-        fd, self._fd = self._fd, None
-        if fd is not None:
-            close_file(fd)
-
-    def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
-        # While the interpreter shuts down the modules that close may be gone; the kernel closes.
-        # Ctrl-C can come before `__init__` has set what there is to close. No lock: nobody else
-        # has this object any more, and whoever runs the collector may hold any lock there is.
-        has_more = (
-            getattr(self, "_fd", None) is not None or getattr(self, "ending", None) is not None
-        )
-        if has_more and not finalizing():
-            self.close()
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
 
 
-def _wait_for(threads: set[int]) -> None:
+def _wait_for(threads: dict[int, None]) -> None:
     """Wait until a set holds no thread but this one."""
     me, pause_s = {threading.get_ident()}, 0.0
-    while threads - me:
+    while threads.keys() - me:
         time.sleep(pause_s)
         pause_s = min(_PAUSE_S, 2 * pause_s + 1e-6)

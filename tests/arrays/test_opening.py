@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import mmapio
+from mmapio import _os
 
 ITEMS = np.arange(24, dtype="<i4")
 POSIX = pytest.mark.skipif(
@@ -65,6 +66,16 @@ def test_a_npy_file_is_opened_by_its_header(npy: Path) -> None:
     assert (a.shape, a.dtype, a.mode, a.filename) == ((4, 6), "<i4", "r", str(npy))
     np.testing.assert_array_equal(a, ITEMS.reshape(4, 6))
     assert not a.flags.writeable
+
+
+@LINUX
+def test_opening_uses_none_of_the_memory(npy: Path, raw: Path) -> None:
+    for a in (mmapio.open(npy), mmapio.open(raw, dtype="i4")):
+        assert a.mapping is not None
+        start = a.mapping.view().ctypes.data
+        assert _os.memory_use(start, _os.PAGE_SIZE).rss == 0
+        assert a.sum() == ITEMS.sum()
+        assert _os.memory_use(start, _os.PAGE_SIZE).rss == _os.PAGE_SIZE
 
 
 def test_the_magic_tells_a_npy_file_not_its_name(npy: Path, raw: Path) -> None:

@@ -214,6 +214,14 @@ def test_who_renames_the_fields_of_one_array_renames_no_others(tmp_path: Path) -
     assert mmapio.open(path).dtype.names == PADDED.names
 
 
+def test_nor_where_records_are_described_as_no_others_are(tmp_path: Path) -> None:
+    path = tmp_path / "records.npy"
+    text = "{'descr': 'i4,f4', 'fortran_order': False, 'shape': (1,), }\n"
+    path.write_bytes(with_text(text, data=bytes(8)))
+    mmapio.open(path).dtype.names = ("x", "y")  # type: ignore[misc]
+    assert mmapio.open(path).dtype.names == ("f0", "f1")
+
+
 def test_the_files_that_numpy_ships_are_opened_or_refused() -> None:
     found = sorted((Path(numpy.lib.tests.__file__).parent / "data").glob("*.npy"))
     assert len(found) >= 5
