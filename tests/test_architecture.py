@@ -42,18 +42,14 @@ HOMES = {
     "ctypes": ("_os", "guard"),
     "numba": ("kernels", "atomics"),
     "llvmlite": (
-        *("guard", "_os._buffer311", "_os._machine_code", "atomics"),
+        *("_os._machine_code", "atomics"),
         *("kernels._crc32", "kernels.rows.addresses"),
         *("kernels.engine.lanes", "kernels.engine.vectors", "kernels.engine.column_vectors"),
         *("kernels.engine.emitting", "kernels.engine.pairs"),
         *("kernels.statistics._extreme_vectors", "kernels._match_bits"),
     ),
 }
-WITHOUT_NUMBA = (
-    "guard._handler",
-    "_os._buffer311",
-    "_os._machine_code",
-)  # they import llvmlite alone
+WITHOUT_NUMBA = ("_os._machine_code",)  # it imports llvmlite alone
 PRINTERS = ("cli.terminal", "__main__")
 LONGEST_FUNCTION = 70
 
@@ -461,7 +457,12 @@ BROKEN: list[tuple[Rule, str, str, str]] = [
     ),
     (at_home, "arrays/opening.py", "require('numba.core', 'x')", "numba.core is for"),
     (at_home, "arrays/opening.py", "__import__('numba')", "numba is for"),
-    (at_home, "kernels/search.py", "from llvmlite import ir", "llvmlite.ir is for guard"),
+    (
+        at_home,
+        "kernels/search.py",
+        "from llvmlite import ir",
+        "llvmlite.ir is for _os._machine_code",
+    ),
     (
         numba_first,
         "atomics/x.py",

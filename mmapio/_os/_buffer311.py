@@ -1,7 +1,7 @@
 """The buffer protocol for a class in Python 3.11, which does not know ``__buffer__`` (PEP 688).
 
 The class's C slot must hold a C function. One made by ctypes from Python code would not do: ctypes
-prints an exception instead of passing it on. So llvmlite compiles one, as it does for the guard.
+prints an exception instead of passing it on. So it is machine code, as the guard has.
 
 Sources: CPython 3.11's Include/cpython/object.h on PyTypeObject and PyBufferProcs,
 Objects/typeobject.c on inherit_slots; its documentation on bf_getbuffer.
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ..errors import UnsupportedError
-from ._room_to_compile import check_room_to_compile
+from ._machine_code import address_in, machine_code
 
 __all__ = ["export_buffer"]
 
@@ -23,16 +23,18 @@ __all__ = ["export_buffer"]
 _TP_AS_BUFFER: Final = 20 * ctypes.sizeof(ctypes.c_void_p)
 
 _CALLED: Final = ("PyObject_GetAttr", "PyObject_GetBuffer", "PyBuffer_FillInfo", "Py_DecRef")
-# WORD is an integer that holds a pointer: versions of LLVM differ in how they write pointers.
+# WORD is an integer that holds a pointer.
 # PyBuffer_FillInfo empties the view, as a function that fails must.
 _CODE: Final = """
+declare WORD @attribute()
 declare WORD @PyObject_GetAttr(WORD, WORD)
 declare i32 @PyObject_GetBuffer(WORD, WORD, i32)
 declare i32 @PyBuffer_FillInfo(WORD, WORD, WORD, WORD, i32, i32)
 declare void @Py_DecRef(WORD)
 
 define i32 @get_buffer(WORD %self, WORD %view, i32 %flags) {
-  %exporter = call WORD @PyObject_GetAttr(WORD %self, WORD NAME)
+  %name = call WORD @attribute()
+  %exporter = call WORD @PyObject_GetAttr(WORD %self, WORD %name)
   %failed = icmp eq WORD %exporter, 0
   br i1 %failed, label %fail, label %export
 fail:
@@ -85,21 +87,9 @@ def _slots(cls: type[object]) -> ctypes.Array[ctypes.c_void_p]:
 
 def _compile(attribute: str) -> tuple[int, int]:
     """Return the functions' addresses; they are never freed: any instance may outlive us."""
-    check_room_to_compile()
-    import llvmlite.binding as llvm
-
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
     name = sys.intern(attribute)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(name))
-    word = f"i{8 * ctypes.sizeof(ctypes.c_void_p)}"
-    module = llvm.parse_assembly(_CODE.replace("WORD", word).replace("NAME", str(id(name))))
-    machine = llvm.Target.from_default_triple().create_target_machine(opt=0)
-    engine = llvm.create_mcjit_compiler(module, machine)
-    for called in _CALLED:
-        address = ctypes.cast(getattr(ctypes.pythonapi, called), ctypes.c_void_p).value
-        engine.add_global_mapping(module.get_function(called), address)
-    get_buffer = engine.get_function_address("get_buffer")
-    release_buffer = engine.get_function_address("release_buffer")
-    engine.detach()
-    return get_buffer, release_buffer
+    ir = _CODE.replace("WORD", f"i{8 * ctypes.sizeof(ctypes.c_void_p)}")
+    functions = {called: address_in(ctypes.pythonapi, called) for called in _CALLED}
+    code = machine_code(ir, functions, {"attribute": id(name)})
+    return code["get_buffer"], code["release_buffer"]

@@ -14,7 +14,6 @@ import contextlib
 import os
 import stat
 import sys
-from collections.abc import Iterator
 from typing import Final
 
 try:
@@ -53,18 +52,22 @@ def keep_code(key: bytes, body: bytes) -> None:
             return
 
 
-def code_folders() -> Iterator[str]:
-    """Yield the folders in numba's order: the one named for it, the package's, the user's."""
+def code_folders() -> list[str]:
+    """Return where code is kept: in the folder named for it, else the package's, else the user's.
+
+    One that is named for it is the only one, so that to empty it is to be rid of all code.
+    """
     if named := os.environ.get("NUMBA_CACHE_DIR"):
-        yield os.path.join(os.path.abspath(named), "mmapio")
-    yield os.path.join(os.path.dirname(os.path.abspath(__file__)), "__pycache__")
+        return [os.path.join(os.path.abspath(named), "mmapio")]
+    folders = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "__pycache__")]
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     if os.path.isabs(home):  # it is not where there is no home
-        yield os.path.join(home, "numba", "mmapio")
+        folders.append(os.path.join(home, "numba", "mmapio"))
+    return folders
 
 
-def _paths(key: bytes) -> Iterator[str]:
-    return (os.path.join(folder, f"code-{key[:8].hex()}.bin") for folder in code_folders())
+def _paths(key: bytes) -> list[str]:
+    return [os.path.join(folder, f"code-{key[:8].hex()}.bin") for folder in code_folders()]
 
 
 def _digest(key: bytes, content: bytes) -> bytes:

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-__all__ = ["MACHINES", "LinkedCode", "UnlinkableError", "link"]
+__all__ = ["MACHINES", "UnlinkableError", "link"]
 
 _ALLOCATED: Final = 2  # of a section's flags: it is in memory while the code runs
 _RELOCATIONS: Final = 4  # types of sections
@@ -30,13 +30,6 @@ _Patch = Callable[[bytearray, int, int], None]
 
 class UnlinkableError(Exception):
     """Raised when LLVM has emitted something that cannot be kept."""
-
-
-class LinkedCode(NamedTuple):
-    """Position-independent code, and where its functions begin; the words come after it."""
-
-    code: bytes
-    offsets: dict[str, int]
 
 
 class _Section(NamedTuple):
@@ -90,8 +83,11 @@ MACHINES: Final = {
 
 def link(
     emitted: bytes, machine: str, functions: Sequence[str], values: Sequence[str]
-) -> LinkedCode:
-    """Return position-independent code, which expects a word for each function and each value."""
+) -> tuple[bytes, dict[str, int]]:
+    """Return position-independent code and where its functions begin.
+
+    A word for each function and each value is to follow it.
+    """
     sections = list(_sections(emitted))
     text = _only_code(sections)
     symbols = list(_symbols(sections))
@@ -106,7 +102,7 @@ def link(
         if to is None or patch is None:
             raise UnlinkableError(f"a relocation of type {kind} to {name or 'data'!r}")
         patch(code, at, to + addend - at)
-    return LinkedCode(bytes(code), offsets)
+    return bytes(code), offsets
 
 
 def _append_stubs(

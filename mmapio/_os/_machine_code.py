@@ -6,21 +6,20 @@ a tenth of a millisecond. Where code cannot be kept, it is compiled anew each ti
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import platform
+import re
 import struct
 import sys
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .. import _os
-from ._linking import MACHINES, LinkedCode, UnlinkableError, link
-from ._room_to_compile import check_room_to_compile
 
 __all__ = ["address_in", "can_keep", "machine_code"]
 
 _FORMAT: Final = 1  # of what is kept: another number makes all of it stale
+_MACHINES: Final = ("x86_64", "aarch64")  # those that code can be linked for
 
 
 def machine_code(
@@ -50,16 +49,18 @@ def machine_code(
         If there is no room to compile, or the system refuses memory that can be executed.
     """
     values = values or {}
-    if can_keep():
-        with contextlib.suppress(UnlinkableError):
-            return _mapped(_linked(ir, [*functions], [*values]), functions, values)
-    return _compiled_here(ir, functions, values)
+    kept = _kept(ir, [*functions], [*values]) if can_keep() else None
+    if kept is None:
+        return _compiled_here(ir, functions, values)
+    words = struct.pack(f"={len(functions) + len(values)}Q", *functions.values(), *values.values())
+    start = _os.map_code(kept.code + words)
+    return {name: start + offset for name, offset in kept.offsets.items()}
 
 
 def can_keep() -> bool:
     """Return whether code is kept on disk on this platform, if it can be written."""
     is_linux = sys.platform == "linux" and sys.maxsize > 1 << 32
-    return is_linux and platform.machine() in MACHINES
+    return is_linux and platform.machine() in _MACHINES
 
 
 def address_in(library: ctypes.CDLL, name: str) -> int:
@@ -67,8 +68,15 @@ def address_in(library: ctypes.CDLL, name: str) -> int:
     return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
 
 
-def _linked(ir: str, functions: list[str], values: list[str]) -> LinkedCode:
-    """Return code from disk; if there is none, compile it and put it there."""
+class _Code(NamedTuple):
+    """Position-independent code, which the words follow, and where its functions begin."""
+
+    code: bytes
+    offsets: dict[str, int]
+
+
+def _kept(ir: str, functions: list[str], values: list[str]) -> _Code | None:
+    """Return code from disk, or compile it and put it there; None if it cannot be kept."""
     from ._code_files import keep_code, kept_code, key_of
 
     machine = platform.machine()
@@ -76,34 +84,33 @@ def _linked(ir: str, functions: list[str], values: list[str]) -> LinkedCode:
     body = kept_code(key)
     if body is not None:
         return _unpack(body)
-    linked = link(_emitted(ir), machine, functions, values)
-    keep_code(key, _pack(linked))
-    return linked
+    from ._linking import UnlinkableError, link
+
+    emitted = _emitted(ir)
+    try:
+        code = _Code(*link(emitted, machine, functions, values))
+    except UnlinkableError:
+        return None
+    keep_code(key, _pack(code))
+    return code
 
 
-def _mapped(
-    linked: LinkedCode, functions: Mapping[str, int], values: Mapping[str, int]
-) -> dict[str, int]:
-    """Return the address of each function once the code is in memory, with its words."""
-    words = struct.pack(f"={len(functions) + len(values)}Q", *functions.values(), *values.values())
-    start = _os.map_code(linked.code + words)
-    return {name: start + offset for name, offset in linked.offsets.items()}
-
-
-def _pack(linked: LinkedCode) -> bytes:
+def _pack(kept: _Code) -> bytes:
     """Return one line of names and offsets, then the code."""
-    names = " ".join(f"{name}={offset}" for name, offset in linked.offsets.items())
-    return names.encode() + b"\n" + linked.code
+    names = " ".join(f"{name}={offset}" for name, offset in kept.offsets.items())
+    return names.encode() + b"\n" + kept.code
 
 
-def _unpack(body: bytes) -> LinkedCode:
+def _unpack(body: bytes) -> _Code:
     names, _, code = body.partition(b"\n")
     pairs = (pair.partition("=") for pair in names.decode().split())
-    return LinkedCode(code, {name: int(offset) for name, _, offset in pairs})
+    return _Code(code, {name: int(offset) for name, _, offset in pairs})
 
 
 def _module(ir: str) -> Any:
     """Return what LLVM makes of its language."""
+    from ._room_to_compile import check_room_to_compile
+
     check_room_to_compile()
     import llvmlite.binding as llvm
 
@@ -139,7 +146,11 @@ def _compiled_here(
 ) -> dict[str, int]:
     """Compile for this process alone."""
     for name, value in values.items():
-        ir = ir.replace(f"declare i64 @{name}()", f"define i64 @{name}() {{ ret i64 {value} }}")
+        declared, defined = (
+            rf"declare (i\d+) @{name}\(\)",
+            rf"define \1 @{name}() {{ ret \1 {value} }}",
+        )
+        ir = re.sub(declared, defined, ir)
     module = _module(ir)
     import llvmlite.binding as llvm
 

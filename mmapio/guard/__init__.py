@@ -5,8 +5,9 @@ send SIGBUS to a thread that uses a mapping of the file. The guard answers the o
 watched memory: it puts zeros in place of what is lost, and notes where. All others go on to
 whatever handled them before.
 
-It is compiled when the first file is mapped. ``MMAPIO_GUARD=0`` in the environment, or
-``guard=False`` when a file is opened, leaves it out. It is there on Linux, on x86-64 and aarch64.
+Its machine code is loaded when the first file is mapped, and compiled if it is not on disk yet.
+``MMAPIO_GUARD=0`` in the environment, or ``guard=False`` when a file is opened, leaves it out. It
+is there on Linux, on x86-64 and aarch64.
 
 Holding a descriptor of each file would tell at once how much of it is gone, but there are only
 so many descriptors. The guard keeps none: when there is a fault it asks for the size by the path,
@@ -29,7 +30,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from .. import _forking, _os
-from .._os._room_to_compile import check_room_to_compile
 from .._warning import warn
 from ..modes import Access
 
@@ -144,11 +144,10 @@ class _Table:
         self.lock = threading.RLock()  # a signal handler may map a file as well
 
     def start(self) -> Handler | None:
-        """Compile the handler, once; None if that cannot be done here."""
+        """Make the handler, once; None if that cannot be done here."""
         with self.lock:
             if self.handler is None and self.failure is None:
                 try:
-                    check_room_to_compile()
                     from ._handler import Handler
 
                     made = Handler()

@@ -1,4 +1,4 @@
-"""The handler of SIGBUS, compiled by llvmlite: it needs no GIL, no allocation, no Python object.
+"""The handler of SIGBUS, in machine code: it needs no GIL, no allocation, no Python object.
 
 It reads and writes a table in memory that is never given back, so it works at any time: in threads
 that Python does not know, in forked children, and while the interpreter ends.
@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Final
 
 from .. import _os
+from .._os._machine_code import address_in, machine_code
 from ..modes import Access
 
 __all__ = ["FIRST_ROW", "ROWS", "ROW_WORDS", "Handler"]
@@ -48,9 +49,10 @@ _FAULT_WORD: Final = {"x86_64": 27, "aarch64": 22}  # of ucontext_t: cr2, and fa
 _POPULATE_READ: Final = 22  # and 23 is MADV_POPULATE_WRITE, since Linux 5.14
 _REPLACING: Final = 0x02 | 0x10 | 0x20 | 0x4000  # MAP_ PRIVATE, FIXED, ANONYMOUS, NORESERVE
 
-# Numbers in capitals are put in before it is compiled; P64 and P32 are pointers, which versions of
-# LLVM write differently, so whatever can be is an integer.
+# Numbers in capitals are put in before it is compiled: bytes from the table's begin, for one. All
+# is integers but what is read and written there, as `machine_code` wants it.
 _CODE: Final = """
+declare i64 @table()
 declare i64 @__errno_location()
 declare i32 @sigaction(i32, i64, i64)
 declare i32 @raise(i32)
@@ -69,6 +71,11 @@ define void @put(i64 %at, i64 %value) {
   store atomic i64 %value, P64 %pointer release, align 8
   ret void
 }
+define i64 @in_table(i64 %offset) {
+  %table = call i64 @table()
+  %at = add i64 %table, %offset
+  ret i64 %at
+}
 define i64 @of_row(i64 %row, i64 %word) {
   %in_row = shl i64 %word, 3
   %at = add i64 %row, %in_row
@@ -80,24 +87,27 @@ define i64 @of_row(i64 %row, i64 %word) {
 define i32 @ensure() {
   %words = alloca i64, i32 19
   %now = ptrtoint P64 %words to i64
+  %action = call i64 @in_table(i64 ACTION)
+  %previous = call i64 @in_table(i64 PREVIOUS)
+  %aside_at = call i64 @in_table(i64 ASIDE)
   %failed = call i32 @sigaction(i32 SIGNAL, i64 0, i64 %now)
   %there = call i64 @get(i64 %now)
-  %ours = call i64 @get(i64 ACTION)
+  %ours = call i64 @get(i64 %action)
   %is_there = icmp eq i64 %there, %ours
   br i1 %is_there, label %done, label %install
 install:
   %i = phi i64 [ 0, %0 ], [ %next, %install ]
   %in_struct = shl i64 %i, 3
   %from = add i64 %now, %in_struct
-  %to = add i64 PREVIOUS, %in_struct
+  %to = add i64 %previous, %in_struct
   %word = call i64 @get(i64 %from)
   call void @put(i64 %to, i64 %word)
   %next = add i64 %i, 1
   %more = icmp ult i64 %next, 19
   br i1 %more, label %install, label %set
 set:
-  call void @put(i64 ASIDE, i64 0)
-  %set_failed = call i32 @sigaction(i32 SIGNAL, i64 ACTION, i64 0)
+  call void @put(i64 %aside_at, i64 0)
+  %set_failed = call i32 @sigaction(i32 SIGNAL, i64 %action, i64 0)
   ret i32 1
 done:
   ret i32 0
@@ -145,7 +155,8 @@ define i1 @replace(i64 %row, i64 %low, i64 %high, i32 %protection) {
   %lowest = inttoptr i64 %low_at to P64
   %high_at = add i64 %row, 96
   %highest = inttoptr i64 %high_at to P64
-  %all = inttoptr i64 FAULTS to P64
+  %all_at = call i64 @in_table(i64 FAULTS)
+  %all = inttoptr i64 %all_at to P64
   %not_low = xor i64 %low, -1
   %1 = atomicrmw umax P64 %lowest, i64 %not_low seq_cst
   %2 = atomicrmw umax P64 %highest, i64 %high seq_cst
@@ -166,9 +177,12 @@ define void @on_bus_error(i32 %signal, i64 %info, i64 %context) {
   %code = load i32, P32 %code_pointer
   %is_fault = icmp sgt i32 %code, 0
   %may_be_ours = icmp ne i32 %code, BUS_ADRALN
-  %used = call i64 @get(i64 USED)
+  %used_at = call i64 @in_table(i64 USED)
+  %aside_at = call i64 @in_table(i64 ASIDE)
+  %first = call i64 @in_table(i64 FIRST)
+  %used = call i64 @get(i64 %used_at)
   %rows_length = mul i64 %used, ROW_BYTES
-  %rows_end = add i64 TABLE, %rows_length
+  %rows_end = call i64 @in_table(i64 %rows_length)
   %told_address = call i64 @of_row(i64 %info, i64 2)
   br i1 %is_fault, label %begin, label %sent
 sent:
@@ -180,7 +194,7 @@ begin:
   %address = phi i64 [ %told_address, %0 ], [ %last_address, %sent ]
   br i1 %may_be_ours, label %search, label %not_ours
 search:
-  %row = phi i64 [ FIRST, %begin ], [ %next_row, %look ], [ %next_row, %confirm ]
+  %row = phi i64 [ %first, %begin ], [ %next_row, %look ], [ %next_row, %confirm ]
   %is_row = icmp ult i64 %row, %rows_end
   br i1 %is_row, label %look, label %not_ours
 look:
@@ -230,13 +244,14 @@ note_end:
   call void @put(i64 %past_to, i64 1)
   br label %fill
 fill:
-  call void @put(i64 ASIDE, i64 0)
+  call void @put(i64 %aside_at, i64 0)
   %filled = call i1 @replace(i64 %row, i64 %page, i64 %high, i32 %protection)
   br i1 %filled, label %return, label %fill_all
 fill_all:
   ; Areas for single pages are more than vm.max_map_count allows: one for all is not. The last one
   ; may have made them one too many for any other, so the reserve is given up for it.
-  %reserve_pointer = inttoptr i64 RESERVE to P64
+  %reserve_at = call i64 @in_table(i64 RESERVE)
+  %reserve_pointer = inttoptr i64 %reserve_at to P64
   %reserve = atomicrmw xchg P64 %reserve_pointer, i64 0 seq_cst
   %has_reserve = icmp ne i64 %reserve, 0
   br i1 %has_reserve, label %give_up, label %fill_whole
@@ -248,10 +263,11 @@ fill_whole:
   br i1 %filled_all, label %return, label %not_ours
 not_ours:
   ; The one before ours is to have it. If that one has passed it on to ours, nobody wants it.
-  %aside = call i64 @get(i64 ASIDE)
-  call void @put(i64 ASIDE, i64 1)
+  %aside = call i64 @get(i64 %aside_at)
+  call void @put(i64 %aside_at, i64 1)
   %is_aside = icmp ne i64 %aside, 0
-  %heir = select i1 %is_aside, i64 DEFAULT, i64 PREVIOUS
+  %heir_offset = select i1 %is_aside, i64 DEFAULT, i64 PREVIOUS
+  %heir = call i64 @in_table(i64 %heir_offset)
   %unset = call i32 @sigaction(i32 SIGNAL, i64 %heir, i64 0)
   br i1 %is_fault, label %return, label %send
 send:
@@ -265,8 +281,11 @@ return:
 """
 
 
+_CALLED: Final = ("__errno_location", "sigaction", "raise", "mmap", "munmap", "madvise", "syscall")
+
+
 class Handler:
-    """The compiled handler and its table.
+    """The handler's code and its table.
 
     `words` is the table, by words; `ensure` puts the handler on top of all others.
     """
@@ -274,16 +293,20 @@ class Handler:
     def __init__(self) -> None:
         size = 8 * ROW_WORDS * ROWS
         address = _os.map_anonymous(size)
-        _os.cover(address, size, Access.WRITE)  # for a forked child has mappings of its own
+        try:
+            _os.cover(address, size, Access.WRITE)  # for a forked child has mappings of its own
+            code = _code(address)
+        except BaseException:
+            _os.unmap(address, size)
+            raise
         memory = (ctypes.c_uint64 * (size // 8)).from_address(address)
         self.memory = memoryview(memory).cast("B")
         self.words = self.memory.cast("Q")
         self.words[_USED] = FIRST_ROW
-        on_bus_error, ensure = _compile(address)
-        self.words[_ACTION] = on_bus_error
+        self.words[_ACTION] = code["on_bus_error"]
         self.words[_ACTION + 17] = _SA_SIGINFO_ONSTACK
         self.refill()
-        self.ensure: Callable[[], int] = ctypes.PYFUNCTYPE(ctypes.c_int)(ensure)
+        self.ensure: Callable[[], int] = ctypes.PYFUNCTYPE(ctypes.c_int)(code["ensure"])
 
     def refill(self) -> None:
         """Have areas of memory in reserve, for when there are too many of them."""
@@ -303,42 +326,32 @@ class Handler:
         self.words[_USED] = rows
 
 
-def _compile(table: int) -> tuple[int, int]:
-    """Return the addresses of the handler and of `ensure`, which are never freed."""
-    import llvmlite.binding as llvm
+def _code(table: int) -> dict[str, int]:
+    """Return the addresses of the functions, which are never freed."""
+    libc = ctypes.CDLL(None)
+    functions = {name: address_in(libc, name) for name in _CALLED}
+    return machine_code(_with_numbers(platform.machine()), functions, {"table": table})
 
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
+
+def _with_numbers(machine: str) -> str:
+    """Return the code for a machine, with all that differs between machines in it."""
     numbers = {
         "ROW_BYTES": 8 * ROW_WORDS,
         "PAGE_MASK": -_os.PAGE_SIZE,
         "PAGE_SIZE": _os.PAGE_SIZE,
         "REPLACING": _REPLACING,
-        "STATX": _STATX[platform.machine()],
+        "STATX": _STATX[machine],
         "RESERVE_BYTES": _RESERVE_PAGES * _os.PAGE_SIZE,
         "SIGNAL": _SIGBUS,
         "BUS_ADRALN": _BUS_ADRALN,
-        "FAULT_WORD": _FAULT_WORD[platform.machine()],
+        "FAULT_WORD": _FAULT_WORD[machine],
         "POPULATE_READ": _POPULATE_READ,
         "EINVAL": errno.EINVAL,
-        "FIRST": table + 8 * ROW_WORDS * FIRST_ROW,
-        "TABLE": table,
+        "FIRST": 8 * ROW_WORDS * FIRST_ROW,
     }
     for name in ("RESERVE", "FAULTS", "USED", "ASIDE", "ACTION", "PREVIOUS", "DEFAULT"):
-        numbers[name] = table + 8 * globals()[f"_{name}"]
+        numbers[name] = 8 * globals()[f"_{name}"]
     code = _CODE
     for name, number in numbers.items():
         code = code.replace(name, str(number))
-    try:
-        module = llvm.parse_assembly(code.replace("P64", "ptr").replace("P32", "ptr"))
-    except RuntimeError:  # before LLVM 16 pointers have types
-        module = llvm.parse_assembly(code.replace("P64", "i64*").replace("P32", "i32*"))
-    machine = llvm.Target.from_default_triple().create_target_machine(opt=1)
-    engine = llvm.create_mcjit_compiler(module, machine)
-    libc = ctypes.CDLL(None)
-    for name in ("__errno_location", "sigaction", "raise", "mmap", "munmap", "madvise", "syscall"):
-        address = ctypes.cast(getattr(libc, name), ctypes.c_void_p).value
-        engine.add_global_mapping(module.get_function(name), address)
-    addresses = engine.get_function_address("on_bus_error"), engine.get_function_address("ensure")
-    engine.detach()
-    return addresses
+    return code

@@ -5,7 +5,7 @@ from __future__ import annotations
 import llvmlite.binding as llvm
 import pytest
 
-from mmapio._os._linking import MACHINES, LinkedCode, UnlinkableError, link
+from mmapio._os._linking import MACHINES, UnlinkableError, link
 
 CALLING = """
 declare i64 @strlen(i64)
@@ -76,7 +76,7 @@ def emit(ir: str, machine: str) -> bytes:
     return emitted
 
 
-def linked(ir: str, machine: str) -> LinkedCode:
+def linked(ir: str, machine: str) -> tuple[bytes, dict[str, int]]:
     return link(emit(ir, machine), machine, ["strlen", "syscall"], ["table"])
 
 

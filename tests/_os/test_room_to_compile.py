@@ -54,7 +54,20 @@ def test_without_room_all_but_the_guard_is_there(
 ) -> None:
     if guard.why_not() is not None:
         pytest.skip(f"no guard: {guard.why_not()}")
-    first, second = run_python(LIMITED, str(tmp_path / "a.npy"), str(left)).splitlines()
+    told = run_python(LIMITED, str(tmp_path / "a.npy"), str(left), NUMBA_CACHE_DIR=str(tmp_path))
+    first, second = told.splitlines()
     assert first.startswith("1000.0 False 1 the mapping of ")
     assert "is not guarded: it cannot be compiled here" in first
     assert second == "5000000 b'aaa'"
+
+
+@only_linux
+def test_code_that_was_kept_needs_no_room_to_compile(
+    tmp_path: Path, run_python: Callable[..., str]
+) -> None:
+    if guard.why_not() is not None:
+        pytest.skip(f"no guard: {guard.why_not()}")
+    kept = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    run_python("import sys, mmapio; mmapio.create(sys.argv[1], 1)", str(tmp_path / "b"), **kept)
+    told = run_python(LIMITED, str(tmp_path / "a.npy"), str(60 << 20), **kept)
+    assert told.splitlines() == ["1000.0 True 0", "5000000 b'aaa'"]
