@@ -45,6 +45,7 @@ HOMES = {
         *("_os._machine_code", "atomics"),
         *("kernels._crc32", "kernels.rows.addresses"),
         *("kernels.engine.lanes", "kernels.engine.vectors", "kernels.engine.column_vectors"),
+        *("kernels.engine.column_tiles", "kernels.engine.run_lanes"),
         *("kernels.engine.emitting", "kernels.engine.pairs"),
         *("kernels.statistics._extreme_vectors", "kernels._match_bits"),
     ),

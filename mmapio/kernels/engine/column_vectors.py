@@ -30,10 +30,14 @@ __all__ = [
     "add_int_rows",
     "add_square_row",
     "add_square_rows",
+    "cast",
+    "float_sums",
+    "int_sums",
     "keep_greatest_row",
     "keep_greatest_rows",
     "keep_least_row",
     "keep_least_rows",
+    "kept",
 ]
 
 ROWS_AT_ONCE = 8
@@ -247,7 +251,7 @@ def _pointer(builder: Any, start: Any, at: Any, lanes: int) -> Any:
     return builder.bitcast(builder.gep(start, [at]), vector.as_pointer())
 
 
-def _cast(builder: Any, item: Any, vector: Vector, like: Vector) -> Vector:
+def cast(builder: Any, item: Any, vector: Vector, like: Vector) -> Vector:
     """Convert items to the type of the lanes of another vector."""
     wanted, given = like.type, vector.type
     if wanted == given:
@@ -259,23 +263,24 @@ def _cast(builder: Any, item: Any, vector: Vector, like: Vector) -> Vector:
     return (builder.sitofp if item.signed else builder.uitofp)(vector, wanted)
 
 
-def _float_sums(
+def float_sums(
     builder: Any, item: Any, rows: Sequence[Vector], total: Vector, error: Vector
 ) -> tuple[Vector, ...]:
-    term = _tree([_cast(builder, item, row, total) for row in rows], builder.fadd)
+    """Add a tree of rows; of float64, keep the error of adding it."""
+    term = _tree([cast(builder, item, row, total) for row in rows], builder.fadd)
     if item.bitwidth < 64:
         return builder.fadd(total, term), error
     rounded, slip = emitting.two_sum(builder, total, term)
     return rounded, builder.fadd(error, slip)
 
 
-def _int_sums(builder: Any, item: Any, rows: Sequence[Vector], total: Vector) -> tuple[Vector, ...]:
+def int_sums(builder: Any, item: Any, rows: Sequence[Vector], total: Vector) -> tuple[Vector, ...]:
     """Add bytes in 16 bits first, which 8 of them fit into."""
     if item.bitwidth == 8 and len(rows) > 1:
         short = ir.Constant(ir.VectorType(ir.IntType(16), rows[0].type.count), ir.Undefined)
-        term = _tree([_cast(builder, item, row, short) for row in rows], builder.add)
+        term = _tree([cast(builder, item, row, short) for row in rows], builder.add)
     else:
-        term = _tree([_cast(builder, item, row, total) for row in rows], builder.add)
+        term = _tree([cast(builder, item, row, total) for row in rows], builder.add)
     extend = builder.sext if item.signed else builder.zext
     return (builder.add(total, term if term.type == total.type else extend(term, total.type)),)
 
@@ -283,14 +288,14 @@ def _int_sums(builder: Any, item: Any, rows: Sequence[Vector], total: Vector) ->
 def _squares(
     builder: Any, item: Any, rows: Sequence[Vector], means: Vector, slips: Vector, squares: Vector
 ) -> tuple[Vector, ...]:
-    steps = [builder.fsub(_cast(builder, item, row, means), means) for row in rows]
+    steps = [builder.fsub(cast(builder, item, row, means), means) for row in rows]
     return (
         builder.fadd(slips, _tree(steps, builder.fadd)),
         builder.fadd(squares, _tree([builder.fmul(step, step) for step in steps], builder.fadd)),
     )
 
 
-def _kept(
+def kept(
     sign: str, builder: Any, item: Any, rows: Sequence[Vector], best: Vector
 ) -> tuple[Vector, ...]:
     """Compare integers, or floats so that one instruction does it, and look for NaNs apart."""
@@ -314,11 +319,11 @@ def _kept(
 
 
 _MEANINGS: list[tuple[Callable[..., None], Callable[..., None], Combine, tuple[int, ...]]] = [
-    (add_float_rows, add_float_row, _float_sums, (0, 1)),
-    (add_int_rows, add_int_row, _int_sums, (0,)),
+    (add_float_rows, add_float_row, float_sums, (0, 1)),
+    (add_int_rows, add_int_row, int_sums, (0,)),
     (add_square_rows, add_square_row, _squares, (1, 2)),
-    (keep_least_rows, keep_least_row, functools.partial(_kept, "<"), (0,)),
-    (keep_greatest_rows, keep_greatest_row, functools.partial(_kept, ">"), (0,)),
+    (keep_least_rows, keep_least_row, functools.partial(kept, "<"), (0,)),
+    (keep_greatest_rows, keep_greatest_row, functools.partial(kept, ">"), (0,)),
 ]
 
 

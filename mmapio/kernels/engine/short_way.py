@@ -38,7 +38,12 @@ def seen_as(pairs: Mapping[str, str]) -> Seen:
 
 
 def shortly(
-    short: Callable[..., Any], seen: Seen, given: int = 1, *, ordered: bool = False
+    short: Callable[..., Any],
+    seen: Seen,
+    given: int = 1,
+    *,
+    ordered: bool = False,
+    along: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let a scan go a short way where it is called without options for one stretch of memory.
 
@@ -52,6 +57,8 @@ def shortly(
         How many arguments a call without options has.
     ordered : bool
         The order of the items matters: an array in F order goes no short way.
+    along : callable, optional
+        Called with all arguments of any other call. If it returns None, the scan itself is called.
 
     Returns
     -------
@@ -78,6 +85,10 @@ def shortly(
                     found = short(piece, *args)
                     if found is not None:
                         return cast("R", found)
+            elif along is not None and args:
+                found = along(*args, **kwargs)
+                if found is not None:
+                    return cast("R", found)
             return function(*args, **kwargs)
 
         return scan

@@ -23,11 +23,19 @@ from mmapio.kernels.statistics._boxes import (
 )
 from mmapio.kernels.statistics._column_kernels import (
     BOTH,
+    GREATEST,
     LEAST,
     extreme_columns,
     sum_float_columns,
     sum_int_columns,
     vary_columns,
+)
+from mmapio.kernels.statistics._lines import (
+    Table,
+    as_table,
+    table_extremes,
+    table_means,
+    table_sums,
 )
 from mmapio.kernels.statistics._moments import SMALL, rounded_sum, split_small_sum, two_sum
 from mmapio.kernels.statistics._run_kernels import (
@@ -149,6 +157,9 @@ class _Taken:
 
 def axis_sums(array: NDArray[Any], axes: Axes, how: Scan) -> NDArray[Any]:
     """Return sums along axes: rounded once, or of integers in 64 bits, where they wrap."""
+    found: NDArray[Any] | None
+    if (table := _table(array, axes, how)) and (found := table_sums(*table)) is not None:
+        return found
     if array.dtype.kind == "f":
         return _float_sums(array, axes, how)
     if array.dtype.kind == "u":
@@ -159,11 +170,19 @@ def axis_sums(array: NDArray[Any], axes: Axes, how: Scan) -> NDArray[Any]:
 
 def axis_means(array: NDArray[Any], axes: Axes, how: Scan) -> NDArray[np.float64]:
     """Return means along axes."""
+    found: NDArray[Any] | None
+    if (table := _table(array, axes, how)) and (found := table_means(*table)) is not None:
+        return found
     exact = array.dtype.kind != "f" and array.itemsize < 8  # no sum can wrap
     totals = _int_sums(array, axes, how) if exact else _float_sums(array, axes, how)
     count = np.prod([array.shape[axis] for axis in axes], dtype=np.float64)
     with np.errstate(all="ignore"):
         return np.asarray(totals / count)
+
+
+def _table(array: NDArray[Any], axes: Axes, how: Scan) -> tuple[NDArray[Any], Table] | None:
+    """Return a small array as a table, unless a bar or the release of memory is asked for."""
+    return None if how.progress or how.drop_behind else as_table(array, axes)
 
 
 def _int_sums(array: NDArray[Any], axes: Axes, how: Scan) -> NDArray[np.int64]:
@@ -288,6 +307,9 @@ def axis_extremes(
 
     Only one of these is right unless `which` is BOTH.
     """
+    if table := _table(array, axes, how):
+        one = table_extremes(*table, which == GREATEST)
+        return one, table_extremes(*table, True) if which == BOTH else one
     reduction = Reduction(array, axes, how)
     out = reduction.results(reduction.dtype, 2)
     if which != BOTH:

@@ -35,13 +35,22 @@ from mmapio.kernels.statistics._extremes import (
     place_of,
     where_extreme,
 )
+from mmapio.kernels.statistics._lines import along, table_extremes
 from mmapio.kernels.statistics.dates import dated, extremes, first_nat, same
 
 __all__ = ["argmax", "argmin", "max", "min", "minmax"]
 
 
+def _along(*greatest: bool) -> Callable[..., Any]:
+    """Return what finds extremes along an axis of a small array: one, or both."""
+    if len(greatest) == 1:
+        [which] = greatest
+        return along(lambda row, table: table_extremes(row, table, which))
+    return along(lambda row, table: tuple(table_extremes(row, table, which) for which in greatest))
+
+
 @noticing
-@shortly(lone_range, SEEN)
+@shortly(lone_range, SEEN, along=_along(False, True))
 @dated(extremes)
 def minmax(
     a: Any,
@@ -94,7 +103,7 @@ def minmax(
 
 
 @noticing
-@shortly(lone_extreme(False), SEEN)
+@shortly(lone_extreme(False), SEEN, along=_along(False))
 @dated(lambda dates, _, *args, **options: minmax(dates.array, *args, **options)[0])
 def min(
     a: Any,
@@ -138,7 +147,7 @@ def min(
 
 
 @noticing
-@shortly(lone_extreme(True), SEEN)
+@shortly(lone_extreme(True), SEEN, along=_along(True))
 @dated(lambda dates, _, *args, **options: minmax(dates.array, *args, **options)[1])
 def max(
     a: Any,

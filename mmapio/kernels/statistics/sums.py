@@ -34,6 +34,7 @@ from mmapio.kernels.statistics._columns import (
     axis_sums,
     axis_variances,
 )
+from mmapio.kernels.statistics._lines import along, table_means, table_sums
 from mmapio.kernels.statistics._moments import (
     FLOATS,
     INTEGERS,
@@ -76,7 +77,7 @@ def _lone_mean(piece: NDArray[Any], a: NDArray[Any]) -> float | None:
 
 
 @noticing
-@shortly(_lone_sum, _SEEN)
+@shortly(_lone_sum, _SEEN, along=along(table_sums))
 @dated(total(least))
 def sum(
     a: Any,
@@ -157,7 +158,7 @@ def sum(
 
 
 @noticing
-@shortly(_lone_mean, _SEEN)
+@shortly(_lone_mean, _SEEN, along=along(table_means))
 @dated(average(least, sum))
 def mean(
     a: Any,
