@@ -8,6 +8,7 @@ arch/arm64/include/asm/pgtable.h calls __sync_icache_dcache.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import mmap
 import os
@@ -27,17 +28,19 @@ _READ_WRITE: Final = mmap.PROT_READ | mmap.PROT_WRITE
 _READ_EXECUTE: Final = mmap.PROT_READ | mmap.PROT_EXEC
 _SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
+_MFD_NOEXEC_SEAL: Final = 8
+_NAME: Final = "mmapio-code"
+
 
 def map_code(code: bytes) -> int:
     """Map machine code, executable and not writable; return the address."""
-    try:
-        return _map_anonymous_code(code)
-    except OSError:  # some systems refuse that memory once written becomes executable,
+    # Some systems refuse that memory once written becomes executable, but not that a file does.
+    for way in (_map_anonymous_code, _map_file_of_code):
         try:
-            return _map_file_of_code(code)  # but not that a file is mapped that way
-        except OSError:
-            pass
-        raise
+            return way(code)
+        except (OSError, AttributeError) as error:  # an old libc has no files in memory
+            number = getattr(error, "errno", errno.ENOSYS)
+    raise OSError(number, f"no memory for machine code can be had, {os.strerror(number)}")
 
 
 def _map_anonymous_code(code: bytes) -> int:
@@ -58,7 +61,7 @@ def _map_file_of_code(code: bytes) -> int:
 
     Not the file on disk: if that is cut, or its server is gone, the code is as well.
     """
-    fd = os.memfd_create("mmapio-code", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    fd = _new_file_in_memory()
     try:
         if os.write(fd, code) != len(code):
             raise OSError("no room for machine code")
@@ -66,3 +69,11 @@ def _map_file_of_code(code: bytes) -> int:
         return _map(None, len(code), _READ_EXECUTE, _PRIVATE, fd, 0)
     finally:
         os.close(fd)
+
+
+def _new_file_in_memory() -> int:
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:  # that it is not for execve, which systems may insist on
+        return os.memfd_create(_NAME, flags | _MFD_NOEXEC_SEAL)
+    except OSError:  # before Linux 6.3
+        return os.memfd_create(_NAME, flags)
