@@ -13,18 +13,19 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from mmapio.kernels.engine import emitting
-from mmapio.kernels.engine.jit import inside, jit, part, piece_type
+from mmapio.kernels.engine.jit import inside, jit, part, piece_types
+from mmapio.kernels.engine.reader import Load, Reader, is_read_by_vectors
 
 __all__ = ["mark_matches", "mark_places", "places_equal", "words_for", "write_places"]
 
 WORD = 64
 _MATCHED = ("u1", "u2", "u4", "u8", "f4", "f8")
 _WORD = ir.IntType(64)
+_AHEAD = 8192
 
 _PAIRS, _FOURS, _BYTES, _ONES = (np.uint64(~0 % (1 << 64) // n) for n in (3, 5, 17, 255))
 
@@ -49,23 +50,22 @@ def mark_whole_words(x: NDArray[Any], value: Any, bits: NDArray[np.uint64]) -> i
 
 
 def _emit_marks(_typing: Any, x: Any, value: Any, bits: Any) -> Any:
-    """Type and emit the same, for as many words as there are bits."""
+    """Type and emit the same, for no more words than there are bits."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         row, out = (
             context.make_array(signature.args[place])(context, builder, arguments[place])
             for place in (0, 2)
         )
-        items = ir.VectorType(row.data.type.pointee, WORD)
         values = emitting.in_all_lanes(builder, arguments[1], WORD)
         is_float = isinstance(x.dtype, types.Float)
         equal = builder.fcmp_ordered if is_float else builder.icmp_unsigned
-        pointer = builder.bitcast(row.data, items.as_pointer())
-        with cgutils.for_range(builder, out.nitems) as loop:
-            loaded = builder.load(builder.gep(pointer, [loop.index]), align=1)
-            word = builder.bitcast(equal("==", loaded, values), _WORD)
-            builder.store(word, builder.gep(out.data, [loop.index]))
-        return out.nitems
+
+        def mark(load: Load, number: Any) -> None:
+            word = builder.bitcast(equal("==", load(0), values), _WORD)
+            builder.store(word, builder.gep(out.data, [number]))
+
+        return Reader(builder, x, row, WORD, _AHEAD).blocks(1, mark)
 
     return types.intp(x, value, bits), generate
 
@@ -75,15 +75,9 @@ _marks: Any = intrinsic(_emit_marks)
 
 @inside(mark_whole_words)
 def _mark_whole_words(x: Any, value: Any, bits: Any) -> Callable[..., Any]:
-    if x.layout != "C" or value != x.dtype:
+    if value != x.dtype or not is_read_by_vectors(x):
         return lambda x, value, bits: 0
-
-    def impl(x: Any, value: Any, bits: Any) -> Any:
-        words = min(x.size // WORD, bits.size)
-        _marks(x, value, bits[:words])
-        return words * WORD
-
-    return impl
+    return lambda x, value, bits: _marks(x[: bits.size * WORD], value, bits)
 
 
 def write_eight(out: NDArray[np.int64], found: int, at: int, byte: int) -> None:
@@ -189,8 +183,11 @@ def places_equal(x: NDArray[Any], value: Any) -> NDArray[np.int64]:
 
 
 def _signatures() -> list[tuple[Any, ...]]:
-    items = [(piece_type(dtype), numba.from_dtype(np.dtype(dtype))) for dtype in _MATCHED]
-    return [(*item, numba.uint64[::1]) for item in items]
+    return [
+        (kind, numba.from_dtype(np.dtype(dtype)), numba.uint64[::1])
+        for dtype in _MATCHED
+        for kind in piece_types(dtype)
+    ]
 
 
 @jit(_signatures)

@@ -9,8 +9,15 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mmapio.kernels.engine.jit import by_type, inside, jit, part, piece_type
-from mmapio.kernels.engine.vectors import SHORT_AT_ONCE, are_bytes, count_bytes
+from mmapio.kernels.engine.jit import by_type, inside, jit, part, piece_type, piece_types
+from mmapio.kernels.engine.reader import is_read_by_vectors
+from mmapio.kernels.engine.vectors import (
+    SHORT_AT_ONCE,
+    are_bytes,
+    count_bytes,
+    count_in_lines,
+    in_lines,
+)
 
 __all__ = [
     "all_matches",
@@ -33,7 +40,11 @@ _MATCHED = ("u1", "u2", "u4", "u8", "f4", "f8")  # signed integers are equal if 
 
 
 def _signatures() -> list[tuple[Any, ...]]:
-    return [(piece_type(dtype), numba.from_dtype(np.dtype(dtype))) for dtype in _MATCHED]
+    return [
+        (kind, numba.from_dtype(np.dtype(dtype)))
+        for dtype in _MATCHED
+        for kind in piece_types(dtype)
+    ]
 
 
 # Values -----------------------------------------------------------------------------------------
@@ -61,7 +72,17 @@ def _count_in_block_of(x: Any, value: Any) -> Callable[..., Any]:
             count += x[i] == value
         return count
 
-    return impl_bytes if are_bytes(x) and value == x.dtype else impl
+    def impl_apart(x: Any, value: Any) -> Any:
+        count = count_in_lines(x, value)
+        for i in range(in_lines(x), x.size):
+            count += x[i] == value
+        return count
+
+    if value != x.dtype:
+        return impl
+    if x.layout != "C" and is_read_by_vectors(x):
+        return impl_apart  # what becomes of the loop goes from item to item
+    return impl_bytes if are_bytes(x) else impl
 
 
 @part()

@@ -152,7 +152,7 @@ def count(
     array, item = _matchable("count", a, value)
     if item is None:
         return 0
-    pieces = pieces_of(array)
+    pieces = pieces_of(array, apart=True)
     return sum(map_pieces(lambda piece: count_matches(piece, item), pieces, how))
 
 
@@ -383,7 +383,7 @@ def _sought(function: str, a: Any, value_or_bytes: Any) -> _Sought:
 def _sought_value(function: str, a: Any, value: Any) -> _Sought:
     array, item = _matchable(function, a, value)
 
-    pieces = Pieces(np.zeros(0)) if item is None else pieces_of(array, ordered=True)
+    pieces = Pieces(np.zeros(0)) if item is None else pieces_of(array, ordered=True, apart=True)
     return _Sought(
         pieces,
         lambda piece: find_match(piece, item),

@@ -24,6 +24,7 @@ from mmapio.kernels.engine.uncompiled import JIT_DISABLED, as_compiled, by_type,
 __all__ = [
     "JIT_DISABLED",
     "KERNELS",
+    "LEAST_APART",
     "Kernel",
     "by_type",
     "compile_all",
@@ -31,6 +32,7 @@ __all__ = [
     "jit",
     "part",
     "piece_type",
+    "piece_types",
     "uninterrupted",
 ]
 
@@ -57,6 +59,7 @@ class Kernel(NamedTuple):
 
 
 KERNELS: list[Kernel] = []
+LEAST_APART = 4  # bytes of items that are read where they lie apart; smaller ones are copied
 _refusals: list[OSError] = []  # to keep compiled code: of no interest to those who only call it
 
 
@@ -232,6 +235,31 @@ def piece_type(dtype: str) -> Any:
     (float32, False)
     """
     return numba.types.Array(numba.from_dtype(np.dtype(dtype)), 1, "C", readonly=True)
+
+
+def piece_types(dtype: str) -> list[Any]:
+    """Return that type and, of items that may lie apart as well, the type of such a row.
+
+    Parameters
+    ----------
+    dtype : str
+        The items, as numpy names them.
+
+    Returns
+    -------
+    list of numba.types.Array
+        For the kernels that `Pieces` need not copy items for.
+
+    Examples
+    --------
+    >>> from mmapio.kernels.engine.jit import piece_types
+    >>> [kind.layout for kind in piece_types("f4")], [kind.layout for kind in piece_types("u1")]
+    (['C', 'A'], ['C'])
+    """
+    near = piece_type(dtype)
+    if np.dtype(dtype).itemsize < LEAST_APART:
+        return [near]
+    return [near, near.copy(layout="A")]
 
 
 def compile_all(progress: Progress | None = None) -> int:

@@ -6,7 +6,6 @@ whatever these are, and wherever the items lie, so a sum has the same bits on al
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from mmapio.kernels.engine import emitting
 from mmapio.kernels.engine.jit import inside, part
+from mmapio.kernels.engine.reader import Load, Reader, Vector
 
 __all__ = [
     "LANES",
@@ -35,7 +35,6 @@ LANES = 8
 _VECTORS = 8  # that are added as a tree
 _WORD_VECTORS = 4
 _AHEAD = 4096  # bytes: processors read ahead by themselves up to the end of a page only
-_LINE = 64
 _LOW = (1 << 32) - 1
 
 _WORD = ir.IntType(64)
@@ -43,9 +42,7 @@ _PLACE = ir.IntType(32)
 _WORDS = ir.VectorType(_WORD, LANES)
 _DOUBLES = ir.VectorType(ir.DoubleType(), LANES)
 
-Vector = Any
 Sum = tuple[Any, Any]  # and its rounding error
-Load = Callable[[int], Vector]  # of items from so many behind the first of a block
 
 
 # As Python runs them ----------------------------------------------------------------------------
@@ -221,12 +218,12 @@ def _add_words(_typing: Any, x: Any) -> Any:
             totals.add(number, over)
             others.add(number, rest)
 
-        def add_block(load: Load) -> None:
+        def add_block(load: Load, _number: Any) -> None:
             for number in range(_WORD_VECTORS):
-                add(number, load(number * LANES))
+                add(number, load(number))
 
-        whole = _emit_blocks(builder, x, row, LANES * _WORD_VECTORS, add_block)
-        _emit_rest(builder, x, row, whole, lambda vector: add(0, vector))
+        reader = Reader(builder, x, row, LANES, _AHEAD)
+        reader.rest(reader.blocks(_WORD_VECTORS, add_block), lambda vector: add(0, vector))
         found = [each.whole() for each in (totals, others)]
         return context.make_tuple(builder, signature.return_type, found)
 
@@ -264,13 +261,14 @@ def _emit_compensated(x: Any, prepare: Callable[[Any, list[Vector]], list[Vector
             builder.store(rounded, total)
             builder.store(builder.fadd(builder.load(error), slip), error)
 
-        def add_block(load: Load) -> None:
-            vectors = [load(number * LANES) for number in range(_VECTORS)]
+        def add_block(load: Load, _number: Any) -> None:
+            vectors = map(load, range(_VECTORS))
             for term in prepare(builder, [_extended(builder, vector) for vector in vectors]):
                 add(term)
 
-        whole = _emit_blocks(builder, x, row, LANES * _VECTORS, add_block)
-        _emit_rest(builder, x, row, whole, lambda vector: add(_extended(builder, vector)))
+        reader = Reader(builder, x, row, LANES, _AHEAD)
+        whole = reader.blocks(_VECTORS, add_block)
+        reader.rest(whole, lambda vector: add(_extended(builder, vector)))
         found = builder.load(total), builder.load(error)
         while isinstance(found[0].type, ir.VectorType):
             found = _joined(builder, *_halves(builder, found))
@@ -290,12 +288,12 @@ def _emit_folded(kinds: tuple[Any, ...], term: Callable[..., Vector]) -> Any:
         def add(number: int, vector: Vector) -> None:
             totals.add(number, term(builder, arguments, vector))
 
-        def add_block(load: Load) -> None:
+        def add_block(load: Load, _number: Any) -> None:
             for number in range(_VECTORS):
-                add(number, load(number * LANES))
+                add(number, load(number))
 
-        whole = _emit_blocks(builder, x, row, LANES * _VECTORS, add_block)
-        _emit_rest(builder, x, row, whole, lambda vector: add(0, vector))
+        reader = Reader(builder, x, row, LANES, _AHEAD)
+        reader.rest(reader.blocks(_VECTORS, add_block), lambda vector: add(0, vector))
         return totals.whole()
 
     return numba.types.float64(*kinds), generate
@@ -321,90 +319,6 @@ class _Totals:
         places = range(LANES)
         lanes = [self._builder.extract_element(found, _PLACE(place)) for place in places]
         return _emit_tree(self._plus, lanes)
-
-
-def _emit_blocks(
-    builder: Any, x: Any, row: Any, block: int, visit: Callable[[Load], object]
-) -> Any:
-    """Emit loops over whole blocks; return how many items these have.
-
-    Where items lie one after another they are loaded as vectors, and so they are where every
-    second one is wanted, but for the last block: behind it nothing may be read.
-    """
-    none, blocks = _WORD(0), builder.udiv(row.nitems, _WORD(block))
-    width = x.dtype.bitwidth // 8
-    loop = functools.partial(_emit_loop, builder, row, block, visit)
-    if x.layout == "C":
-        loop(none, blocks, _load_near, block * width)
-    else:
-        step = builder.extract_value(row.strides, 0)
-        near = builder.icmp_signed("==", step, _WORD(width))
-        second = builder.icmp_signed("==", step, _WORD(2 * width))
-        some = builder.icmp_signed(">", blocks, none)
-        second = builder.and_(second, some)
-        near_end = builder.select(near, blocks, none)
-        second_end = builder.select(second, builder.sub(blocks, _WORD(1)), none)
-        loop(none, near_end, _load_near, block * width)
-        loop(none, second_end, _load_second, 2 * block * width)
-        loop(builder.add(near_end, second_end), blocks, _load_anywhere, 0)
-    return builder.mul(blocks, _WORD(block))
-
-
-def _emit_loop(
-    builder: Any,
-    row: Any,
-    block: int,
-    visit: Callable[[Load], object],
-    start: Any,
-    stop: Any,
-    load: Callable[..., Vector],
-    nbytes: int,
-) -> None:
-    """Emit a loop over blocks of so many bytes, which asks for the memory behind them."""
-    step = _WORD(1)
-    with cgutils.for_range_slice(builder, start, stop, step, inc=True) as (number, _):
-        first = builder.mul(number, _WORD(block))
-        at = builder.mul(number, _WORD(nbytes))
-        for line in range(0, nbytes, _LINE):
-            ahead = builder.add(at, _WORD(_AHEAD + line))
-            emitting.prefetch(builder, cgutils.pointer_add(builder, row.data, ahead))
-        visit(lambda place: load(builder, row, builder.add(first, _WORD(place))))
-
-
-def _emit_rest(
-    builder: Any, x: Any, row: Any, whole: Any, visit: Callable[[Vector], object]
-) -> None:
-    """Emit a loop over the vectors that are left behind whole blocks."""
-    load = _load_near if x.layout == "C" else _load_anywhere
-    stop = builder.sub(row.nitems, _WORD(LANES - 1))
-    with cgutils.for_range_slice(builder, whole, stop, _WORD(LANES), inc=True) as (first, _):
-        visit(load(builder, row, first))
-
-
-def _load_near(builder: Any, row: Any, first: Any) -> Vector:
-    """Load items that lie one after another."""
-    vector = ir.VectorType(row.data.type.pointee, LANES)
-    pointer = builder.bitcast(builder.gep(row.data, [first]), vector.as_pointer())
-    return builder.load(pointer, align=1)
-
-
-def _load_second(builder: Any, row: Any, first: Any) -> Vector:
-    """Load items that have one between them, which is left out, and one behind the last."""
-    start = builder.mul(first, _WORD(2))
-    parts = [_load_near(builder, row, builder.add(start, _WORD(at))) for at in (0, LANES)]
-    mask = ir.Constant(ir.VectorType(_PLACE, LANES), list(range(0, 2 * LANES, 2)))
-    return builder.shuffle_vector(*parts, mask)
-
-
-def _load_anywhere(builder: Any, row: Any, first: Any) -> Vector:
-    """Load items one by one, from wherever they lie."""
-    step = builder.extract_value(row.strides, 0)
-    loaded = ir.Constant(ir.VectorType(row.data.type.pointee, LANES), ir.Undefined)
-    for place in range(LANES):
-        offset = builder.mul(builder.add(first, _WORD(place)), step)
-        pointer = cgutils.pointer_add(builder, row.data, offset)
-        loaded = builder.insert_element(loaded, builder.load(pointer, align=1), _PLACE(place))
-    return loaded
 
 
 def _emit_step(builder: Any, item: Any, vector: Vector, base: Any) -> Vector:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mmapio._validation import refuse_masks
 from mmapio._values import as_array
 from mmapio.errors import ArgumentTypeError
+from mmapio.kernels.engine.jit import LEAST_APART
 from mmapio.kernels.engine.pairs import are_pairs, copy_firsts
 from mmapio.kernels.engine.read_ahead import Window, require_following
 from mmapio.kernels.engine.scan import Scan
@@ -23,7 +24,9 @@ __all__ = [
     "Cut",
     "Pieces",
     "cut",
+    "is_read_apart",
     "map_pieces",
+    "most_items",
     "numbers",
     "pieces_of",
     "plain",
@@ -74,6 +77,8 @@ class Pieces:
         `unit` is a multiple of the items behind the first index.
     extra : int
         How many of the items that follow a piece are taken with it, as far as there are so many.
+    apart : bool
+        The kernels take a row of native items that lie apart, so that these are not copied.
 
     Examples
     --------
@@ -92,6 +97,7 @@ class Pieces:
         ordered: bool = False,
         unit: int = 1,
         extra: int = 0,
+        apart: bool = False,
     ) -> None:
         self._extra = extra
         self.nbytes = array.nbytes
@@ -106,9 +112,11 @@ class Pieces:
         if self.direct and array.ndim > 1:
             array = array.reshape(-1)
         self._array = array
-        items = max(1, _DIRECT_BYTES // array.itemsize)
-        self._are_pairs = not self.direct and are_pairs(array, self.dtype)
-        items = items if self.direct else min(items, self._copied_items())
+        self._in_place = self.direct or (
+            apart and not extra and array.dtype == self.dtype and is_read_apart(array)
+        )
+        self._are_pairs = not self._in_place and are_pairs(array, self.dtype)
+        items = most_items(array) if self._in_place else self._copied_items()
         self.items = max(1, items // unit) * unit
         self._axis, self._rows = (0, self.items) if self.direct else cut(array.shape, self.items)
         self._per_axis = -(-int(array.shape[self._axis]) // self._rows)
@@ -120,7 +128,8 @@ class Pieces:
 
     def _copied_items(self) -> int:
         """Return how many items are copied at once."""
-        return _COPIED_PAIRS_BYTES // self.dtype.itemsize if self._are_pairs else _COPIED_ITEMS
+        items = _COPIED_PAIRS_BYTES // self.dtype.itemsize if self._are_pairs else _COPIED_ITEMS
+        return min(items, _DIRECT_BYTES // self._array.itemsize)
 
     def start(self, number: int) -> int:
         """Return how many items lie before a piece."""
@@ -146,11 +155,11 @@ class Pieces:
 
     def buffer(self) -> NDArray[Any]:
         """Return what `take` copies into; each thread needs its own."""
-        return np.empty(0 if self.direct else self.items, self.dtype)
+        return np.empty(0 if self._in_place else self.items, self.dtype)
 
     def take(self, number: int, buffer: NDArray[Any]) -> NDArray[Any]:
         """Return a piece, read-only: kernels are compiled for that one kind of array."""
-        if self.direct:
+        if self._in_place:
             start = number * self.items
             piece = self._array[start : start + self.items + self._extra]
         elif self._extra:
@@ -199,12 +208,32 @@ def numbers(function: str, a: Any) -> NDArray[Any]:
     return array
 
 
-def pieces_of(array: NDArray[Any], *, ordered: bool = False, unit: int = 1) -> Pieces:
+def is_read_apart(array: NDArray[Any]) -> bool:
+    """Return True for a row of aligned items that kernels read where they lie apart."""
+    return bool(array.ndim == 1 and array.itemsize >= LEAST_APART and array.flags.aligned)
+
+
+def most_items(array: NDArray[Any]) -> int:
+    """Return how many items of an array a piece has that is not copied.
+
+    Of a row of items that lie apart, so many as there are in a stretch of memory that a piece may
+    be, but no fewer than are copied at once.
+    """
+    items = max(1, _DIRECT_BYTES // array.itemsize)
+    if array.flags.c_contiguous:
+        return items
+    step = max(abs(array.strides[0]), array.itemsize)
+    return max(min(items, _COPIED_ITEMS), _DIRECT_BYTES // step)
+
+
+def pieces_of(
+    array: NDArray[Any], *, ordered: bool = False, unit: int = 1, apart: bool = False
+) -> Pieces:
     """Cut an array of numbers into pieces of types that there are kernels for."""
     if array.dtype.kind == "b":
         array = array.view(np.uint8)
     dtype = np.float32 if array.dtype.kind == "f" and array.itemsize == 2 else None
-    return Pieces(array, dtype=dtype, ordered=ordered, unit=unit)
+    return Pieces(array, dtype=dtype, ordered=ordered, unit=unit, apart=apart)
 
 
 def _by_memory(array: NDArray[Any]) -> NDArray[Any]:

@@ -1,6 +1,6 @@
-"""The short way of a scan: for one native stretch of memory, which one call of a kernel reads.
+"""The short way of a scan: for one native row of items, which one call of a kernel reads.
 
-Finding out that an array is such a stretch, and nothing else, is what a small array waits for.
+Finding out that an array is such a row, and nothing else, is what a small array waits for.
 """
 
 from __future__ import annotations
@@ -110,10 +110,22 @@ def lone_piece(a: Any, seen: Seen, ordered: bool = False) -> NDArray[Any] | None
         return None
     flags = a.flags.num
     if flags & _C_AND_ALIGNED != _C_AND_ALIGNED:
+        if pieces.is_read_apart(a):
+            return _apart(a, kind, ordered)
         if ordered or flags & _F_AND_ALIGNED != _F_AND_ALIGNED:
             return None
         a = a.T
     row = a if a.ndim == 1 else a.reshape(-1)
+    piece: NDArray[Any] = row.view() if a.dtype is kind else row.view(kind)
+    piece.setflags(write=False)
+    return piece
+
+
+def _apart(a: NDArray[Any], kind: np.dtype[Any], ordered: bool) -> NDArray[Any] | None:
+    """Return a row of items that lie apart; None if it is cut into several pieces."""
+    if a.size > pieces.most_items(a):
+        return None
+    row = a if ordered or a.strides[0] > 0 else a[::-1]
     piece: NDArray[Any] = row.view() if a.dtype is kind else row.view(kind)
     piece.setflags(write=False)
     return piece

@@ -1,4 +1,4 @@
-"""Sums and counts of bytes by vectors of a fixed length, which numba has no types for.
+"""Sums and counts by vectors of a fixed length, which numba has no types for.
 
 Every function has a body in Python too, which finds the same, bit for bit, and which runs if numba
 compiles nothing.
@@ -6,6 +6,7 @@ compiles nothing.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,23 +19,28 @@ from numpy.typing import NDArray
 
 from mmapio.kernels.engine import emitting
 from mmapio.kernels.engine.jit import inside
+from mmapio.kernels.engine.reader import Load, Reader, Vector
 
 __all__ = [
     "SHORT_AT_ONCE",
     "add_bytes",
     "are_bytes",
     "count_bytes",
+    "count_in_lines",
+    "in_lines",
 ]
 
 SHORT_AT_ONCE = 256  # bytes whose sum fits into 16 bits
 
 _WORD = ir.IntType(64)
 _SHORT = ir.IntType(16)
+_PLACE = ir.IntType(32)
 _BYTES = ir.VectorType(ir.IntType(8), SHORT_AT_ONCE)
 _SHORTS = ir.VectorType(_SHORT, SHORT_AT_ONCE)
 _SIGN = 0x80
-
-Vector = Any
+_LINE = 64
+_VECTORS = 4  # at once: so many counts do not wait for one another
+_AHEAD = 8192
 
 
 def are_bytes(x: Any) -> bool:
@@ -50,6 +56,17 @@ def add_bytes(x: NDArray[Any]) -> int:
 def count_bytes(x: NDArray[Any], value: Any) -> int:
     """Return how many bytes equal one, of as many as there are whole vectors."""
     return int(np.count_nonzero(x[: x.size // SHORT_AT_ONCE * SHORT_AT_ONCE] == value))
+
+
+def in_lines(x: NDArray[Any]) -> int:
+    """Return how many items at the beginning of a row fill vectors as long as a line of memory."""
+    lanes = _LINE // x.itemsize
+    return x.size // lanes * lanes
+
+
+def count_in_lines(x: NDArray[Any], value: Any) -> int:
+    """Return how many items equal one of their type, of those that `in_lines` says."""
+    return int(np.count_nonzero(x[: in_lines(x)] == value))
 
 
 # Emitted ----------------------------------------------------------------------------------------
@@ -98,6 +115,37 @@ def _add_short(builder: Any, row: Any, prepare: Callable[[Vector], Vector]) -> t
     return builder.load(total), blocks
 
 
+def _emit_count_in_lines(_typing: Any, x: Any, value: Any) -> Any:
+    """Type and emit how many items equal one, counted in lanes of as many bits as these have."""
+    bits, is_float = x.dtype.bitwidth, isinstance(x.dtype, numba.types.Float)
+    lanes, item = _LINE * 8 // bits, ir.IntType(bits)
+    counts = ir.VectorType(item, lanes)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        row = context.make_array(signature.args[0])(context, builder, arguments[0])
+        values = emitting.in_all_lanes(builder, arguments[1], lanes)
+        equal = builder.fcmp_ordered if is_float else builder.icmp_unsigned
+        none = ir.Constant(counts, [0] * lanes)
+        totals = [cgutils.alloca_once_value(builder, none) for _ in range(_VECTORS)]
+
+        def add(vector: Vector, number: int = 0) -> None:
+            found = builder.sext(equal("==", vector, values), counts)
+            builder.store(builder.sub(builder.load(totals[number]), found), totals[number])
+
+        def add_block(load: Load, _number: Any) -> None:
+            for number in range(_VECTORS):
+                add(load(number), number)
+
+        reader = Reader(builder, x, row, lanes, _AHEAD)
+        reader.rest(reader.blocks(_VECTORS, add_block), add)
+        whole = functools.reduce(builder.add, map(builder.load, totals))
+        places = [builder.extract_element(whole, _PLACE(place)) for place in range(lanes)]
+        return builder.zext(functools.reduce(builder.add, places), _WORD)
+
+    return numba.types.int64(x, value), generate
+
+
+_count_in_lines: Any = intrinsic(_emit_count_in_lines)
 _add_bytes: Any = intrinsic(_emit_add_bytes)
 _count_bytes: Any = intrinsic(_emit_count_bytes)
 
@@ -110,3 +158,14 @@ def _add_bytes_inside(x: Any) -> Callable[..., Any]:
 @inside(count_bytes)
 def _count_bytes_inside(x: Any, value: Any) -> Callable[..., Any]:
     return lambda x, value: _count_bytes(x, value)
+
+
+@inside(in_lines)
+def _in_lines_inside(x: Any) -> Callable[..., Any]:
+    lanes = _LINE * 8 // x.dtype.bitwidth
+    return lambda x: x.size // lanes * lanes
+
+
+@inside(count_in_lines)
+def _count_in_lines_inside(x: Any, value: Any) -> Callable[..., Any]:
+    return lambda x, value: _count_in_lines(x, value)

@@ -8,7 +8,7 @@ numba compiles nothing.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numba
@@ -19,7 +19,8 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from mmapio.kernels.engine import emitting
-from mmapio.kernels.engine.jit import inside
+from mmapio.kernels.engine.jit import LEAST_APART, inside
+from mmapio.kernels.engine.reader import Reader, Vector, is_read_by_vectors
 
 __all__ = ["in_lines", "lines_least", "lines_range"]
 
@@ -28,16 +29,15 @@ _AHEAD = 8192  # the processor's own reading ahead ends at each page
 _LINES_LEAST = 4  # at once: so many results do not wait for one another
 _LINES_RANGE = 2
 
-_BYTE = ir.IntType(8)
 _INT = ir.IntType(32)
 _WORD = ir.IntType(64)
-Vector = Any
 _Join = Callable[[Any, Any, Any], Any]
 
 
 def in_lines(x: NDArray[Any]) -> int:
     """Return how many items at the beginning of a row fill lines, which vectors scan."""
-    return x.nbytes // _LINE * _LINE // x.itemsize if x.flags.c_contiguous else 0
+    is_scanned = x.flags.c_contiguous or x.itemsize >= LEAST_APART
+    return x.nbytes // _LINE * _LINE // x.itemsize if is_scanned else 0
 
 
 def lines_least(x: NDArray[Any], flip: Any) -> tuple[Any, bool, Any]:
@@ -196,34 +196,21 @@ def _emit_scan(x: Any, lines: int, both: bool) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         row = context.make_array(signature.args[0])(context, builder, arguments[0])
-        memory = builder.bitcast(row.data, _BYTE.as_pointer())
         flips = emitting.in_all_lanes(builder, arguments[1], items.count)
         scan = _Scan(builder, items, lines, both)
 
-        def loop_over(start: Any, count: Any, step: int) -> None:
-            with cgutils.for_range(builder, count) as loop:
-                line = builder.add(start, builder.mul(loop.index, _WORD(step)))
-                starts = [builder.add(line, _WORD(number)) for number in range(step)]
-                read = functools.partial(_read, builder, memory, items)
-                scan.take([builder.xor(read(start), flips) for start in starts])
+        def take(vectors: Iterable[Vector]) -> None:
+            integers = [builder.bitcast(vector, items.integers) for vector in vectors]
+            scan.take([builder.xor(vector, flips) for vector in integers])
 
-        total = builder.udiv(builder.mul(row.nitems, _WORD(items.bits // 8)), _WORD(_LINE))
-        rounds = builder.udiv(total, _WORD(lines))
-        done = builder.mul(rounds, _WORD(lines))
-        loop_over(_WORD(0), rounds, lines)
-        loop_over(done, builder.sub(total, done), 1)
+        reader = Reader(builder, x, row, items.count, _AHEAD)
+        whole = reader.blocks(lines, lambda load, _: take(map(load, range(lines))))
+        reader.rest(whole, lambda vector: take([vector]))
         return context.make_tuple(builder, signature.return_type, scan.results())
 
     number = 1 + both
     kinds = [items.key] * number + [numba.types.boolean] + [items.integer] * number
     return numba.types.Tuple(kinds)(x, items.integer), generate
-
-
-def _read(builder: Any, memory: Any, items: _Items, line: Any) -> Vector:
-    """Emit the load of a line as integers, and what has a later one fetched meanwhile."""
-    at = builder.gep(memory, [builder.mul(line, _WORD(_LINE))])
-    emitting.prefetch(builder, builder.gep(at, [_WORD(_AHEAD)]))
-    return builder.load(builder.bitcast(at, items.integers.as_pointer()), align=1)
 
 
 _scan_least: Any = intrinsic(lambda _typing, x, flip: _emit_scan(x, _LINES_LEAST, False))
@@ -233,12 +220,12 @@ _scan_range: Any = intrinsic(lambda _typing, x, flip: _emit_scan(x, _LINES_RANGE
 @inside(in_lines)
 def _in_lines(x: Any) -> Callable[..., Any]:
     items = _LINE * 8 // x.dtype.bitwidth
-    return (lambda x: x.size // items * items) if x.layout == "C" else lambda x: 0
+    return (lambda x: x.size // items * items) if is_read_by_vectors(x) else lambda x: 0
 
 
 @inside(lines_least)
 def _lines_least(x: Any, flip: Any) -> Callable[..., Any]:
-    if x.layout == "C":
+    if is_read_by_vectors(x):
         return lambda x, flip: _scan_least(x, flip)
     key, integer, _, top = _neutral(x)
     return lambda x, flip: (key(top), False, integer(0))
@@ -246,7 +233,7 @@ def _lines_least(x: Any, flip: Any) -> Callable[..., Any]:
 
 @inside(lines_range)
 def _lines_range(x: Any, flip: Any) -> Callable[..., Any]:
-    if x.layout == "C":
+    if is_read_by_vectors(x):
         return lambda x, flip: _scan_range(x, flip)
     key, integer, bottom, top = _neutral(x)
     return lambda x, flip: (key(top), key(bottom), False, integer(0), integer(-1))

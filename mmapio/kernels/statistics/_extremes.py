@@ -10,7 +10,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mmapio.kernels.engine.jit import jit, part, piece_type
+from mmapio.kernels.engine.jit import jit, part, piece_types
 from mmapio.kernels.engine.pieces import map_pieces, pieces_of
 from mmapio.kernels.engine.scan import Scan
 from mmapio.kernels.engine.short_way import seen_as
@@ -156,7 +156,11 @@ def place_of(x: NDArray[Any], greatest: bool) -> int:
 def _signatures() -> list[tuple[Any, ...]]:
     """Return types of signed integers and floats: unsigned integers are seen as signed ones."""
     pairs = [(f"i{size}", f"i{size}") for size in (1, 2, 4, 8)] + [("f4", "i4"), ("f8", "i8")]
-    return [(piece_type(item), numba.from_dtype(np.dtype(flip))) for item, flip in pairs]
+    return [
+        (kind, numba.from_dtype(np.dtype(flip)))
+        for item, flip in pairs
+        for kind in piece_types(item)
+    ]
 
 
 @jit(_signatures)
@@ -179,11 +183,11 @@ class _Keyed:
 
     def __init__(self, array: NDArray[Any], greatest: bool = False, ordered: bool = False) -> None:
         if array.dtype.kind == "f":
-            self.pieces = pieces_of(array, ordered=ordered)
+            self.pieces = pieces_of(array, ordered=ordered, apart=True)
             self._dtype = self.pieces.dtype
         else:
             signed = array.view(f"{array.dtype.str[0]}i{array.itemsize}")
-            self.pieces = pieces_of(signed, ordered=ordered)
+            self.pieces = pieces_of(signed, ordered=ordered, apart=True)
             self._dtype = array.dtype
         self._flip = flip_for(self._dtype, greatest)
 

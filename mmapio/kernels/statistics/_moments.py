@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mmapio.kernels.engine.jit import by_type, inside, jit, part, piece_type
+from mmapio.kernels.engine.jit import by_type, inside, jit, part, piece_type, piece_types
 from mmapio.kernels.engine.lanes import (
     LANES,
     add_floats,
@@ -164,19 +164,23 @@ def _add_small(x: NDArray[Any]) -> Any:
     return total
 
 
-@jit(lambda: [(piece_type(dtype),) for dtype in FLOATS])
+def _signatures(items: tuple[str, ...]) -> Callable[[], list[tuple[Any, ...]]]:
+    return lambda: [(kind,) for item in items for kind in piece_types(item)]
+
+
+@jit(_signatures(FLOATS))
 def split_sum(x: NDArray[Any]) -> tuple[float, float]:
     """Do for a piece of floats what `quick_sum` does."""
     return quick_sum(x)
 
 
-@jit(lambda: [(piece_type(dtype),) for dtype in FLOATS])
+@jit(_signatures(FLOATS))
 def split_small_sum(x: NDArray[Any]) -> tuple[float, float]:
     """Do for a piece of floats what `small_sum` does."""
     return small_sum(x)
 
 
-@jit(lambda: [(piece_type(dtype),) for dtype in INTEGERS])
+@jit(_signatures(INTEGERS))
 def int_sum(x: NDArray[Any]) -> tuple[int, int]:
     """Do for a piece of integers what `split_int_sum` does."""
     return split_int_sum(x)

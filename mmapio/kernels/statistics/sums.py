@@ -331,7 +331,7 @@ def _var(array: NDArray[Any], axis: Axis, ddof: int, how: Scan) -> Any:
 
 
 def _float_sum(array: NDArray[Any], how: Scan) -> float:
-    pieces = pieces_of(array)
+    pieces = pieces_of(array, apart=True)
     parts = map_pieces(split_sum, pieces, how)
     total = _rounded(parts)
     return total if math.isfinite(total) else _sum_of_small(pieces, parts, how)
@@ -368,7 +368,7 @@ def _wrapped(total: int, kind: str) -> int:
 
 
 def _exact_sum(array: NDArray[Any], how: Scan) -> int:
-    return exact_sum(map_pieces(int_sum, pieces_of(array), how))
+    return exact_sum(map_pieces(int_sum, pieces_of(array, apart=True), how))
 
 
 def _complex(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import textwrap
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numba
@@ -76,23 +73,3 @@ def test_a_difference_is_rounded_once(dtype: str) -> None:
     for value, base in zip(a, a[::-1], strict=True):
         wanted = float(value) - float(base) if dtype == "f8" else float(int(value) - int(base))
         assert kernel(value, base) == lanes.step(value, base) == wanted
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows cuts off no file that is mapped")
-def test_nothing_behind_the_last_of_every_second_item_is_read(
-    tmp_path: Path, run_python: Callable[..., str]
-) -> None:
-    """It ends a page here, and a read of the next one, which the file lost, ends the process."""
-    code = """
-        import mmap, sys, numba, numpy as np
-        from mmapio.kernels.engine import lanes
-        page = mmap.PAGESIZE
-        with open(sys.argv[1], "wb+") as file:
-            file.truncate(2 * page)
-            memory = mmap.mmap(file.fileno(), 2 * page)
-            file.truncate(page)
-        rows = np.frombuffer(memory, np.float64)[: page // 8][1::2]
-        rows[:] = 1
-        print(numba.njit(lambda x: lanes.add_runs(x))(rows) == (rows.size, 0))
-    """
-    assert run_python(textwrap.dedent(code), str(tmp_path / "cut")) == "True\n"

@@ -85,10 +85,21 @@ def test_arrays_of_mappings_go_it_too() -> None:
         del piece
 
 
+def test_so_do_rows_of_items_that_lie_apart() -> None:
+    many = np.arange(5.0)
+    for array, ordered in ((many[::2], False), (many[::-1], True), (many[::-2], True)):
+        piece = lone_piece(array, _SEEN, ordered)
+        assert piece is not None
+        assert piece.tolist() == array.tolist()
+        assert not piece.flags.writeable
+    assert lone_piece(many[::-2], _SEEN).tolist() == [0, 2, 4]
+    assert lone_piece(np.broadcast_to(many[:1], 1 << 20), _SEEN) is None
+
+
 def test_all_else_goes_the_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
     unaligned = np.zeros(33, "u1")[1:].view("f8")
     many = np.arange(5.0)
-    others = [[1.0], many[::2], many.astype(">f8"), unaligned, many.view("i8")]
+    others = [[1.0], many[::2].astype("f2")[::2], many.astype(">f8"), unaligned, many.view("i8")]
     assert [lone_piece(other, _SEEN) for other in [*others, many[:0]]] == [None] * 6
     monkeypatch.setattr(short_way.pieces, "_DIRECT_BYTES", 32)
     assert lone_piece(many, _SEEN) is None
