@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mmapio.kernels.engine import emitting
 from mmapio.kernels.engine.jit import inside, jit, part, piece_types
-from mmapio.kernels.engine.reader import Load, Reader, is_read_by_vectors
+from mmapio.kernels.engine.reader import Load, Reader
 
 __all__ = ["mark_matches", "mark_places", "places_equal", "words_for", "write_places"]
 
@@ -75,7 +75,7 @@ _marks: Any = intrinsic(_emit_marks)
 
 @inside(mark_whole_words)
 def _mark_whole_words(x: Any, value: Any, bits: Any) -> Callable[..., Any]:
-    if value != x.dtype or not is_read_by_vectors(x):
+    if value != x.dtype:
         return lambda x, value, bits: 0
     return lambda x, value, bits: _marks(x[: bits.size * WORD], value, bits)
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmapio.kernels.engine.jit import by_type, inside, jit, part, piece_type, piece_types
-from mmapio.kernels.engine.reader import is_read_by_vectors
 from mmapio.kernels.engine.vectors import (
     SHORT_AT_ONCE,
     are_bytes,
@@ -80,7 +79,7 @@ def _count_in_block_of(x: Any, value: Any) -> Callable[..., Any]:
 
     if value != x.dtype:
         return impl
-    if x.layout != "C" and is_read_by_vectors(x):
+    if x.layout != "C":
         return impl_apart  # what becomes of the loop goes from item to item
     return impl_bytes if are_bytes(x) else impl
 

@@ -24,7 +24,6 @@ from mmapio.kernels.engine.uncompiled import JIT_DISABLED, as_compiled, by_type,
 __all__ = [
     "JIT_DISABLED",
     "KERNELS",
-    "LEAST_APART",
     "Kernel",
     "by_type",
     "compile_all",
@@ -59,7 +58,6 @@ class Kernel(NamedTuple):
 
 
 KERNELS: list[Kernel] = []
-LEAST_APART = 4  # bytes of items that are read where they lie apart; smaller ones are copied
 _refusals: list[OSError] = []  # to keep compiled code: of no interest to those who only call it
 
 
@@ -238,7 +236,7 @@ def piece_type(dtype: str) -> Any:
 
 
 def piece_types(dtype: str) -> list[Any]:
-    """Return that type and, of items that may lie apart as well, the type of such a row.
+    """Return that type and the type of a row of items that may lie apart.
 
     Parameters
     ----------
@@ -253,12 +251,10 @@ def piece_types(dtype: str) -> list[Any]:
     Examples
     --------
     >>> from mmapio.kernels.engine.jit import piece_types
-    >>> [kind.layout for kind in piece_types("f4")], [kind.layout for kind in piece_types("u1")]
-    (['C', 'A'], ['C'])
+    >>> [kind.layout for kind in piece_types("f4")]
+    ['C', 'A']
     """
     near = piece_type(dtype)
-    if np.dtype(dtype).itemsize < LEAST_APART:
-        return [near]
     return [near, near.copy(layout="A")]
 
 

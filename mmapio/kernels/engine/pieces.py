@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from mmapio._validation import refuse_masks
 from mmapio._values import as_array
 from mmapio.errors import ArgumentTypeError
-from mmapio.kernels.engine.jit import LEAST_APART
 from mmapio.kernels.engine.pairs import are_pairs, copy_firsts
 from mmapio.kernels.engine.read_ahead import Window, require_following
 from mmapio.kernels.engine.scan import Scan
@@ -210,7 +209,7 @@ def numbers(function: str, a: Any) -> NDArray[Any]:
 
 def is_read_apart(array: NDArray[Any]) -> bool:
     """Return True for a row of aligned items that kernels read where they lie apart."""
-    return bool(array.ndim == 1 and array.itemsize >= LEAST_APART and array.flags.aligned)
+    return bool(array.ndim == 1 and array.flags.aligned)
 
 
 def most_items(array: NDArray[Any]) -> int:

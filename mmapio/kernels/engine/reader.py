@@ -1,11 +1,12 @@
 """Loops over a row of items by vectors: the one place where kernels mind how far items lie apart.
 
-Items that lie one after another are loaded as vectors. So is every second one, with what lies
-between, which is left out; and any others are loaded one by one.
+Items that lie one after another are loaded as vectors. So are those that have few others between
+them, which are left out; and all others are loaded one by one.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,22 +15,17 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from mmapio.kernels.engine import emitting
-from mmapio.kernels.engine.jit import LEAST_APART
 
-__all__ = ["Load", "Reader", "Vector", "is_read_by_vectors"]
+__all__ = ["Load", "Reader", "Vector"]
 
 _LINE = 64
 _WORD = ir.IntType(64)
 _PLACE = ir.IntType(32)
+_STEPS = (1, 2, 3, 4)
 _NONE, _ONE = _WORD(0), _WORD(1)
 
 Vector = Any
 Load = Callable[[int], Vector]  # of the vector with a number, of those in a block
-
-
-def is_read_by_vectors(x: Any) -> bool:
-    """Return True for rows that are worth it: small items that lie apart would take much code."""
-    return bool(x.layout == "C" or x.dtype.bitwidth >= 8 * LEAST_APART)
 
 
 class Reader:
@@ -62,16 +58,18 @@ class Reader:
 
         `visit` is called with what loads a vector of the block, and with the number of the block.
         """
-        builder, block = self._builder, vectors * self._lanes
-        count = builder.udiv(self._row.nitems, _WORD(block))
-        if self._is_near:
-            self._loop(_NONE, count, block, self._near, 1, visit)
-        else:
-            near, second = (builder.select(self._is_step(items), count, _NONE) for items in (1, 2))
-            self._loop(_NONE, near, block, self._near, 1, visit)
-            self._loop(_NONE, second, block, self._second, 2, visit)
-            self._loop(builder.add(near, second), count, block, self._anywhere, 0, visit)
-        return builder.mul(count, _WORD(block))
+        count = self._builder.udiv(self._row.nitems, _WORD(vectors * self._lanes))
+        done = self._loops(count, vectors, visit)
+        if not self._is_near:
+            self._loop(done, count, vectors, self._anywhere, visit)
+        return self._builder.mul(count, _WORD(vectors * self._lanes))
+
+    def scan(self, vectors: int, visit: Callable[[list[Vector]], object]) -> None:
+        """Emit loops over all whole vectors: over so many at once, or over one where that does."""
+        block = _WORD(vectors * self._lanes)
+        count = self._builder.udiv(self._row.nitems, block)
+        done = self._loops(count, vectors, lambda load, _: visit([*map(load, range(vectors))]))
+        self.rest(self._builder.mul(done, block), lambda vector: visit([vector]))
 
     def rest(self, whole: Any, visit: Callable[[Vector], object]) -> None:
         """Emit a loop over the vectors that are left behind so many items."""
@@ -81,22 +79,32 @@ class Reader:
         with cgutils.for_range_slice(self._builder, whole, stop, step, inc=True) as (first, _):
             visit(load(first))
 
-    def _is_step(self, items: int) -> Any:
-        """Emit whether items lie so many apart."""
-        step = self._builder.extract_value(self._row.strides, 0)
-        return self._builder.icmp_signed("==", step, _WORD(items * self._width))
+    def _loops(self, count: Any, vectors: int, visit: Callable[[Load, Any], object]) -> Any:
+        """Emit a loop for each small step, of which one runs or none; return of how many blocks."""
+        if self._is_near:
+            self._loop(_NONE, count, vectors, self._near, visit, 1)
+            return count
+        builder, done = self._builder, _NONE
+        step = builder.extract_value(self._row.strides, 0)
+        for items in _STEPS:
+            is_step = builder.icmp_signed("==", step, _WORD(items * self._width))
+            stop = builder.select(is_step, count, _NONE)
+            self._loop(_NONE, stop, vectors, functools.partial(self._every, items), visit, items)
+            done = builder.add(done, stop)
+        return done
 
     def _loop(
         self,
         start: Any,
         stop: Any,
-        block: int,
+        vectors: int,
         load: Callable[[Any], Vector],
-        apart: int,
         visit: Callable[[Load, Any], object],
+        step: int = 0,
     ) -> None:
-        """Emit a loop over blocks, which asks for the memory behind them."""
-        builder, nbytes = self._builder, apart * block * self._width
+        """Emit a loop over blocks, which asks for the memory behind them if it knows the step."""
+        builder, block = self._builder, vectors * self._lanes
+        nbytes = step * block * self._width
         with cgutils.for_range_slice(builder, start, stop, _ONE, inc=True) as (number, _):
             first = builder.mul(number, _WORD(block))
             at = builder.mul(number, _WORD(nbytes))
@@ -111,17 +119,27 @@ class Reader:
         pointer = self._builder.bitcast(pointer, self._vector.as_pointer())
         return self._builder.load(pointer, align=1)
 
-    def _second(self, first: Any) -> Vector:
-        """Load items that have one between them, which is left out.
+    def _every(self, step: int, first: Any) -> Vector:
+        """Load items of which every next lies so many behind, and leave out what is between.
 
-        Nothing is read behind the last one, where there may be no memory: so the second half
-        begins at an item that is left out.
+        Nothing is read behind the last one, where there may be no memory: so what is loaded last
+        begins earlier by as much as is left out there.
         """
-        lanes, start = self._lanes, self._builder.mul(first, _WORD(2))
-        parts = [self._near(self._builder.add(start, _WORD(at))) for at in (0, lanes - 1)]
-        places = [*range(0, lanes, 2), *range(lanes + 1, 2 * lanes, 2)]
-        mask = ir.Constant(ir.VectorType(_PLACE, lanes), places)
-        return self._builder.shuffle_vector(*parts, mask)
+        lanes, start = self._lanes, self._builder.mul(first, _WORD(step))
+        loaded, places = self._near(start), [*range(0, lanes, step)]
+        for part in range(1, step):
+            begin = part * lanes - (step - 1) * (part == step - 1)
+            more = self._near(self._builder.add(start, _WORD(begin)))
+            there = range(lanes + len(places) * step - begin, 2 * lanes, step)
+            loaded = self._shuffled(loaded, more, [*places, *there])
+            places = [*range(len(places) + len(there))]
+        return loaded
+
+    def _shuffled(self, one: Vector, other: Vector, places: list[int]) -> Vector:
+        """Emit a vector that begins with some items of two others."""
+        mask = [*places, *range(len(places), self._lanes)]
+        kind = ir.VectorType(_PLACE, self._lanes)
+        return self._builder.shuffle_vector(one, other, ir.Constant(kind, mask))
 
     def _anywhere(self, first: Any) -> Vector:
         """Load items one by one, from wherever they lie."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mmapio.kernels.engine import emitting
 from mmapio.kernels.engine.jit import inside
-from mmapio.kernels.engine.reader import Load, Reader, Vector
+from mmapio.kernels.engine.reader import Reader, Vector
 
 __all__ = [
     "SHORT_AT_ONCE",
@@ -128,16 +128,12 @@ def _emit_count_in_lines(_typing: Any, x: Any, value: Any) -> Any:
         none = ir.Constant(counts, [0] * lanes)
         totals = [cgutils.alloca_once_value(builder, none) for _ in range(_VECTORS)]
 
-        def add(vector: Vector, number: int = 0) -> None:
-            found = builder.sext(equal("==", vector, values), counts)
-            builder.store(builder.sub(builder.load(totals[number]), found), totals[number])
+        def add(vectors: list[Vector]) -> None:
+            for vector, total in zip(vectors, totals, strict=False):
+                found = builder.sext(equal("==", vector, values), counts)
+                builder.store(builder.sub(builder.load(total), found), total)
 
-        def add_block(load: Load, _number: Any) -> None:
-            for number in range(_VECTORS):
-                add(load(number), number)
-
-        reader = Reader(builder, x, row, lanes, _AHEAD)
-        reader.rest(reader.blocks(_VECTORS, add_block), add)
+        Reader(builder, x, row, lanes, _AHEAD).scan(_VECTORS, add)
         whole = functools.reduce(builder.add, map(builder.load, totals))
         places = [builder.extract_element(whole, _PLACE(place)) for place in range(lanes)]
         return builder.zext(functools.reduce(builder.add, places), _WORD)

@@ -8,7 +8,7 @@ numba compiles nothing.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -19,8 +19,8 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from mmapio.kernels.engine import emitting
-from mmapio.kernels.engine.jit import LEAST_APART, inside
-from mmapio.kernels.engine.reader import Reader, Vector, is_read_by_vectors
+from mmapio.kernels.engine.jit import inside
+from mmapio.kernels.engine.reader import Reader, Vector
 
 __all__ = ["in_lines", "lines_least", "lines_range"]
 
@@ -36,8 +36,7 @@ _Join = Callable[[Any, Any, Any], Any]
 
 def in_lines(x: NDArray[Any]) -> int:
     """Return how many items at the beginning of a row fill lines, which vectors scan."""
-    is_scanned = x.flags.c_contiguous or x.itemsize >= LEAST_APART
-    return x.nbytes // _LINE * _LINE // x.itemsize if is_scanned else 0
+    return x.nbytes // _LINE * _LINE // x.itemsize
 
 
 def lines_least(x: NDArray[Any], flip: Any) -> tuple[Any, bool, Any]:
@@ -199,13 +198,11 @@ def _emit_scan(x: Any, lines: int, both: bool) -> Any:
         flips = emitting.in_all_lanes(builder, arguments[1], items.count)
         scan = _Scan(builder, items, lines, both)
 
-        def take(vectors: Iterable[Vector]) -> None:
+        def take(vectors: list[Vector]) -> None:
             integers = [builder.bitcast(vector, items.integers) for vector in vectors]
             scan.take([builder.xor(vector, flips) for vector in integers])
 
-        reader = Reader(builder, x, row, items.count, _AHEAD)
-        whole = reader.blocks(lines, lambda load, _: take(map(load, range(lines))))
-        reader.rest(whole, lambda vector: take([vector]))
+        Reader(builder, x, row, items.count, _AHEAD).scan(lines, take)
         return context.make_tuple(builder, signature.return_type, scan.results())
 
     number = 1 + both
@@ -220,26 +217,14 @@ _scan_range: Any = intrinsic(lambda _typing, x, flip: _emit_scan(x, _LINES_RANGE
 @inside(in_lines)
 def _in_lines(x: Any) -> Callable[..., Any]:
     items = _LINE * 8 // x.dtype.bitwidth
-    return (lambda x: x.size // items * items) if is_read_by_vectors(x) else lambda x: 0
+    return lambda x: x.size // items * items
 
 
 @inside(lines_least)
 def _lines_least(x: Any, flip: Any) -> Callable[..., Any]:
-    if is_read_by_vectors(x):
-        return lambda x, flip: _scan_least(x, flip)
-    key, integer, _, top = _neutral(x)
-    return lambda x, flip: (key(top), False, integer(0))
+    return lambda x, flip: _scan_least(x, flip)
 
 
 @inside(lines_range)
 def _lines_range(x: Any, flip: Any) -> Callable[..., Any]:
-    if is_read_by_vectors(x):
-        return lambda x, flip: _scan_range(x, flip)
-    key, integer, bottom, top = _neutral(x)
-    return lambda x, flip: (key(top), key(bottom), False, integer(0), integer(-1))
-
-
-def _neutral(x: Any) -> tuple[Any, Any, Any, Any]:
-    """Return the types of keys, and of their bits, and keys that are beyond all others."""
-    items = _Items(x.dtype)
-    return items.key, items.integer, items.bottom, items.top
+    return lambda x, flip: _scan_range(x, flip)

@@ -146,6 +146,8 @@ def _small_sum(x: Any) -> Any:
 
 @inside(_small_sum)
 def _small_sum_of(x: Any) -> Callable[..., Any]:
+    if x.layout != "C":
+        return lambda x: _add_apart(x)
     if not are_bytes(x):
         return lambda x: _add_small(x)
 
@@ -154,6 +156,14 @@ def _small_sum_of(x: Any) -> Callable[..., Any]:
         return add_bytes(x) + _add_small(x[whole:])
 
     return impl
+
+
+@part()
+def _add_apart(x: NDArray[Any]) -> Any:
+    _, total = add_words(x)
+    for i in range(x.size // LANES * LANES, x.size):
+        total += np.int64(x[i])
+    return total
 
 
 @part()
