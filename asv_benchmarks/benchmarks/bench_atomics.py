@@ -21,6 +21,7 @@ from numba.np.arrayobj import make_array
 import mmapio
 from mmapio import atomics, kernels
 
+from . import common
 from .common import InTemporaryDirectory, elapsed_s, medians_s, ratio, ratio_of, target
 from .floor import CPUS
 
@@ -120,6 +121,17 @@ class InKernel(InTemporaryDirectory):
             lambda: in_threads(add, self.words, *self.additions),
             lambda: in_threads(add_barely, self.words, *self.additions),
         )
+
+
+class InOneThread:
+    """The same in the thread that calls the kernel, which starts none: for the gate."""
+
+    def setup(self) -> None:
+        self.word, self.ready = np.zeros(1, "i8"), np.zeros(1, "i8")
+        self.time_fetch_add()  # compiles
+
+    def time_fetch_add(self) -> None:
+        add(self.word, ADDITIONS // 10, self.ready, 1)
 
 
 class Sharded(InTemporaryDirectory):
@@ -242,6 +254,19 @@ class ScatterAdd:
         )
 
     track_ratio_add_at.unit = "x"  # type: ignore[attr-defined]
+
+
+class ScatterAddLarge:
+    """Additions to a table that no cache holds."""
+
+    def setup(self) -> None:
+        items = common.LARGE_BYTES // 8
+        self.bins = np.zeros(items, "i8")
+        self.indices = np.random.default_rng(0).integers(0, items, 250_000)
+        self.time_scatter_add()  # compiles, and maps pages
+
+    def time_scatter_add(self) -> None:
+        kernels.scatter_add(self.bins, self.indices, 1)
 
 
 class Parts:

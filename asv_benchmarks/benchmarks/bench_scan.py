@@ -79,6 +79,17 @@ class SumOfBytes(InTemporaryDirectory):
         return common.ratio("sum_(ours)", "np.sum(bytes_)", self.names)
 
 
+class SumInCache:
+    """Sum of what fits into every processor's second level of cache, with room: for the gate."""
+
+    def setup(self) -> None:
+        self.items = np.random.default_rng(0).random(1 << 15)
+        self.time_mmapio()  # compiles
+
+    def time_mmapio(self) -> None:
+        kernels.sum(self.items)
+
+
 class Scans(InTemporaryDirectory):
     """Row 6, other scans: each at 95 % of memory bandwidth, or five times the speed of numpy."""
 

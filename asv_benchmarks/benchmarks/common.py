@@ -33,6 +33,8 @@ LARGE_BYTES = int(os.environ.get("MMAPIO_BENCHMARK_BYTES", 1 << 30))
 # Long against the clock's resolution, short against the turns that a busy machine gives to
 # processes: so that most samples are not interrupted, and the median is of one that is not.
 SAMPLE_S = 2e-4
+# A directory for files that several processes only read: made once, and linked from there.
+SHARED = os.environ.get("MMAPIO_BENCHMARK_SHARED")
 TMPFS = "/dev/shm"
 # So often a short statement is repeated in a row: the loop around it costs next to nothing then.
 UNROLLED = 10
@@ -106,11 +108,27 @@ class InTemporaryDirectory:
 
     def noise(self, name: str, nbytes: int) -> str:
         """Make a file of `nbytes` random bytes, which is in the page cache, and return its path."""
-        block = np.random.default_rng(0).bytes(min(nbytes, 16 << 20))
-        with open(self.path(name), "wb") as file:
-            for at in range(0, nbytes, len(block)):
-                file.write(block[: nbytes - at])
-        return self.path(name)
+        path = self.path(name)
+        if SHARED is None:
+            return fill(path, nbytes)
+        shared = os.path.join(SHARED, f"noise-{nbytes}")
+        if not os.path.exists(shared):
+            own = fill(f"{shared}-{os.getpid()}", nbytes)
+            os.replace(own, shared)
+        try:
+            os.link(shared, path)
+        except OSError:  # another file system
+            fill(path, nbytes)
+        return path
+
+
+def fill(path: str, nbytes: int) -> str:
+    """Make a file of random bytes, and return its path."""
+    block = np.random.default_rng(0).bytes(min(nbytes, 16 << 20))
+    with open(path, "wb") as file:
+        for at in range(0, nbytes, len(block)):
+            file.write(block[: nbytes - at])
+    return path
 
 
 def medians_s(statements: list[str], names: dict[str, Any]) -> list[float]:

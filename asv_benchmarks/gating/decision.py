@@ -79,13 +79,15 @@ def verdict(first: Estimate, again: Estimate | None, threshold: float) -> Verdic
     """Return what two looks together say; the second decides, and there is one for suspects.
 
     A second look by other processes is of no use to those who only had bad luck in the first. It
-    has to find the same slow-down, and all of its interval has to lie on the slow side.
+    has to find the same slow-down, and all of its interval has to lie on the slow side, unless it
+    is twice what is forbidden: the noise of so many processes makes no such median.
     """
     if again is None:
         return Verdict.FASTER if first.high < 1 / (1 + threshold) else Verdict.SAME
     if again.ratio <= 1 + threshold:
         return Verdict.SAME
-    return Verdict.SLOWER if again.low > 1 + threshold / 3 else Verdict.UNSURE
+    surely = again.low > 1 + threshold / 3 or again.ratio > 1 + 2 * threshold
+    return Verdict.SLOWER if surely else Verdict.UNSURE
 
 
 def has_passed(verdicts: Sequence[Verdict]) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import instructions
-from .chosen import HERE, Benchmark, listed_in, suite_of
+from .chosen import HERE, LIST, Benchmark, listed_in, suite_of
 from .decision import (
     MEASURED,
     Estimate,
@@ -25,7 +25,8 @@ from .decision import (
     is_unsure,
     verdict,
 )
-from .sides import Pair, WorkerError, generations
+from .progress import Progress
+from .sides import Pair, WorkerError, generations, large_bytes
 from .trees import TreeError, merge_base, tree_of
 
 DESCRIPTION = (
@@ -36,7 +37,7 @@ THRESHOLD = 0.15  # the most that may be lost
 # Pairs of processes, one after the other, and the rounds of each: at first, and for suspects.
 FIRST = (3, 6)
 AGAIN = (5, 12)
-LOOKS = 3  # the most at a suspect, while it is unsure
+LOOKS = 4  # the most at a suspect, while it is unsure
 QUICK = (1, 2)
 
 
@@ -130,14 +131,19 @@ class Comparison(NamedTuple):
         """Return the pairs of turns of each benchmark, by processes, and what did not run."""
         groups: dict[Benchmark, list[list[Pair]]] = {}
         absent: dict[Benchmark, Any] = {}
-        for found in generations(self.trees, self.suite, benchmarks, times, rounds):
+        told = Progress(sys.stderr)
+        for found in generations(self.trees, self.suite, benchmarks, times, rounds, told.tell):
             absent |= found.absent
             for benchmark, pairs in found.pairs.items():
                 groups.setdefault(benchmark, []).append(pairs)
+        told.end()
         return groups, absent
 
     def counted(self, benchmarks: list[Benchmark]) -> dict[Benchmark, tuple[int, ...]]:
         wanted = [benchmark for benchmark in benchmarks if benchmark.instructions]
+        told = Progress(sys.stderr)
+        told.tell(f"counting the instructions of {len(wanted)} benchmarks")
+        told.end()
         return instructions.count(self.trees, self.suite, wanted)
 
 
@@ -167,13 +173,17 @@ def main(arguments: Sequence[str]) -> int:
         except TreeError as error:
             print(error, file=sys.stderr)  # noqa: T201
             return 2
+        listed = listed_in(suite_of(trees[1]))
+        if options.only is not None and not _wanted(listed, options.only):
+            print(_unknown(options.only, listed), file=sys.stderr)  # noqa: T201
+            return 2
         _print(f"base: {names[0]}\nhead: {names[1]}\n{_machine()}")
         return _compare(trees, names, options)
 
 
 def _compare(trees: tuple[Path, Path], names: tuple[str, str], options: Any) -> int:
     suite = suite_of(trees[1])
-    wanted = [b for b in listed_in(suite) if options.only is None or options.only in str(b)]
+    wanted = _wanted(listed_in(suite), options.only)
     looks = (QUICK, QUICK) if options.quick else (FIRST, AGAIN)
     comparison = Comparison(trees, suite, wanted, options.threshold, *looks)
     counting = not options.no_instructions and instructions.can_count()
@@ -195,6 +205,15 @@ def _compare(trees: tuple[Path, Path], names: tuple[str, str], options: Any) -> 
         facts |= {"passed": passed, "rows": [row.facts() for row in rows]}
         options.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return 0 if passed else 1
+
+
+def _wanted(listed: list[Benchmark], part: str | None) -> list[Benchmark]:
+    return [benchmark for benchmark in listed if part is None or part in str(benchmark)]
+
+
+def _unknown(part: str, listed: list[Benchmark]) -> str:
+    names = "".join(f"\n  {benchmark}" for benchmark in listed)
+    return f"no benchmark of {LIST} has {part!r} in its name; there are:{names}"
 
 
 def _summary(rows: list[Row], threshold: float) -> str:
@@ -233,7 +252,7 @@ def _estimate(groups: list[list[Pair]]) -> Estimate:
 def _times(groups: list[list[Pair]]) -> tuple[float, float]:
     """Return the median time of each side."""
     pairs = [pair for group in groups for pair in group]
-    sides = ([pair.base.s for pair in pairs], [pair.head.s for pair in pairs])
+    sides = ([pair.base_s for pair in pairs], [pair.head_s for pair in pairs])
     base_s, head_s = map(statistics.median, sides)
     return base_s, head_s
 
@@ -258,7 +277,7 @@ def _made(directory: Path) -> Path:
 def _machine() -> str:
     return (
         f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, "
-        f"{os.cpu_count()} CPUs; ratios are of times by a reference beside them"
+        f"{os.cpu_count()} CPUs; large files have {large_bytes() >> 20} MiB"
     )
 
 

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .chosen import HERE
-from .decision import FAILURES
-from .plants import PLANTS, Plant, grown
+from .decision import FAILURES, Estimate
+from .plants import PLANTS, Grown, Plant, grown, plant
+from .trials import Trials
 
 DESCRIPTION = (
     "Try the gate: is it quiet where nothing changed, and does it find what was made slower?"
 )
 RUNS = 20
-FALSE_ALARMS = 1
+TIMES = 5
 
 
 class Run(NamedTuple):
@@ -41,18 +42,27 @@ class Run(NamedTuple):
         }
 
 
-def gate(base: Path, head: Path, under: Sequence[str]) -> Run:
-    """Let the gate compare two trees."""
-    with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        options = ["--no-instructions", "--json", file.name]
-        command = [*under, sys.executable, str(HERE / "gate.py"), str(base), str(head), *options]
-        begin = time.perf_counter()
-        status = _status_of(command)
-        taken_s = time.perf_counter() - begin
-        facts = json.loads(file.read() or '{"passed": null}')
-    if facts["passed"] is None or status != (0 if facts["passed"] else 1):
-        raise RuntimeError(f"the gate ended with status {status}")
-    return Run({row["benchmark"]: row for row in facts["rows"]}, facts["passed"], taken_s)
+class Trial(NamedTuple):
+    """Two trees to let the gate compare, and what runs it."""
+
+    base: Path
+    head: Path
+    under: Sequence[str]
+
+    def run(self, only: str | None = None) -> Run:
+        """Let the gate compare the trees, by all benchmarks or by some."""
+        with tempfile.NamedTemporaryFile(suffix=".json") as file:
+            options = ["--no-instructions", "--json", file.name]
+            options += [] if only is None else ["--only", only]
+            trees = [str(self.base), str(self.head)]
+            command = [*self.under, sys.executable, str(HERE / "gate.py"), *trees, *options]
+            begin = time.perf_counter()
+            status = _status_of(command)
+            taken_s = time.perf_counter() - begin
+            facts = json.loads(file.read() or '{"passed": null}')
+        if facts["passed"] is None or status != (0 if facts["passed"] else 1):
+            raise RuntimeError(f"the gate ended with status {status}")
+        return Run({row["benchmark"]: row for row in facts["rows"]}, facts["passed"], taken_s)
 
 
 def copy_of(tree: Path, directory: Path) -> Path:
@@ -61,50 +71,94 @@ def copy_of(tree: Path, directory: Path) -> Path:
     return directory
 
 
-def false_alarms(trees: tuple[Path, Path], runs: int, under: Sequence[str]) -> int:
+def false_alarms(trial: Trial, runs: int, trials: Trials) -> int:
     """Return how many runs over two copies of one tree failed."""
-    failed = 0
-    for number in range(runs):
-        run = gate(*trees, under)
-        failed += not run.passed
+    for number in range(len(trials.quiet), runs):
+        run = trial.run()
+        trials.add_quiet(run.passed)
         _print(f"nothing changed, {number + 1:2}: {_told(run)}")
-    return failed
+    return trials.quiet[:runs].count(False)
 
 
-def is_found(what: Plant, clean: Path, directory: Path, under: Sequence[str]) -> bool:
-    """Return whether the gate tells of a slow-down by the benchmark that it was made for."""
-    tree, share = grown(what, clean, directory, HERE)
-    run = gate(clean, tree, under)
-    found = what.benchmark in run.failures()
-    _print(
-        f"{what.name} made slower by {share:.0%}: {'found' if found else 'MISSED'}; {_told(run)}"
-    )
-    return found
+def times_found(what: Plant, trial: Trial, directory: Path, times: int, trials: Trials) -> int:
+    """Return how often the gate finds a slow-down by the benchmark that it was made for.
+
+    -1 if it could not be made on this machine.
+    """
+    known = trials.of(what.name)
+    if "code" in known:
+        tree = plant(what, trial.base, directory, known["code"])
+    else:
+        made = grown(what, trial.base, directory, HERE)
+        trials.add_plant(what.name, made.code if made.is_made else None)
+        tree = made.tree
+        _print(f"{what.name}: {_described(made)}")
+    if trials.of(what.name)["code"] is None:
+        return -1
+    for number in range(len(trials.of(what.name)["found"]), times):
+        run = trial._replace(head=tree).run(what.benchmark)
+        found = what.benchmark in run.failures()
+        trials.add_found(what.name, found)
+        _print(f"{what.name}, {number + 1}: {'found' if found else 'MISSED'}; {_told(run)}")
+    return sum(trials.of(what.name)["found"][:times])
 
 
 def main(arguments: Sequence[str]) -> int:
     """Try all, and print a line for each run."""
-    parser = argparse.ArgumentParser(description=DESCRIPTION)
-    parser.add_argument("--runs", type=int, default=RUNS, help="with nothing changed")
-    names = [what.name for what in PLANTS]
-    parser.add_argument("--plants", nargs="*", default=names, choices=names, metavar="NAME")
-    parser.add_argument("--under", default="", help="what runs each run: 'nice -n -5'")
-    options = parser.parse_args(arguments)
-    under = shlex.split(options.under)
+    options = _parser().parse_args(arguments)
     wanted = [what for what in PLANTS if what.name in options.plants]
+    trials = Trials(options.state, HERE.parent)
     with tempfile.TemporaryDirectory(prefix="mmapio-honesty-") as name:
         directory = Path(name)
-        trees = tuple(copy_of(HERE.parent, directory / side) for side in ("one", "other"))
-        failed = false_alarms((trees[0], trees[1]), options.runs, under)
-        found = sum(is_found(what, trees[0], directory / what.name, under) for what in wanted)
-    _print(f"{failed} of {options.runs} runs failed where nothing changed;")
-    _print(f"{found} of {len(wanted)} slow-downs of a quarter were found")
-    return 0 if failed <= FALSE_ALARMS and found == len(wanted) else 1
+        one, other = (copy_of(HERE.parent, directory / side) for side in ("one", "other"))
+        trial = Trial(one, other, shlex.split(options.under))
+        failed = false_alarms(trial, options.runs, trials)
+        counts = {
+            what: times_found(what, trial, directory / what.name, options.times, trials)
+            for what in wanted
+        }
+    made = {what: found for what, found in counts.items() if found >= 0}
+    _print(f"{failed} of {options.runs} runs failed where nothing changed")
+    for what, found in counts.items():
+        told = f"found {found} of {options.times} times" if found >= 0 else "could not be made here"
+        _print(f"{what.name}: {told}")
+    all_found = all(found == options.times for found in made.values())
+    return 0 if not failed and all_found else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="honesty.py", description=DESCRIPTION)
+    parser.add_argument("--runs", type=int, default=RUNS, help="with nothing changed; 20")
+    parser.add_argument("--times", type=int, default=TIMES, help="runs for each slow-down; 5")
+    names = [what.name for what in PLANTS]
+    parser.add_argument("--plants", nargs="*", default=names, choices=names, metavar="NAME")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="keep what was found, and go on from there the next time, unless the code has changed",
+    )
+    parser.add_argument("--under", default="", help="what runs each run: 'nice -n -5'")
+    return parser
+
+
+def _described(made: Grown) -> str:
+    """Say how much slower a plant makes its benchmark, or why it is none."""
+    tried = ", ".join(f"{share:.0%}" for share in made.tried)
+    if made.is_made:
+        return f"made slower by {_share(made.slower)}, at attempt {len(made.tried)}"
+    return f"could not be made here: attempts gave {tried}, the last one {_share(made.slower)}"
+
+
+def _share(slower: Estimate) -> str:
+    ratio, low, high = (f"{value - 1:.0%}" for value in slower)
+    return f"{ratio} ({low} to {high})"
 
 
 def _status_of(command: Sequence[str]) -> int:
     """Run a command; whoever ends this process ends that as well, which then clears up."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=quiet, stderr=quiet) as process:
         try:
             return process.wait()
         except BaseException:

@@ -1,4 +1,8 @@
-"""Slow-downs made on purpose, each of a quarter of the time of one benchmark."""
+"""Slow-downs made on purpose, each of a quarter of the time of one benchmark.
+
+In Python, statements without effect are planted; in a kernel, turns of an empty loop within its
+own. How many of them are a quarter differs from one processor to the next, and is found out.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,28 @@ import ast
 import shutil
 import statistics
 import timeit
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from .chosen import Benchmark, listed_in
+from .decision import Estimate, estimate
 from .sides import Side, generations
 
 SHARE = 0.25
-TOLERANCE = 0.03
-ATTEMPTS = 6
+# What passes for a quarter. A processor does some of a kernel's planted turns beside its own work,
+# or none, and what one turn takes of a short loop can be a sixth of it.
+LEAST, MOST = 0.2, 0.4
+ATTEMPTS = 8
+FARTHEST = 32  # what is next tried has at most so many times as many units
 PROCESSES, TURNS = 3, 9
+# To make sure of a plant: its slow-down has to be there whatever else the machine does meanwhile.
+SURE_PROCESSES = 7
+SURELY = 1.1
 LONG_S = 2e-6
-# A module for planted trees, with a decorator.
+UNITS = "UNITS"
+
+# Modules for planted trees: a decorator, and a loop for kernels that no compiler leaves out.
 LONGER = "_longer"
 DECORATOR = """
 import os
@@ -46,13 +60,34 @@ def longer(share):
 
     return decorate
 """
+BUSY = "_busy"
+LOOP = """
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+
+@intrinsic
+def busy(typing, turns):
+    def emit(context, builder, signature, arguments):
+        count = context.cast(builder, arguments[0], signature.args[0], types.intp)
+        nothing = ir.FunctionType(ir.VoidType(), [])
+        with cgutils.for_range(builder, count):
+            builder.asm(nothing, "", "", [], True)  # an effect that nobody knows
+        return context.get_dummy_value()
+
+    return types.void(turns), emit
+"""
 
 
 class Plant(NamedTuple):
     """A function of mmapio to slow down, and what is to find out.
 
-    The benchmark calls it `calls` times. What is planted is `code`; where there is none, so many
-    statements without effect that they take the share of the benchmark's time.
+    What is planted is `code`, before the line of the function that begins with `before`, or before
+    its body. ``UNITS`` in it is a number that is grown. Where there is no code, so many statements
+    without effect are planted that they take the share of the benchmark's time, which calls the
+    function `calls` times.
     """
 
     name: str
@@ -61,8 +96,21 @@ class Plant(NamedTuple):
     benchmark: str
     calls: int = 1
     code: str = ""
+    before: str = ""
+
+    @property
+    def grows(self) -> bool:
+        """Return whether the number of units decides how slow it is."""
+        return not self.code or UNITS in self.code
 
 
+def _in_kernel(
+    name: str, file: str, function: str, benchmark: str, before: str = "", turns: str = UNITS
+) -> Plant:
+    return Plant(name, f"{file}.py", function, benchmark, code=f"busy({turns})", before=before)
+
+
+_OF_ITEMS = f"x.size * {UNITS} >> 10"
 PLANTS = (
     Plant("view", "mapping/mapped_bytes.py", "view", "slices.View.time_view_1000_times", 1000),
     Plant("open", "arrays/opening.py", "open", "open.OpenRaw.time_open(8388608)"),
@@ -75,32 +123,99 @@ PLANTS = (
         code=f"@__import__('mmapio.{LONGER}', fromlist='.').longer({SHARE})",
     ),
     Plant("append", "arrays/growable_array.py", "append", "growth.Append.time_append(64)", 1000),
-    Plant(
-        "kernel",
-        "kernels/statistics/sums.py",
-        "_exact_sum",
+    # Kernels, each over what is in cache and over more than that.
+    _in_kernel(
+        "sum-in-cache",
+        "kernels/statistics/_moments",
+        "quick_sum",
+        "scan.SumInCache.time_mmapio",
+        turns=_OF_ITEMS,
+    ),
+    _in_kernel(
+        "sum",
+        "kernels/statistics/_moments",
+        "split_int_sum",
         "scan.SumOfBytes.time_mmapio",
-        # The same compiled code, over a quarter of the items once more.
-        code="map_pieces(int_sum, pieces_of(array.reshape(-1)[: array.size // 4]), how)",
+        before="low += np.int64(_small_sum(",
+    ),
+    _in_kernel(
+        "gather-in-cache",
+        "kernels/rows/copying",
+        "_gather_long",
+        "gather.GatherInCache.time_mmapio",
+        before="copy_row(target",
+    ),
+    _in_kernel(
+        "gather",
+        "kernels/rows/copying",
+        "_gather_long",
+        "gather.GatherWarm.time_mmapio",
+        before="copy_row(target",
+    ),
+    _in_kernel(
+        "atomics-in-cache",
+        "atomics/_overloads",
+        "kernel_operation",
+        "atomics.InOneThread.time_fetch_add",
+        before="return _ir.operate(",
+    ),
+    _in_kernel(
+        "atomics",
+        "kernels/rows/sums",
+        "add_each",
+        "atomics.ScatterAddLarge.time_scatter_add",
+        before="at, value = start",
+    ),
+    _in_kernel(
+        "reduce_chunks-in-cache",
+        "kernels/chunks/compiling",
+        "_loop",
+        "chunks.ReduceChunks.time_reduce_chunks",
+        before="value = kernel(",
+    ),
+    _in_kernel(
+        "reduce_chunks",
+        "kernels/chunks/compiling",
+        "_loop",
+        "chunks.DropBehind.time_unbounded",
+        before="value = kernel(",
     ),
 )
 
 
+class Grown(NamedTuple):
+    """A planted tree, how much slower it makes the benchmark, and whether that is a plant.
+
+    `code` is what was planted; `tried` has the slow-down of each attempt.
+    """
+
+    tree: Path
+    slower: Estimate
+    code: str
+    tried: list[float]
+
+    @property
+    def is_made(self) -> bool:
+        """Return whether the slow-down is a quarter, and surely there."""
+        return self.slower.low > SURELY and 1 + LEAST <= self.slower.ratio <= 1 + MOST
+
+
 def plant(what: Plant, tree: Path, directory: Path, code: str) -> Path:
-    """Return a copy of a tree with code in the first line of a function, or as a decorator."""
+    """Return a copy of a tree with code in a function, or as a decorator of it."""
     shutil.copytree(tree / "mmapio", directory / "mmapio")  # with its compiled kernels
-    (directory / "mmapio" / f"{LONGER}.py").write_text(DECORATOR, encoding="utf-8")
+    for name, source in ((LONGER, DECORATOR), (BUSY, LOOP)):
+        (directory / "mmapio" / f"{name}.py").write_text(source, encoding="utf-8")
     file = directory / "mmapio" / what.file
-    file.write_text(
-        planted(file.read_text(encoding="utf-8"), what.function, code), encoding="utf-8"
-    )
+    source = planted(file.read_text(encoding="utf-8"), what.function, code, what.before)
+    file.write_text(source, encoding="utf-8")
     return directory
 
 
-def planted(source: str, function: str, code: str) -> str:
-    """Return a source with a line before the body of the one function of that name.
+def planted(source: str, function: str, code: str, before: str = "") -> str:
+    """Return a source with a line in the one function of that name.
 
-    A decorator goes before the function.
+    It goes before the first statement that begins so, or before the body; a decorator before the
+    function. What calls `busy` gets its import.
 
     Examples
     --------
@@ -112,30 +227,54 @@ def planted(source: str, function: str, code: str) -> str:
     """
     nodes = ast.walk(ast.parse(source))
     (place,) = (n for n in nodes if isinstance(n, ast.FunctionDef) and n.name == function)
-    body = place.body[1] if isinstance(place.body[0], ast.Expr) else place.body[0]
-    before: ast.stmt = place if code.startswith("@") else body
     lines = source.splitlines()
-    lines.insert(before.lineno - 1, " " * before.col_offset + code)
+    at = place if code.startswith("@") else next(_statements(place, lines, before))
+    lines.insert(at.lineno - 1, " " * at.col_offset + code)
+    if code.startswith("busy("):
+        imports = next(n for n, line in enumerate(lines) if line.startswith(("import ", "from mm")))
+        lines.insert(imports, f"from mmapio.{BUSY} import busy")
     return "\n".join(lines) + "\n" * source.endswith("\n")
 
 
-def grown(what: Plant, clean: Path, directory: Path, suite: Path) -> tuple[Path, float]:
-    """Return a tree that is slower by the share, and by how much it really is.
+def _statements(place: ast.FunctionDef, lines: list[str], before: str) -> Iterator[ast.stmt]:
+    """Yield the statements of a function that begin so, or the first one of its body."""
+    if not before:
+        yield place.body[1] if isinstance(place.body[0], ast.Expr) else place.body[0]
+    for node in ast.walk(place):
+        if isinstance(node, ast.stmt) and lines[node.lineno - 1].lstrip().startswith(before):
+            yield node
 
-    A loop is made longer or shorter until that is true, by the very processes that the gate uses.
-    """
-    (benchmark,) = (one for one in listed_in(suite) if str(one) == what.benchmark)
-    unit, units = "", 0
+
+def grown(what: Plant, clean: Path, directory: Path, suite: Path) -> Grown:
+    """Return a tree that is slower by the share, by as many units as that takes here."""
+    benchmark = benchmark_of(what, suite)
+    unit, units = "", 1
     if not what.code:
         unit, units = _filling(_time_s(benchmark, clean, suite) * SHARE / what.calls)
+    low, high = 0, None
+    tried: list[float] = []
     for attempt in range(ATTEMPTS):
-        code = what.code or filled(unit, units)
+        code = what.code.replace(UNITS, str(units)) if what.code else filled(unit, units)
         tree = plant(what, clean, directory / str(attempt), code)
-        share = _share(benchmark, (clean, tree), suite)
-        if what.code or abs(share - SHARE) < TOLERANCE:
+        share = _slower(benchmark, (clean, tree), suite, PROCESSES).ratio - 1
+        tried.append(share)
+        if not what.grows or LEAST + 0.02 <= share <= MOST - 0.05:
             break
-        units = max(1, round(units * min(4, SHARE / max(share, 0.05))))
-    return tree, share
+        if share < SHARE:
+            low = units
+        else:
+            high = units
+        wanted = _next(low, high, units, share)
+        if wanted in (low, high):
+            break  # one unit more is too much
+        units = wanted
+    return Grown(tree, _slower(benchmark, (clean, tree), suite, SURE_PROCESSES), code, tried)
+
+
+def benchmark_of(what: Plant, suite: Path) -> Benchmark:
+    """Return the benchmark of the gate that is to find a plant."""
+    (benchmark,) = (one for one in listed_in(suite) if str(one) == what.benchmark)
+    return benchmark
 
 
 def filled(unit: str, units: int) -> str:
@@ -151,6 +290,20 @@ def filled(unit: str, units: int) -> str:
     return f"for _ in range({units}): pass" if unit == "pass" else "; ".join([unit] * units)
 
 
+def _next(low: int, high: int | None, units: int, share: float) -> int:
+    """Return how many units to try next: by proportion, and between what is too few and too many.
+
+    Examples
+    --------
+    >>> _next(10, None, 10, 0.125), _next(10, None, 10, 0.0), _next(10, 40, 40, 4.0)
+    (20, 320, 25)
+    """
+    wanted = max(1, round(units * min(FARTHEST, SHARE / max(share, 1e-3))))
+    if high is None:
+        return max(wanted, units + 1)
+    return wanted if low < wanted < high else (low + high) // 2
+
+
 def _filling(wanted_s: float) -> tuple[str, int]:
     """Return what to repeat how often, for about so long; the head of a loop takes long itself."""
     unit = "pass" if wanted_s > LONG_S else "_ = 0"
@@ -163,12 +316,16 @@ def _time_s(benchmark: Benchmark, tree: Path, suite: Path) -> float:
         side.prepare(benchmark)
         side.answer()
         calls = side.calls(benchmark)
-        return statistics.median(side.turn(benchmark, calls).s for _ in range(TURNS))
+        return statistics.median(side.turn(benchmark, calls) for _ in range(TURNS))
 
 
-def _share(benchmark: Benchmark, trees: tuple[Path, Path], suite: Path) -> float:
-    found = [
-        statistics.median(pair.head.s / pair.base.s for pair in measured.pairs[benchmark])
-        for measured in generations(trees, suite, [benchmark], PROCESSES, TURNS)
-    ]
-    return statistics.median(found) - 1
+def _slower(
+    benchmark: Benchmark, trees: tuple[Path, Path], suite: Path, processes: int
+) -> Estimate:
+    """Return the time over the second tree as a multiple of that over the first."""
+    return estimate(
+        [
+            [pair.ratio for pair in measured.pairs[benchmark]]
+            for measured in generations(trees, suite, [benchmark], processes, TURNS)
+        ]
+    )

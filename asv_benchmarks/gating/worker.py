@@ -12,28 +12,16 @@ import importlib
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 # A sample: long against the clock, short against the turns that a busy machine gives to processes.
 SAMPLE_S = 5e-4
-# A turn: so long a benchmark is at work, with samples of the reference in between. No two syncs of
-# a disk take the same time, so they need more.
-TURN_S = {"disk": 20e-3}
-SHORT_TURN_S = 5e-3
 FEWEST_SAMPLES = 3
 TRIES = 3
 # Where Linux tells how long a thread had work to do and got no CPU: nanoseconds, the second number.
 WAITS = "/proc/thread-self/schedstat"
-
-
-class Reference(NamedTuple):
-    """Work to time beside a benchmark, and how many calls of it make a sample."""
-
-    work: Callable[[], object]
-    calls: int
 
 
 class Worker:
@@ -42,9 +30,6 @@ class Worker:
     def __init__(self, open_until: contextlib.ExitStack) -> None:
         self.open_until = open_until
         self.prepared: dict[str, Callable[[], object]] = {}
-        self.references: dict[str, Reference] = {}
-        directory = tempfile.TemporaryDirectory(prefix="mmapio-gate-")
-        self.directory = open_until.enter_context(directory)
         self.waits = Waits()
 
     def prepare(self, key: str, name: str, parameters: list[Any]) -> dict[str, Any]:
@@ -73,28 +58,16 @@ class Worker:
         """Return how many calls of a benchmark make a sample."""
         return {"calls": calls_of(self.prepared[key])}
 
-    def reference(self, kind: str) -> Reference:
-        if kind not in self.references:
-            from gating.references import KINDS  # numpy: where it is counted, nobody wants to wait
-
-            work = KINDS[kind](self.directory)
-            work()
-            self.references[kind] = Reference(work, calls_of(work))
-        return self.references[kind]
-
-    def turn(self, key: str, calls: int, reference: str) -> dict[str, float]:
-        """Return the times of one call of the benchmark, and of its reference."""
-        work, beside = self.prepared[key], self.reference(reference)
-        work_s, reference_s = [], []
+    def turn(self, key: str, calls: int, enough_s: float) -> dict[str, float]:
+        """Return the time of one call of the benchmark, which is at work for so long."""
+        work = self.prepared[key]
+        samples_s: list[float] = []
         work()  # what ran in between has taken the caches
-        beside.work()
-        enough_s = TURN_S.get(reference, SHORT_TURN_S)
         gc.disable()
-        while len(work_s) < FEWEST_SAMPLES or sum(work_s) * calls < enough_s:
-            reference_s.append(self.sample_s(*beside))
-            work_s.append(self.sample_s(work, calls))
+        while len(samples_s) < FEWEST_SAMPLES or sum(samples_s) * calls < enough_s:
+            samples_s.append(self.sample_s(work, calls))
         gc.enable()
-        return {"s": undisturbed(work_s), "reference_s": undisturbed(reference_s)}
+        return {"s": undisturbed(samples_s)}
 
     def sample_s(self, work: Callable[[], object], calls: int) -> float:
         """Return the time of one call, of so many in a row, without the time in line for a CPU."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from gating import gate, trees
 
-LISTED = '[[benchmark]]\nname = "bench_tiny.Tiny.{name}"\nreference = "{reference}"\n'
+LISTED = '[[benchmark]]\nname = "bench_tiny.Tiny.{name}"\nturn_ms = {turn_ms}\n'
 BENCHMARKS = """
 import mmapio
 
@@ -34,9 +34,9 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     monkeypatch.setattr(gate, "REPOSITORY", repository)
     who = ("-c", "user.name=A", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
 
-    def commit(branch: str, source: str, *names: str, reference: str = "python") -> None:
+    def commit(branch: str, source: str, *names: str, turn_ms: float = 5) -> None:
         (package / "__init__.py").write_text(source)
-        listed = [LISTED.format(name=name, reference=reference) for name in names]
+        listed = [LISTED.format(name=name, turn_ms=turn_ms) for name in names]
         (suite / "gate.toml").write_text("\n".join(listed) or "benchmark = []")
         trees.git(repository, "checkout", "-q", "-B", branch)
         trees.git(repository, "add", "-A")

@@ -75,6 +75,8 @@ def test_both_looks_have_to_find_a_slow_down() -> None:
     assert decision.verdict(slow, same, THRESHOLD) == Verdict.SAME
     assert decision.verdict(slow, unsure, THRESHOLD) == Verdict.UNSURE
     assert decision.verdict(slow, slow, THRESHOLD) == Verdict.SLOWER
+    third = decision.Estimate(1.33, 0.9, 2)  # by the median of many processes: that is no noise
+    assert decision.verdict(slow, third, THRESHOLD) == Verdict.SLOWER
     assert not decision.is_suspect(same, THRESHOLD)
     assert decision.is_suspect(decision.Estimate(1.08, 1.0, 1.2), THRESHOLD)
     assert decision.is_suspect(decision.Estimate(1.0, 0.8, 1.2), THRESHOLD)

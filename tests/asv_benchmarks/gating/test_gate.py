@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gating import chosen, gate, references, trees
+from gating import chosen, gate, trees
 
 MMAPIO = "def work():\n    sum(range({turns}))\n"
 
@@ -23,15 +23,47 @@ def told(capsys: pytest.CaptureFixture[str], what: str) -> str:
 QUICK = ["--quick", "--no-instructions"]
 
 
-@pytest.mark.parametrize("reference", ["python", "system", "disk"])
+@pytest.mark.parametrize("turn_ms", [1, 30])
 def test_a_branch_that_is_slower_fails(
-    repository: Callable[..., None], capsys: pytest.CaptureFixture[str], reference: str
+    repository: Callable[..., None], capsys: pytest.CaptureFixture[str], turn_ms: int
 ) -> None:
-    repository("main", MMAPIO.format(turns=3000), "time_work", "time_sum", reference=reference)
-    source = MMAPIO.format(turns=90_000)  # by so much that no busy disk can hide it
-    repository("slow", source, "time_work", "time_sum", reference=reference)
+    repository("main", MMAPIO.format(turns=3000), "time_work", "time_sum", turn_ms=turn_ms)
+    source = MMAPIO.format(turns=90_000)  # by so much that no busy machine can hide it
+    repository("slow", source, "time_work", "time_sum", turn_ms=turn_ms)
     assert gate.main(QUICK) == 1
     assert "SLOWER" in told(capsys, "tiny.Tiny.time_work")
+
+
+def test_a_name_that_no_benchmark_has_is_refused_at_once(
+    repository: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    repository("main", MMAPIO.format(turns=1), "time_work")
+    repository("branch", MMAPIO.format(turns=2), "time_work", "time_sum")
+    monkeypatch.setattr(gate.Comparison, "rows", lambda *_: pytest.fail("it was measured"))
+    assert gate.main([*QUICK, "--only", "time_wrok"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == (
+        "no benchmark of gate.toml has 'time_wrok' in its name; there are:\n"
+        "  tiny.Tiny.time_work\n  tiny.Tiny.time_sum\n"
+    )
+
+
+def test_a_long_run_tells_where_it_is(
+    repository: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository("main", MMAPIO.format(turns=3000), "time_work")
+    repository("branch", MMAPIO.format(turns=3000), "time_work")
+    assert gate.main([*QUICK, "--threshold", "9"]) == 0
+    err = capsys.readouterr().err
+    assert "processes 1 of 1: setting up 1 of 1, tiny.Tiny.time_work\n" in err
+
+
+def test_a_list_with_what_this_program_does_not_know_is_read() -> None:
+    older = '[[benchmark]]\nname = "bench_a.A.time_b"\nreference = "disk"'
+    assert [str(one) for one in chosen.chosen(older)] == ["a.A.time_b"]
 
 
 def test_a_branch_that_changes_nothing_passes(
@@ -151,4 +183,3 @@ def test_every_listed_benchmark_is_there() -> None:
         module, kind, method = benchmark.name.split(".")
         found = importlib.import_module(f"benchmarks.{module}")
         assert callable(getattr(getattr(found, kind), method))
-        assert benchmark.reference in references.KINDS

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gating import chosen, plants
+from gating import chosen, decision, plants
 
 
 @pytest.mark.parametrize("what", plants.PLANTS, ids=lambda what: what.name)
@@ -24,11 +26,11 @@ def test_every_plant_has_its_place(what: Any) -> None:
     ]
     assert len(functions) == 1, f"{what.name}: {what.function} is there {len(functions)} times"
     # What the planted code calls has to be known in that place.
-    code = ast.parse(what.code.removeprefix("@"))
+    code = ast.parse(what.code.removeprefix("@").replace("UNITS", "1"))
     names = {node.id for node in ast.walk(code) if isinstance(node, ast.Name)}
     given = {node.arg for node in ast.walk(functions[0].args) if isinstance(node, ast.arg)}
     known = vars(importlib.import_module(f"mmapio.{what.file[:-3].replace('/', '.')}"))
-    assert names - given - known.keys() - vars(builtins).keys() == set()
+    assert names - given - known.keys() - vars(builtins).keys() - {"busy"} == set()
 
 
 def test_every_plant_takes_root(tmp_path: Path) -> None:
@@ -37,6 +39,84 @@ def test_every_plant_takes_root(tmp_path: Path) -> None:
         source = (tree / "mmapio" / what.file).read_text()
         assert source.count("raise SystemExit\n") == 1
         assert what.benchmark in set(map(str, chosen.listed_in(chosen.HERE)))
+
+
+SUMMING = """
+import numba
+
+@numba.njit
+def total(x):
+    found = 0
+    for item in x:
+        found += item
+    return found
+"""
+
+
+def test_a_loop_of_a_kernel_is_slowed_by_as_many_turns_as_are_planted(tmp_path: Path) -> None:
+    """Counted, not timed: the planted loop is still there when the compiler is done."""
+    (tmp_path / "mmapio").mkdir()
+    (tmp_path / "mmapio" / "__init__.py").touch()
+    (tmp_path / "mmapio" / f"{plants.BUSY}.py").write_text(plants.LOOP)
+    (tmp_path / "mmapio" / "sums.py").write_text(
+        plants.planted(SUMMING, "total", "busy(12345)", "found += item")
+    )
+    code = (
+        "import numpy\nfrom mmapio.sums import total\nassert total(numpy.arange(4)) == 6\n"
+        "(assembly,) = total.inspect_asm().values()\nprint(assembly.count('12345'))"
+    )
+    command = [sys.executable, "-P", "-c", f"import sys; sys.path[:0] = {[str(tmp_path)]}\n{code}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) >= 1
+
+
+class Machine:
+    """A machine on which so many units take so much of a benchmark's time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, share_of: Any) -> None:
+        self.tried: list[int] = []
+        self.looks = 0
+
+        def plant(what: Any, tree: Path, directory: Path, code: str) -> Path:
+            self.tried.append(int(code[len("busy(") : -1]))
+            return directory
+
+        def slower(*_: Any) -> decision.Estimate:
+            self.looks += 1
+            ratio = 1 + share_of(self.tried[-1], self.looks)
+            return decision.Estimate(ratio, ratio - 0.02, ratio + 0.02)
+
+        monkeypatch.setattr(plants, "plant", plant)
+        monkeypatch.setattr(plants, "_slower", slower)
+
+    def grown(self) -> plants.Grown:
+        (what,) = (one for one in plants.PLANTS if one.name == "gather")
+        return plants.grown(what, Path("clean"), Path("trees"), chosen.HERE)
+
+
+@pytest.mark.parametrize("of_one", [0.2, 0.025, 1e-3, 1e-5])
+@pytest.mark.parametrize("free", [0, 8])
+def test_a_plant_is_grown_until_it_is_a_quarter(
+    monkeypatch: pytest.MonkeyPatch, of_one: float, free: int
+) -> None:
+    machine = Machine(monkeypatch, lambda units, look: max(0, units - free) * of_one)
+    made = machine.grown()
+    assert made.is_made
+    assert made.code == f"busy({machine.tried[-1]})"
+
+
+@pytest.mark.parametrize(
+    "share_of",
+    [
+        lambda units, look: [0.33, 0.03, -0.01][(look - 1) % 3],  # noise, as on one machine
+        lambda units, look: 0.0,
+        lambda units, look: 0.6 * units,  # one turn is too much
+    ],
+)
+def test_what_is_no_quarter_is_no_plant(monkeypatch: pytest.MonkeyPatch, share_of: Any) -> None:
+    machine = Machine(monkeypatch, share_of)
+    assert not machine.grown().is_made
+    assert len(machine.tried) <= plants.ATTEMPTS
 
 
 def test_what_is_planted_fills_the_time() -> None:
