@@ -42,7 +42,7 @@ class KernelTimes:
 class Kernels:
     """Time of a kernel as a multiple of the best peer's: the worst case, by wall or CPU time."""
 
-    params = sorted(WORKS)
+    params = common.few(sorted(WORKS), 2)
     param_names = ("kernel",)
 
     @target(row=30, at_most=1.0, reason=REASON)

@@ -26,9 +26,9 @@ from .peers import (
 )
 
 NBYTES = min(32 << 20, common.LARGE_BYTES)
-PLACES = ("disk", "tmpfs")
+PLACES = common.few(("disk", "tmpfs"))
 # On tmpfs all is in memory.
-STORAGE = ("disk, cold", "disk, warm", "tmpfs")
+STORAGE = common.few(("disk, cold", "disk, warm", "tmpfs"))
 REPEATS = range(100)
 GATHERED = 1024
 APPENDED = 16

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
@@ -28,8 +28,10 @@ ROUNDS = 301
 FEWEST_ROUNDS = 3
 BUDGET_S = 0.2
 FRESH_ROUNDS = 3
+# A quick run only shows that everything runs.
+IS_QUICK = bool(os.environ.get("MMAPIO_BENCHMARK_QUICK"))
 # Of files that are to be larger than any cache of the processor.
-LARGE_BYTES = int(os.environ.get("MMAPIO_BENCHMARK_BYTES", 1 << 30))
+LARGE_BYTES = int(os.environ.get("MMAPIO_BENCHMARK_BYTES", 1 << 26 if IS_QUICK else 1 << 30))
 # Long against the clock's resolution, short against the turns that a busy machine gives to
 # processes: so that most samples are not interrupted, and the median is of one that is not.
 SAMPLE_S = 2e-4
@@ -72,6 +74,11 @@ def directory_in(place: str) -> tempfile.TemporaryDirectory[str]:
     if parent and not os.path.isdir(parent):
         raise NotImplementedError(f"there is no {parent}")
     return tempfile.TemporaryDirectory(prefix="mmapio-benchmark-", dir=parent)
+
+
+def few(values: Sequence[Any], count: int = 1) -> list[Any]:
+    """Return a list of parameters, of which a quick run takes the first ones."""
+    return list(values)[: count if IS_QUICK else None]
 
 
 def thorough() -> None:

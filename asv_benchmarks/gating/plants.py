@@ -1,7 +1,7 @@
 """Slow-downs made on purpose, each of a quarter of the time of one benchmark.
 
-In Python, statements without effect are planted; in a kernel, turns of an empty loop within its
-own. How many of them are a quarter differs from one processor to the next, and is found out.
+In Python, statements without effect are planted; in a kernel, instructions without effect within
+its loop. How many of them are a quarter differs from one processor to the next, and is found out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SURELY = 1.1
 LONG_S = 2e-6
 UNITS = "UNITS"
 
-# Modules for planted trees: a decorator, and a loop for kernels that no compiler leaves out.
+# Modules for planted trees: a decorator, and instructions that no compiler leaves out.
 LONGER = "_longer"
 DECORATOR = """
 import os
@@ -61,24 +61,35 @@ def longer(share):
     return decorate
 """
 BUSY = "_busy"
-LOOP = """
-from llvmlite import ir
+LOOP = '''
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+binding.initialize_native_asmparser()
+NOTHING = ir.FunctionType(ir.VoidType(), [])
+AT_ONCE = 8
+MOST_IN_LINE = 1024
 
-@intrinsic
-def busy(typing, turns):
+
+@intrinsic(prefer_literal=True)
+def busy(typing, count):
+    """Do nothing so many times: an instruction that takes its turn, whatever is beside it."""
+    # A loop of few turns is a branch that is foretold, or is not: so there is none.
+    in_line = getattr(count, "literal_value", MOST_IN_LINE + 1)
+
     def emit(context, builder, signature, arguments):
-        count = context.cast(builder, arguments[0], signature.args[0], types.intp)
-        nothing = ir.FunctionType(ir.VoidType(), [])
-        with cgutils.for_range(builder, count):
-            builder.asm(nothing, "", "", [], True)  # an effect that nobody knows
+        if in_line <= MOST_IN_LINE:
+            builder.asm(NOTHING, "nop;" * in_line, "", [], True)
+            return context.get_dummy_value()
+        whole = context.cast(builder, arguments[0], signature.args[0], types.intp)
+        with cgutils.for_range(builder, builder.udiv(whole, whole.type(AT_ONCE))):
+            builder.asm(NOTHING, "nop;" * AT_ONCE, "", [], True)
         return context.get_dummy_value()
 
-    return types.void(turns), emit
-"""
+    return types.void(count), emit
+'''
 
 
 class Plant(NamedTuple):

@@ -53,21 +53,22 @@ def total(x):
 """
 
 
-def test_a_loop_of_a_kernel_is_slowed_by_as_many_turns_as_are_planted(tmp_path: Path) -> None:
-    """Counted, not timed: the planted loop is still there when the compiler is done."""
+@pytest.mark.parametrize(("count", "told"), [("7", 7), ("9000", 8), ("x.size * 9000 >> 10", 8)])
+def test_a_loop_of_a_kernel_has_what_was_planted(count: str, told: int, tmp_path: Path) -> None:
+    """Counted, not timed: it is still there when the compiler is done, once or as a loop."""
     (tmp_path / "mmapio").mkdir()
     (tmp_path / "mmapio" / "__init__.py").touch()
     (tmp_path / "mmapio" / f"{plants.BUSY}.py").write_text(plants.LOOP)
     (tmp_path / "mmapio" / "sums.py").write_text(
-        plants.planted(SUMMING, "total", "busy(12345)", "found += item")
+        plants.planted(SUMMING, "total", f"busy({count})", "found += item")
     )
     code = (
         "import numpy\nfrom mmapio.sums import total\nassert total(numpy.arange(4)) == 6\n"
-        "(assembly,) = total.inspect_asm().values()\nprint(assembly.count('12345'))"
+        "(assembly,) = total.inspect_asm().values()\nprint(assembly.count('nop'))"
     )
     command = [sys.executable, "-P", "-c", f"import sys; sys.path[:0] = {[str(tmp_path)]}\n{code}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert int(done.stdout) >= 1
+    assert int(done.stdout) == told
 
 
 class Machine:
