@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from hypothesis import settings
 
 import mmapio
 from mmapio.__main__ import main
+from mmapio._os import _native
 
 SCALE = float(os.environ.get("MMAPIO_TEST_SCALE", "1"))
 LONGER = max(1.0, SCALE)
@@ -55,6 +57,30 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
+
+
+class _WatchedOs(types.ModuleType):
+    """`mmapio._os`: while a test has replaced one of its functions, none of them is native.
+
+    A native one would make the system call that the test wants to fail, and not call the function.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        for places in _native._places:
+            if name in places._known:
+                own = (places._known[name], places._composed.get(name))
+                wrapped = getattr(value, "__wrapped__", None)
+                is_own = any(value is each for each in own) or wrapped is own[1] is not None
+                (_replaced.discard if is_own else _replaced.add)(name)
+                put = places._composed if _replaced else places._known
+                vars(self).update(
+                    {each: put[each] for each in _native.NAMES if each not in _replaced}
+                )
+
+
+_replaced: set[str] = set()
+mmapio._os.__class__ = _WatchedOs  # type: ignore[assignment]
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The operating system: one function per system call, the same names on every platform.
 
 Callers write ``_os.sync(...)``, through the package, so that tests can put a failing one in place.
+When one is first called, some give way to native ones of the same name; see `_native`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from ._memory import LockLimit as LockLimit
 from ._memory import MemoryUse as MemoryUse
 from ._rings import FilePlace as FilePlace
 from ._rings import RingPlan as RingPlan
+from ._rows import TAIL_BYTES as TAIL_BYTES
+from ._rows import RowPlan as RowPlan
 
 # The first module that has a name gives it.
 _modules: tuple[ModuleType, ...]
@@ -30,6 +33,7 @@ if os.environ.get("MMAPIO_OS") == "stub":
     _modules = (_stub,)
 elif sys.platform == "linux":
     from . import (
+        _composed,
         _linux,
         _linux_cache,
         _linux_cachestat,
@@ -54,16 +58,17 @@ elif sys.platform == "linux":
         _linux_room,
         _linux_smaps,
         _linux_use,
+        _composed,
         _posix,
     )
 elif sys.platform == "win32":
-    from . import _windows
+    from . import _composed, _windows
 
-    _modules = (_windows,)
+    _modules = (_windows, _composed)
 else:
-    from . import _posix
+    from . import _composed, _posix
 
-    _modules = (_posix,)
+    _modules = (_posix, _composed)
 
 if TYPE_CHECKING:
     from ._contract import *

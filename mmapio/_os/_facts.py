@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple
+from struct import Struct
+from typing import Final, NamedTuple
 
 __all__ = ["CacheFacts", "FileFacts", "Identity"]
 
 # Device (two parts), inode, and when it was born (seconds, nanoseconds): the last tells a file
 # from a later one that was given the same inode number.
 Identity = tuple[int, int, int, int, int]
+
+
+# Inode, size, blocks, birth and device, as Linux has them in struct statx.
+_pack: Final = Struct("=QQQqQII").pack
 
 
 class FileFacts(NamedTuple):
@@ -34,6 +39,13 @@ class FileFacts(NamedTuple):
     def identity(self) -> Identity:
         """Identity of the file: device, inode, birth time."""
         return self.device_major, self.device_minor, self.inode, self.born_s, self.born_ns
+
+    @property
+    def packed(self) -> bytes:
+        """All but type and permissions, for `sync_unchanged`; larger numbers lose their tops."""
+        _, inode, size, blocks, born_s, born_ns, major, minor = self
+        mask, half = (1 << 64) - 1, (1 << 32) - 1
+        return _pack(inode & mask, size, blocks, born_s, born_ns, major & half, minor & half)
 
     @property
     def is_regular(self) -> bool:

@@ -11,7 +11,7 @@ import platform
 import re
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from .. import _os
@@ -23,7 +23,12 @@ _MACHINES: Final = ("x86_64", "aarch64")  # those that code can be linked for
 
 
 def machine_code(
-    ir: str, functions: Mapping[str, int], values: Mapping[str, int] | None = None
+    ir: str,
+    functions: Mapping[str, int],
+    values: Mapping[str, int] | None = None,
+    *,
+    translate: Callable[[str], str] = str,
+    compiles: bool = True,
 ) -> dict[str, int]:
     """Return the address of each function that is defined in LLVM's language.
 
@@ -42,6 +47,10 @@ def machine_code(
         The addresses of the functions that it declares, by name.
     values : mapping of str to int, optional
         Words that it asks for, by name: ``declare i64 @table()``, and ``call i64 @table()``.
+    translate : callable, optional
+        Makes LLVM's language of `ir`, if that is another one; called only to compile.
+    compiles : bool, default True
+        False: what is not on disk is not compiled, and there are no addresses.
 
     Raises
     ------
@@ -49,9 +58,11 @@ def machine_code(
         If there is no room to compile, or the system refuses memory that can be executed.
     """
     values = values or {}
-    kept = _kept(ir, [*functions], [*values]) if can_keep() else None
+    kept = None
+    if can_keep():
+        kept = _kept(ir, [*functions], [*values], translate if compiles else None)
     if kept is None:
-        return _compiled_here(ir, functions, values)
+        return _compiled_here(translate(ir), functions, values) if compiles else {}
     words = struct.pack(f"={len(functions) + len(values)}Q", *functions.values(), *values.values())
     start = _os.map_code(kept.code + words)
     return {name: start + offset for name, offset in kept.offsets.items()}
@@ -75,8 +86,16 @@ class _Code(NamedTuple):
     offsets: dict[str, int]
 
 
-def _kept(ir: str, functions: list[str], values: list[str]) -> _Code | None:
-    """Return code from disk, or compile it and put it there; None if it cannot be kept."""
+def _kept(
+    ir: str,
+    functions: list[str],
+    values: list[str],
+    translate: Callable[[str], str] | None,
+) -> _Code | None:
+    """Return code from disk, or compile it and put it there; None if it cannot be kept.
+
+    Without `translate` it is not compiled.
+    """
     from ._code_files import keep_code, kept_code, key_of
 
     machine = platform.machine()
@@ -84,9 +103,11 @@ def _kept(ir: str, functions: list[str], values: list[str]) -> _Code | None:
     body = kept_code(key)
     if body is not None:
         return _unpack(body)
+    if translate is None:
+        return None
     from ._linking import UnlinkableError, link
 
-    emitted = _emitted(ir)
+    emitted = _emitted(translate(ir))
     try:
         code = _Code(*link(emitted, machine, functions, values))
     except UnlinkableError:

@@ -26,7 +26,8 @@ from ..errors import (
     file_error,
 )
 from ..files.descriptors import as_path
-from ..guard.lost_memory import any_loss, raise_if_source_lost
+from ..guard import losses_at
+from ..guard.lost_memory import raise_if_source_lost
 from ..mapping.flushing import sync_errors
 from ..mapping.losses import LossCheck
 from ..mapping.mapped_file import MappedFile
@@ -90,6 +91,8 @@ class GrowableArray:
         "_mapping",
         "_may_be_left",
         "_most",
+        "_plan",
+        "_plan_of_many",
         "_side",
     )
 
@@ -100,6 +103,10 @@ class GrowableArray:
         self._array: npt.NDArray[Any] | None = None
         self._durable = -1  # how many rows are known to be durable
         self._layout = self._side.layout
+        dtype, shape, _, _ = self._layout
+        self._plan, self._plan_of_many = (
+            _os.RowPlan.of(dtype, shape, losses_at(), many).pack() for many in (False, True)
+        )
         self._count = self._side.committed
         self._may_be_left = False  # by a write that failed: bytes behind the rows are ours
         self._most = self._count  # with what is being appended, as far as it is in the file
@@ -327,20 +334,15 @@ class GrowableArray:
         >>> g.array
         array([0, 1, 2], dtype=int32)
         """
-        dtype, shape, _, nbytes = self._layout
         # The short way, of a row that is right as it is. All else goes the long one.
-        if (
-            type(row) is ndarray
-            and row.dtype is dtype
-            and row.shape == shape
-            and self._put(row, nbytes, 1)
-        ):
+        if self._put(row, self._plan, 1):
             return
+        dtype, shape, _, _ = self._layout
         data = as_items(row, dtype, "row")
         if data.shape != shape:
             raise ArgumentError(f"a row has shape {shape}, got {data.shape}")
         raise_if_source_lost(row)
-        if data is row or not self._put(data, nbytes, 1):
+        if data is row or not self._put(data, self._plan, 1):
             self._append(data, 1)
 
     def extend(self, rows: npt.ArrayLike) -> None:
@@ -375,13 +377,8 @@ class GrowableArray:
         >>> len(g)
         2
         """
-        dtype, shape, _, _ = self._layout
-        if (
-            type(rows) is ndarray
-            and rows.dtype is dtype
-            and rows.shape[1:] == shape
-            and self._put(rows, rows.nbytes, len(rows))
-        ):
+        dtype = self._layout.dtype
+        if type(rows) is ndarray and rows.ndim and self._put(rows, self._plan_of_many, len(rows)):
             return
         data = rows if isinstance(rows, ndarray) else as_items(rows, dtype, "rows")
         if data.shape[1:] != self._layout.shape or data.ndim == 0:
@@ -399,37 +396,31 @@ class GrowableArray:
             )
         self._writer().note_tail(self._layout.end(self._count))
 
-    def _put(self, rows: npt.NDArray[Any], nbytes: int, count: int) -> bool:
-        """Write rows that are right as they are; return False to leave all else to the long way."""
+    def _put(self, rows: npt.ArrayLike, plan: bytes, count: int) -> bool:
+        """Append rows that are right as they are; return False to leave all else to the long way.
+
+        A signal handler may append rows as well within any call made here, or truncate.
+        """
         file, (_, _, start, row_bytes) = self._fast, self._layout
-        is_foreign = rows.base is not None  # it may lie in a file's memory, which may be lost
-        if file is None or file.loss is not None or (is_foreign and any_loss()):
+        if file is None or file.loss is not None:
             return False
         try:
             with file.lock:
                 before, cuts = self._count, self._cuts
                 self._most += count
-                at, end = start + before * row_bytes, os.lseek(file.fd, 0, os.SEEK_END)
-                if (  # it was cut off, or holds more, or has no room
-                    end != at
-                    or _os.write_next(file.fd, rows) != nbytes  # type: ignore[arg-type]
-                    or (is_foreign and any_loss())
-                ):
-                    self._may_be_left |= end == at
+                tail = _os.append_rows(file.fd, rows, plan, start + before * row_bytes)
+                if not tail:
+                    self._may_be_left |= tail is None
                     self._most -= count
                     return False
                 if self._count == before and self._cuts == cuts:
-                    self._count = before + count
-                else:  # a signal handler has appended too, or truncated
+                    self._count = before = before + count
+                    if tail is not True:
+                        file.take_tail(start + before * row_bytes, tail)
+                else:
                     self._settle(file)
                 self._array = None
-                if count > 1:
-                    file.note_tail(start + self._count * row_bytes)
                 return True
-        except (OSError, ValueError):
-            self._may_be_left = True
-            self._most -= count
-            return False
         except BaseException:  # Ctrl-C may have come when it was written already
             with file.lock:
                 self._settle(file)

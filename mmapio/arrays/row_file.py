@@ -12,7 +12,7 @@ import math
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import numpy as np
 
@@ -50,8 +50,6 @@ __all__ = ["RowFile"]
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
-
-_TAIL_BYTES: Final = 64
 
 
 def _unless_closed(
@@ -308,9 +306,14 @@ class RowFile:
     def note_tail(self, end: int) -> None:
         """Note how the rows end, which a cut would change, and fewer blocks alone would not."""
         if self._is_full:
-            start = max(self.layout.data_offset, end - _TAIL_BYTES)
+            start = max(self.layout.data_offset, end - _os.TAIL_BYTES)
             with contextlib.suppress(OSError):
                 self._tail = start, read_at(self.fd, start, end - start)
+
+    def take_tail(self, end: int, tail: bytes) -> None:
+        """Note that the rows end with some bytes, which were just written."""
+        if self._is_full:
+            self._tail = end - len(tail), tail
 
     def _has_lost_tail(self, end: int) -> bool:
         """Return whether what the rows ended with reads zeros; if it was zeros, nothing is lost."""

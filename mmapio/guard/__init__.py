@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from .. import _forking, _os
+from .._os import _native
 from .._warning import warn
 from ..modes import Access
 
@@ -45,6 +46,7 @@ __all__ = [
     "ensure",
     "forget",
     "loss_of",
+    "losses_at",
     "lost_between",
     "reset",
     "watch",
@@ -153,6 +155,7 @@ class _Table:
                     made = Handler()
                     if self.handler is None:  # else a signal handler was first
                         self.handler = made
+                    _native.look_again()
                 except Exception as error:  # code made at run time may be forbidden, for one
                     self.failure = f"it cannot be compiled here: {error}"
                     why_not.cache_clear()
@@ -180,6 +183,7 @@ class _Table:
 
 _table = _Table()
 _forking.renew_in_child(_table)
+_native.on_first_use()
 
 
 def watch(region: GuardedMemory, start: int, length: int, offset: int) -> None:
@@ -256,6 +260,15 @@ def any_loss() -> bool:
     """Return whether anything was lost in this process: all else is asked only then."""
     handler = _table.handler
     return handler is not None and handler.words[_ALL_FAULTS] != 0
+
+
+def losses_at() -> int:
+    """Return the address of a word that is not 0 if `any_loss`; 0 if there can be no loss yet."""
+    handler = _table.handler
+    if handler is None:
+        return 0
+    address: int = np.frombuffer(handler.memory, np.uint64).__array_interface__["data"][0]
+    return address + 8 * _ALL_FAULTS
 
 
 def lost_between(low: int, high: int) -> Iterator[GuardedMemory]:

@@ -37,13 +37,16 @@ class CutWatch:
         Blocks that the file has.
     """
 
-    __slots__ = ("_looks", "_page", "blocks", "has_seen_cut")
+    __slots__ = ("_looks", "_page", "blocks", "has_seen_cut", "seen")
 
     def __init__(self, blocks: int) -> None:
         self._page = 0
         self._looks = 0
         self.blocks = blocks
         self.has_seen_cut = False  # by its size, which may be as it was the next time
+        # The path of the file, and its packed facts, if the next check need not look further while
+        # they are the same.
+        self.seen: tuple[bytes, bytes] | None = None
 
     @property
     def is_set(self) -> bool:

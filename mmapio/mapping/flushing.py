@@ -174,16 +174,20 @@ def note_write(region: Region, start: int, length: int) -> None:
             _sync(region, *ledger.extent())
 
 
-def flush_range(region: Region, start: int, length: int, wait: bool) -> None:
-    """Make a range durable; without waiting, start to write it and promise nothing."""
+def flush_range(region: Region, start: int, length: int, wait: bool) -> bool:
+    """Make a range durable; without waiting, start to write it and promise nothing.
+
+    Return whether nothing need be looked for after that: the file is as it was when all was well.
+    """
     source = region.source
-    if length == 0 or region.access is not Access.WRITE or not source.has_file:
-        return
+    if length == 0 or not source.is_written_back:
+        return True
     if wait:
-        _write_ahead(source, start, length)
-        _sync(region, start, length)
-    else:
-        _start(source, start, length)
+        if length > PIECE_BYTES:
+            _write_ahead(source, start, length)
+        return _sync(region, start, length)
+    _start(source, start, length)
+    return True
 
 
 def _start(source: Source, start: int, length: int) -> None:
@@ -203,37 +207,46 @@ def _start(source: Source, start: int, length: int) -> None:
             raise ledger.fail(error, _doing(start, length), source.path) from error
 
 
-def _sync(region: Region, start: int, length: int) -> None:
+def _sync(region: Region, start: int, length: int) -> bool:
     """Make a range durable; the caller holds no lock of the mapping, nor of anything else.
+
+    Return whether the file is known to be as it was when its mapping was last checked.
 
     A signal handler that flushes within the sync of the thread that it interrupts does so at once.
     Of the two, each has a result of its own, and a failure counts for both.
     """
     source = region.source
     ledger = source.ledger or source.keep_account()
-    file = source.opened() if _os.SYNC_NEEDS_FILE else contextlib.nullcontext()
-    with file as fd, ledger.syncing, sync_errors(source, _doing, start, length):
-        pending = ledger.pending()
-        syncing, me = source.syncing, get_ident()
+    opened = source.opened() if _os.SYNC_NEEDS_FILE else None
+    with ledger.syncing:
+        if ledger.failure is not None or ledger.unheard:
+            ledger.check()
+        pending, syncing, me = ledger.pending(), source.syncing, get_ident()
         is_first = me not in syncing
         try:
             syncing[me] = None  # whoever closes waits for this
             if source.closed or region.start == region.end:
                 raise ClosedError(f"the mapping of {source.name} is closed")
-            _os.sync(*region.whole_pages(start, length), ledger.unheard)
-            if fd is not None:
-                _os.sync_file(fd)
-            source.make_name_durable()
+            is_unchanged = source.sync_memory(region.address + start, length, ledger.unheard)
+            if opened is not None:
+                with opened as fd:
+                    _os.sync_file(fd)
+            if source.name_is_new:
+                source.make_name_durable()
         except OSError as error:
-            if source.closed and not isinstance(error, FileError):  # by a handler of this thread
+            if isinstance(error, FileError):
+                raise
+            if source.closed:  # by a handler of this thread
                 raise ClosedError(f"the mapping of {source.name} was closed meanwhile") from error
-            raise
+            raise ledger.fail(error, _doing(start, length), source.path) from error
         finally:
             if is_first:
                 syncing.pop(me, None)
         if source.closed:
             raise ClosedError(f"the mapping of {source.name} was closed meanwhile")
-        ledger.settle(pending, start, start + length)
+        if pending:
+            ledger.settle(pending, start, start + length)
+        return is_unchanged
 
 
 def _write_ahead(source: Source, start: int, length: int) -> None:

@@ -73,7 +73,7 @@ def check_file(region: Region, start: int, stop: int) -> None:
     start, stop = source.offset + start, source.offset + stop
     watch = source.cut_watch or source.watch_cuts(facts.blocks)
     if facts.size < stop:
-        watch.has_seen_cut = True
+        watch.has_seen_cut, watch.seen = True, None
         raise lost_error(source, max(start, facts.size), stop, "truncated")
     if watch.has_seen_cut:
         was_cut = True
@@ -86,6 +86,8 @@ def check_file(region: Region, start: int, stop: int) -> None:
             watch.set(last, source.offset + last - region.address, facts.blocks, source.opened)
     if was_cut:
         _check_holes(region, start, stop, facts.size)
+    is_whole = watch.is_set and not was_cut and facts.size >= source.offset + region.size
+    watch.seen = (os.fsencode(source.path or ""), facts.packed) if is_whole else None
 
 
 def check_size(source: Source, size: int) -> None:

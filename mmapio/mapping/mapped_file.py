@@ -16,8 +16,10 @@ from .._validation import Progress, as_count, as_flag
 from ..durability.policy import FlushPolicy
 from ..errors import UnsupportedError
 from ..files.watch import Change, Counter, Watch
+from ..guard.lost_memory import any_loss
 from ..modes import Mode
 from .closing import WhenInUse, close_source
+from .flushing import flush_range
 from .losses import LossCheck, check_size
 from .mapped_bytes import MappedBytes
 from .opening import map_descriptor, map_memory, map_path, mode_of_descriptor
@@ -428,6 +430,20 @@ class MappedFile(MappedBytes):
         ...     _ = m.write(50, b"kept")
         ...     m.flush(50, 4)
         """
+        # The short way: plain integers that are right. All else goes through the checks.
+        place, source = self._place, self._source
+        if (
+            type(offset) is int
+            and type(length) is int
+            and 0 <= offset <= offset + length <= self.size
+            and (wait is True or wait is False)
+            and source.is_written_back
+            and place is not None
+        ):
+            is_unchanged = flush_range(place, offset, length, wait)
+            if not is_unchanged or any_loss():
+                self._span(offset, length).check_flushed(wait)
+            return
         self._span(offset, length).flush(wait)
 
     # Size ----------------------------------------------------------------------------------------

@@ -142,7 +142,6 @@ class Source:
         "__weakref__",
         "_handle",
         "_kept",
-        "_name_is_new",
         "_places",
         "busy",
         "closed",
@@ -151,10 +150,12 @@ class Source:
         "ends_in_data",
         "facts",
         "is_changing",
+        "is_written_back",
         "ledger",
         "lock",
         "mode",
         "name_failure",
+        "name_is_new",
         "offset",
         "options",
         "path",
@@ -175,6 +176,8 @@ class Source:
         self.mode: Mode = options.mode
         self.offset = options.offset
         self.facts = facts
+        has_file = path is not None or fd is not None
+        self.is_written_back = has_file and options.mode.access is Access.WRITE
         self.renew()
         self.closed = False
         self.ends_in_data = False
@@ -182,7 +185,7 @@ class Source:
         # Made when something is first written, for most mappings are only read.
         self.ledger: Ledger | None = None
         self.ending: _Ending | None = None
-        self._name_is_new = is_new
+        self.name_is_new = is_new
         self.name_failure: tuple[int, str, str] | None = None
         # All memory that maps the file, the newest last; and the handle that users hold.
         self._places: tuple[weakref.ref[Any], ...] = ()
@@ -332,13 +335,32 @@ class Source:
 
     def start_writing(self, start: int, length: int) -> None:
         """Start to write a range of the mapping to the drive, unless that is closed."""
-        with self._locked():  # nobody closes the descriptor meanwhile
+        if self.busy or self.syncing:
+            self.stop_copying()
+        with self.lock:  # nobody closes the descriptor meanwhile
             try:
                 if not self.closed:
-                    _os.start_writeback(self.descriptor(), self.offset + start, length)
+                    kept = self._kept
+                    fd = self.descriptor() if kept is None else kept.number
+                    _os.start_writeback(fd, self.offset + start, length)
             except OSError:
                 if not self.closed:  # by a signal handler, a moment ago
                     raise
+
+    def sync_memory(self, address: int, length: int, failed: list[int]) -> bool:
+        """Sync the pages that hold some memory; add to `failed` if it fails, as `_os.sync` does.
+
+        Return whether the file is known to be as it was when its mapping was last checked.
+        """
+        lead = address % _os.PAGE_SIZE
+        watch = self.cut_watch
+        if watch is None or watch.seen is None:
+            _os.sync(address - lead, length + lead, failed)
+            return False
+        path, facts = watch.seen
+        kept = self._kept
+        fd = -1 if kept is None else kept.number
+        return _os.sync_unchanged(address - lead, length + lead, failed, fd, path, facts)
 
     def has_hole(self, start: int, stop: int) -> bool:
         """Return whether a part of a range of the file has no blocks."""
@@ -350,7 +372,7 @@ class Source:
 
         They do not if holes are there already. What is on the drive only is not read for this.
         """
-        if self.mode.access is not Access.WRITE or self._name_is_new:
+        if self.mode.access is not Access.WRITE or self.name_is_new:
             return  # Linux tells what is in memory to those who may write
         facts = self.facts
         if facts is not None and length and facts.allocated >= facts.size:
@@ -433,7 +455,7 @@ class Source:
 
     def make_name_durable(self) -> None:
         """Sync the directory of a file that was created here, once."""
-        if self._name_is_new and self.path is not None:
+        if self.name_is_new and self.path is not None:
             if self.name_failure is not None:
                 raise FlushError(*self.name_failure)
             try:
@@ -449,7 +471,7 @@ class Source:
                     f"the bytes are durable, but the name of the new file is not: {found.strerror}"
                 )
                 raise FlushError(found.errno or 0, text + "; flush again later", self.path)
-            self._name_is_new = False
+            self.name_is_new = False
 
     # The end -------------------------------------------------------------------------------------
 

@@ -249,15 +249,21 @@ class Span(Hold):
             wait = as_flag(wait, "wait")
         if not self.is_written_back():
             return
-        flush_range(self.region, self.start, self.length, wait)
-        if wait:
-            if self.source.busy or self.source.syncing:
-                self.source.stop_copying()
-            with self.source.lock:
-                if not self.source.closed:  # by somebody who has waited for this
+        is_unchanged = flush_range(self.region, self.start, self.length, wait)
+        if not is_unchanged or any_loss():
+            self.check_flushed(wait)
+
+    def check_flushed(self, wait: bool) -> None:
+        """Raise if a part of the range was lost, unless somebody has closed the mapping since."""
+        if self.source.busy or self.source.syncing:
+            self.source.stop_copying()
+        with self.source.lock:
+            if not self.source.closed:  # by somebody who has waited for a flush
+                self._look()
+                if wait:
                     self._check()
-        elif any_loss():
-            self._look_for_losses()
+                else:
+                    self._look_for_losses()
 
     # Pages ----------------------------------------------------------------------------------------
 

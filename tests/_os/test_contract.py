@@ -92,7 +92,8 @@ def test_every_platform_is_looked_at() -> None:
 def test_every_name_of_the_contract_is_there(module: object) -> None:
     assert list(_contract.NAMES) == names(read()[CONTRACT])
     for name in _contract.NAMES:
-        assert isinstance(getattr(module, name), type(getattr(_contract, name))), name
+        here, there = getattr(module, name), getattr(_contract, name)
+        assert callable(here) if callable(there) else isinstance(here, type(there)), name
 
 
 TEXT = """

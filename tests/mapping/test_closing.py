@@ -232,7 +232,8 @@ def test_the_end_of_the_interpreter_waits_for_the_last_flush(
         time.sleep(float(sys.argv[2]))
     """
     for pause_s in (0, 0.1):
-        assert run_python(code, str(path), str(pause_s)) == "synced\n"
+        out = run_python(code, str(path), str(pause_s), MMAPIO_NATIVE="0")
+        assert out == "synced\n"
 
 
 def test_what_is_clean_goes_at_once(path: Path) -> None:

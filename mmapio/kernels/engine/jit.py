@@ -16,6 +16,7 @@ from numba.core import caching
 from numba.core.runtime import rtsys
 from numba.extending import overload, register_jitable
 
+from mmapio._os._native import look_again
 from mmapio._sources import sources_stamp
 from mmapio._validation import Progress
 from mmapio.errors import file_error
@@ -355,3 +356,5 @@ class _Cache(_FunctionCache):  # type: ignore[misc]
 
 # Of all that a kernel may take parts from; numba's own stamp covers the kernel's file only.
 _STAMP = sources_stamp("atomics", "kernels")
+
+look_again()  # LLVM is loaded: what is compiled by nothing else can be
