@@ -86,6 +86,17 @@ def _lone_find(piece: NDArray[Any], a: NDArray[Any], value: Any) -> int | None:
     return -1 if item is None else find_match(piece, item)
 
 
+def _lone_places(piece: NDArray[Any], a: NDArray[Any], value: Any) -> NDArray[np.int64] | None:
+    """Return all places of a value in a lone piece; None if a pattern is looked for."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return None
+    item = _bits(_item(a.dtype, value), piece.dtype)
+    bits = np.empty(0 if item is None else words_for(piece.size), np.uint64)
+    out = np.empty(0 if item is None else mark_matches(piece, item, bits), np.int64)
+    write_places(bits, 0, out)
+    return out
+
+
 def _bits(item: Any, dtype: np.dtype[Any]) -> Any:
     """Return an item as kernels compare it."""
     if item is None or item.dtype is dtype:
@@ -263,6 +274,7 @@ def find(
 
 
 @noticing
+@shortly(_lone_places, _SEEN, 2, ordered=True)
 def find_all(
     a: Any,
     value_or_bytes: Any,

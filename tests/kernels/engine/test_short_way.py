@@ -30,6 +30,8 @@ _SCANS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "find": (kernels.find, (3,)),
     "find beyond": (kernels.find, (1 << 70,)),
     "find infinity": (kernels.find, (np.inf,)),
+    "find_all": (kernels.find_all, (3,)),
+    "find_all of a fraction": (kernels.find_all, (0.5,)),
 }
 _ARRAYS = {
     **{kind: np.array([3, 0, 1, 3, 100]).astype(kind) for kind in "?bhilqBHILQefd"},
