@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 LINE_BYTES = 64
+_LONGEST_IN_LINES = 2048  # of rows that are copied quicker than a call of memcpy finds out how
 
 
 def size_of(kind: Any) -> int:
@@ -172,11 +173,43 @@ _prefetch = intrinsic(_emit_prefetch)
 _add_word = intrinsic(_emit_add_word)
 
 
-@part()
+@part(forceinline=True)
+def _copy_in_lines(target: int, source: int, nbytes: int) -> None:
+    """Copy a row of a line or more: by lines, of which the last two may overlap."""
+    at = 0
+    while at + 8 * LINE_BYTES <= nbytes:
+        _copy_lines(target + at, source + at, 4)
+        _copy_lines(target + at + 4 * LINE_BYTES, source + at + 4 * LINE_BYTES, 4)
+        at += 8 * LINE_BYTES
+    if nbytes & (4 * LINE_BYTES):
+        _copy_lines(target + at, source + at, 4)
+        at += 4 * LINE_BYTES
+    if nbytes & (2 * LINE_BYTES):
+        _copy_lines(target + at, source + at, 2)
+        at += 2 * LINE_BYTES
+    if nbytes & LINE_BYTES:
+        _copy_lines(target + at, source + at, 1)
+    if nbytes & (LINE_BYTES - 1):
+        at = nbytes - LINE_BYTES
+        _copy_lines(target + at, source + at, 1)
+
+
+@part(forceinline=True)
+def _copy_lines(target: int, source: int, lines: int) -> None:
+    """Copy up to four lines; their number is a constant, and so there is no branch."""
+    for line in range(4):
+        if line < lines:
+            at = line * LINE_BYTES
+            _copy_bytes(target + at, source + at, 64)
+
+
+@part(forceinline=True)
 def _copy_in_halves(target: int, source: int, nbytes: int) -> None:
     """Copy a row; a short one in two halves that overlap, which spares a call."""
-    if nbytes > 64:
+    if nbytes > _LONGEST_IN_LINES:
         _copy_bytes(target, source, nbytes)
+    elif nbytes >= 64:
+        _copy_in_lines(target, source, nbytes)
     elif nbytes >= 32:
         _copy_bytes(target, source, 32)
         _copy_bytes(target + nbytes - 32, source + nbytes - 32, 32)

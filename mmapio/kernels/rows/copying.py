@@ -39,6 +39,7 @@ _AHEAD_ITEMS = 128
 _AHEAD_LINES = 128
 _MOST_LINES = 16
 _NEAR_BYTES = 1 << 20
+_AT_ONCE = 4  # items that are copied after one look at all their indices
 
 
 @jit(
@@ -94,19 +95,41 @@ def _gather_items(
     target -= first * size
     while True:
         # A loop for itself: what is seldom done would part its instructions.
-        while first < last:
-            number = index_at(numbers + first * 8)
-            if np.uint64(number) >= np.uint64(rows):
+        while first + _AT_ONCE <= last:
+            one, two, three, four = _indices_at(numbers + first * 8)
+            if _any_outside(one, two, three, four, rows):
                 break
-            copy_item(target + first * size, start + number * size, kind)
-            first += 1
+            copy_item(target + first * size, start + one * size, kind)
+            copy_item(target + (first + 1) * size, start + two * size, kind)
+            copy_item(target + (first + 2) * size, start + three * size, kind)
+            copy_item(target + (first + 3) * size, start + four * size, kind)
+            first += _AT_ONCE
+        for i in range(first, min(first + _AT_ONCE, last)):
+            number = index_at(numbers + i * 8)
+            if np.uint64(number) >= np.uint64(rows):
+                number += back
+                if np.uint64(number) >= np.uint64(rows):
+                    return i
+            copy_item(target + i * size, start + number * size, kind)
+        first += _AT_ONCE
         if first >= last:
             return last
-        number = index_at(numbers + first * 8) + back
-        if np.uint64(number) >= np.uint64(rows):
-            return first
-        copy_item(target + first * size, start + number * size, kind)
-        first += 1
+
+
+@part(forceinline=True)
+def _indices_at(address: int) -> tuple[int, int, int, int]:
+    """Read four indices, each once."""
+    one, two = index_at(address), index_at(address + 8)
+    return one, two, index_at(address + 16), index_at(address + 24)
+
+
+@part(forceinline=True)
+def _any_outside(one: int, two: int, three: int, four: int, rows: int) -> bool:
+    """Return whether any of four indices is none of a row, by one branch."""
+    end = np.uint64(rows)
+    low = (np.uint64(one) >= end) | (np.uint64(two) >= end)
+    high = (np.uint64(three) >= end) | (np.uint64(four) >= end)
+    return bool(low | high)
 
 
 @part()
@@ -226,15 +249,29 @@ def _scatter_items(
 ) -> int:
     """Store rows that are one item each; see `scatter_rows`. No prefetch helps a store."""
     start, step, rows = place
-    for i in range(first, last):
-        number = index_at(numbers + i * 8)
-        if np.uint64(number) >= np.uint64(rows):
-            number += back
+    while True:
+        while first + _AT_ONCE <= last:
+            one, two, three, four = _indices_at(numbers + first * 8)
+            if _any_outside(one, two, three, four, rows):
+                break
+            # In this order: the last one to a place stays.
+            copy_item(start + one * step, source, kind)
+            copy_item(start + two * step, source + source_step, kind)
+            copy_item(start + three * step, source + 2 * source_step, kind)
+            copy_item(start + four * step, source + 3 * source_step, kind)
+            source += _AT_ONCE * source_step
+            first += _AT_ONCE
+        for i in range(first, min(first + _AT_ONCE, last)):
+            number = index_at(numbers + i * 8)
             if np.uint64(number) >= np.uint64(rows):
-                return i
-        copy_item(start + number * step, source, kind)
-        source += source_step
-    return last
+                number += back
+                if np.uint64(number) >= np.uint64(rows):
+                    return i
+            copy_item(start + number * step, source, kind)
+            source += source_step
+        first += _AT_ONCE
+        if first >= last:
+            return last
 
 
 @jit(lambda: [(_WORD, _WORD, _NUMBERS, _WORD, _WORD, _NUMBERS, *(_WORD,) * 3)])
