@@ -28,6 +28,7 @@ __all__ = [
     "Kernel",
     "by_type",
     "compile_all",
+    "entry",
     "inside",
     "jit",
     "part",
@@ -257,6 +258,34 @@ def piece_types(dtype: str) -> list[Any]:
     """
     near = piece_type(dtype)
     return [near, near.copy(layout="A")]
+
+
+def entry(kernel: Callable[P, R], *types: Any) -> Callable[P, R]:
+    """Return what calls a kernel for arguments of these types, without a look at what they are.
+
+    Parameters
+    ----------
+    kernel : callable
+        Made by `jit`.
+    *types : numba.types.Type
+        The arguments' types. Other arguments than these crash the process.
+
+    Returns
+    -------
+    callable
+        It takes positional arguments alone, and half as long to call.
+
+    Examples
+    --------
+    >>> import numba
+    >>> from mmapio.kernels.engine.jit import entry, jit
+    >>> twice = jit(lambda: [], cache=False)(lambda x: 2 * x)
+    >>> entry(twice, numba.int64)(21)
+    42
+    """
+    found: Callable[P, R]
+    found = kernel if JIT_DISABLED else cast("Any", kernel).compile(types)
+    return found
 
 
 def compile_all(progress: Progress | None = None) -> int:

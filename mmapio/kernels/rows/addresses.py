@@ -25,6 +25,7 @@ __all__ = [
     "copy_item",
     "copy_row",
     "index_at",
+    "peek_at",
     "prefetch_line",
     "size_of",
 ]
@@ -51,6 +52,11 @@ def copy_row(target: int, source: int, nbytes: int) -> None:
 def index_at(address: int) -> int:
     """Read an index once: others may store to it, and what was checked must be what is used."""
     return _bytes_at(address, 8).view(np.int64)[0]  # type: ignore[no-any-return]
+
+
+def peek_at(address: int) -> int:
+    """Read an index to know about it, not to use it: the compiler may read several at once."""
+    return index_at(address)
 
 
 def prefetch_line(address: int) -> None:
@@ -117,6 +123,15 @@ def _emit_index(_typing: Any, address: Any) -> Any:
     return numba.types.int64(address), generate
 
 
+def _emit_peek(_typing: Any, address: Any) -> Any:
+    """Type and emit a load of an aligned int64."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.load(_pointer(builder, arguments[0], 64), align=8)
+
+    return numba.types.int64(address), generate
+
+
 def _emit_prefetch(_typing: Any, address: Any) -> Any:
     """Type and emit a prefetch of a cache line for reading, into all levels."""
 
@@ -169,6 +184,7 @@ def _emit_add_word(_typing: Any, memory: Any, sums: Any, kind: Any) -> Any:
 _move_item = intrinsic(_emit_item)
 _copy_bytes = intrinsic(prefer_literal=True)(_emit_copy)
 _load_index = intrinsic(_emit_index)
+_peek = intrinsic(_emit_peek)
 _prefetch = intrinsic(_emit_prefetch)
 _add_word = intrinsic(_emit_add_word)
 
@@ -246,6 +262,11 @@ def _copy_row_inside(target: Any, source: Any, nbytes: Any) -> Callable[..., Non
 @inside(index_at)
 def _index_at_inside(address: Any) -> Callable[..., int]:
     return lambda address: _load_index(address)
+
+
+@inside(peek_at)
+def _peek_at_inside(address: Any) -> Callable[..., int]:
+    return lambda address: _peek(address)
 
 
 @inside(prefetch_line)

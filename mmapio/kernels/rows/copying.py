@@ -24,7 +24,17 @@ from mmapio.kernels.rows.addresses import (
     size_of,
 )
 
-__all__ = ["Numbers", "Place", "gather_rows", "move_rows", "normalize", "scatter_rows", "strays"]
+__all__ = [
+    "Numbers",
+    "Place",
+    "gather_at",
+    "gather_rows",
+    "move_rows",
+    "normalize",
+    "scatter_at",
+    "scatter_rows",
+    "strays",
+]
 
 Numbers = NDArray[np.int64]
 Place = tuple[int, int, int]  # of rows in memory: where the first begins, the step, how many
@@ -68,8 +78,15 @@ def gather_rows(
     """
     start, step, rows = place
     here = (source.ctypes.data + start, step, rows)
-    numbers = indices.ctypes.data
     there = target.ctypes.data + row * nbytes
+    return gather_at(here, indices.ctypes.data, back, first, last, there, nbytes)
+
+
+@part()
+def gather_at(
+    here: Place, numbers: int, back: int, first: int, last: int, there: int, nbytes: int
+) -> int:
+    """Copy rows between memory at addresses; see `gather_rows`."""
     if nbytes == 1:
         return _gather_items(here, numbers, back, first, last, there, np.uint8(0))
     if nbytes == 2:
@@ -203,8 +220,26 @@ def scatter_rows(
     """
     start, step, rows = place
     here = source.ctypes.data + row * source_step
-    numbers = indices.ctypes.data
     there = (target.ctypes.data + start, step, rows)
+    numbers = indices.ctypes.data
+    return scatter_at(here, source_step, numbers, back, first, last, there, low, high, nbytes)
+
+
+@part()
+def scatter_at(
+    here: int,
+    source_step: int,
+    numbers: int,
+    back: int,
+    first: int,
+    last: int,
+    there: Place,
+    low: int,
+    high: int,
+    nbytes: int,
+) -> int:
+    """Copy rows between memory at addresses; see `scatter_rows`."""
+    start, step, rows = there
     if low == 0 and high == rows:
         if nbytes == 1:
             return _scatter_items(here, source_step, numbers, back, first, last, there, np.uint8(0))
@@ -231,7 +266,7 @@ def scatter_rows(
             if np.uint64(number) >= np.uint64(rows):
                 return i
         if low <= number < high:
-            copy_row(there[0] + number * step, here, nbytes)
+            copy_row(start + number * step, here, nbytes)
         here += source_step
     return last
 

@@ -21,16 +21,13 @@ from mmapio.kernels.engine.threads import run_chunks, run_ranges, thread_count
 from mmapio.kernels.rows.cold import read_rows
 from mmapio.kernels.rows.copying import Numbers, Place, gather_rows, move_rows, scatter_rows
 from mmapio.kernels.rows.indices import Indices
+from mmapio.kernels.rows.short_way import are_few, by_short_way, gathered, scattered
 from mmapio.pagecache.memory_hints import all_resident, memory_of, prefetch
 
 __all__ = ["gather", "scatter"]
 
 _PIECE_BYTES = 1 << 20
 _PIECE_ROWS = 1 << 16
-# Up to so many bytes, a row counting for some more than it has, one thread is done before another
-# has begun.
-_ALONE_BYTES = 8 << 20
-_ROW_BYTES = 16
 # So long must rows be for threads to win where each looks at all of their numbers.
 _LONG_BYTES = 64
 # One row in so many is looked at, but never many of them: it takes as long as to copy some.
@@ -113,6 +110,7 @@ class _Crew(NamedTuple):
     tell: Callable[[int], object] | None
 
 
+@by_short_way(gathered, 3)
 @noticing
 def gather(
     a: NDArray[Any],
@@ -183,7 +181,7 @@ def gather(
         chosen.check()
         return out
     if not progress and not _looks_cold(source, chosen):
-        if _are_few(size, source.nbytes):
+        if are_few(size, source.nbytes):
             _gather_some(source, chosen, memory_of(out), 0, size)
         else:
             _gather(source, chosen, out, _Crew(threads, None))
@@ -203,6 +201,7 @@ def gather(
     return out
 
 
+@by_short_way(scattered, 3)
 @noticing
 def scatter(
     a: NDArray[Any],
@@ -364,11 +363,6 @@ def _looks_cold(rows: _RowsInMemory, chosen: Indices) -> bool:
     return not all_resident(address + number * rows.step for number in chosen.sample(step))
 
 
-def _are_few(size: int, nbytes: int) -> bool:
-    """Return whether one thread alone copies so many rows of so many bytes."""
-    return size * (nbytes + _ROW_BYTES) <= _ALONE_BYTES
-
-
 def _gather_some(
     source: _RowsInMemory, chosen: Indices, target: NDArray[np.uint8], first: int, last: int
 ) -> None:
@@ -404,7 +398,7 @@ def _scatter(source: _RowsInMemory, chosen: Indices, target: _RowsInMemory, crew
     memory, written, place = source.source, target.memory, target.place
     nbytes, total, size = target.nbytes, target.total, chosen.flat.size
     parts = 1
-    if nbytes >= _LONG_BYTES and not _are_few(size, nbytes):
+    if nbytes >= _LONG_BYTES and not are_few(size, nbytes):
         parts = thread_count(crew.threads)
 
     def store(first: int, last: int) -> None:

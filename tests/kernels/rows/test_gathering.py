@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 import mmapio
 from mmapio import _os
 from mmapio.errors import ArgumentError, ArgumentTypeError, OutOfBoundsError, ReadOnlyError
-from mmapio.kernels.rows import cold, copying
+from mmapio.kernels.rows import cold, copying, short_way
 from mmapio.kernels.rows.gathering import gather, scatter
 
 module = importlib.import_module(
@@ -43,7 +43,7 @@ def state(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 def set_state(patch: pytest.MonkeyPatch, state: str) -> None:
     patch.setattr(module, "_looks_cold", lambda rows, numbers: state == "cold")
     patch.setattr(module, "_PIECE_BYTES", 512)
-    patch.setattr(module, "_ALONE_BYTES", 0)
+    patch.setattr(short_way, "_ALONE_BYTES", 0)
     patch.setattr(module, "_BLOCK_BYTES", 2048)
     patch.setattr(module, "_GROUP_BYTES", 40 * PAGE)
     patch.setattr(module, "_ADVISED_RUNS", 3)
