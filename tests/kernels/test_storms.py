@@ -12,7 +12,7 @@ from scripts import run_script
 from mmapio import kernels
 
 WITHOUT_DATA = {"Description", "compile_all"}
-CALLS = 1000
+CALLS = 4000
 SECONDS = 0.15  # for each kernel: a test on a busy machine makes fewer calls
 ROUNDS = 5
 

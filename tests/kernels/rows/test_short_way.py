@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,30 @@ def test_many_rows_go_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gathered(a, np.arange(4)) is not None
     assert gathered(a, np.arange(5)) is None
     assert scattered(a, np.arange(5), np.arange(5)) is None
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 40])
+def test_indices_that_a_thread_changes_lead_nowhere(width: int) -> None:
+    """A stray row would end the process, or be seen beside the rows."""
+    base = np.full((300, width), 7)
+    a, indices, over = base[100:200], np.zeros(2000, np.int64), threading.Event()
+    values = np.full((2000, width), 7)
+
+    def change() -> None:
+        while not over.is_set():
+            indices[:] = 1 << 40
+            indices[:] = 150
+            indices[:] = 99
+
+    other = threading.Thread(target=change)
+    other.start()
+    try:
+        for _ in range(25):
+            for call in (gathered, scattered):
+                call(a, indices, values)
+            found = gathered(a, indices)
+            assert found is None or (found[0] == 7).all()
+    finally:
+        over.set()
+        other.join()
+    assert (base == 7).all()
