@@ -54,9 +54,9 @@ def index_at(address: int) -> int:
     return _bytes_at(address, 8).view(np.int64)[0]  # type: ignore[no-any-return]
 
 
-def peek_at(address: int) -> int:
-    """Read an index to know about it, not to use it: the compiler may read several at once."""
-    return index_at(address)
+def peek_at(address: int, at: int) -> int:
+    """Read one of the indices to know about it, not to use it: several may be read at once."""
+    return index_at(address + at * 8)
 
 
 def prefetch_line(address: int) -> None:
@@ -123,13 +123,14 @@ def _emit_index(_typing: Any, address: Any) -> Any:
     return numba.types.int64(address), generate
 
 
-def _emit_peek(_typing: Any, address: Any) -> Any:
-    """Type and emit a load of an aligned int64."""
+def _emit_peek(_typing: Any, address: Any, at: Any) -> Any:
+    """Type and emit a load of an aligned int64, by a pointer that LLVM makes vectors of."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.load(_pointer(builder, arguments[0], 64), align=8)
+        first = _pointer(builder, arguments[0], 64)
+        return builder.load(builder.gep(first, [arguments[1]]), align=8)
 
-    return numba.types.int64(address), generate
+    return numba.types.int64(address, at), generate
 
 
 def _emit_prefetch(_typing: Any, address: Any) -> Any:
@@ -265,8 +266,8 @@ def _index_at_inside(address: Any) -> Callable[..., int]:
 
 
 @inside(peek_at)
-def _peek_at_inside(address: Any) -> Callable[..., int]:
-    return lambda address: _peek(address)
+def _peek_at_inside(address: Any, at: Any) -> Callable[..., int]:
+    return lambda address, at: _peek(address, at)
 
 
 @inside(prefetch_line)

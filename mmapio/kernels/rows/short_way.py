@@ -200,5 +200,5 @@ def _any_stray(numbers: int, size: int, rows: int) -> bool:
     """Return whether any index is out of bounds."""
     found = False
     for i in range(size):
-        found |= bool(np.uint64(peek_at(numbers + i * 8) + rows) >= np.uint64(rows + rows))
+        found |= bool(np.uint64(peek_at(numbers, i) + rows) >= np.uint64(rows + rows))
     return found
