@@ -132,7 +132,7 @@ class Sum(OfPeer):
     """Add up all bytes, in one or more threads."""
 
     # The page of figures has other storage as well; it takes long to go through.
-    params = (that_can("open"), (1, 2), ("disk, warm",))
+    params = (that_can("sum"), (1, 2), ("disk, warm",))
     param_names = ("implementation", "threads", "storage")
 
     def setup(self, implementation: str, threads: int, storage: str) -> None:

@@ -72,7 +72,7 @@ class SumOfBytes(InTemporaryDirectory):
     @target(
         row=5,
         at_most=1 / 10,
-        reason="memory cannot be read ten times as fast as np.sum reads it: see the line above",
+        reason="memory cannot be read ten times as fast as np.sum reads it",
     )
     def track_ratio_numpy(self) -> float:
         """Sum of bytes, against np.sum (target: at most 1/10)."""

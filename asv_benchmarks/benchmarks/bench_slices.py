@@ -142,7 +142,7 @@ class Chunks(InTemporaryDirectory):
     @target(
         row=3,
         at_most=1 / 20,
-        reason="the rows of an ndarray take nearly as long: see the line above",
+        reason="the rows of an ndarray take nearly as long",
     )
     def track_ratio_memmap(self) -> float:
         """Chunks of a MappedFile, against the rows of a np.memmap (target: at most 1/20)."""

@@ -22,7 +22,7 @@ SHARE = 0.25
 # What passes for a quarter. A processor does some of a kernel's planted turns beside its own work,
 # or none, and what one turn takes of a short loop can be a sixth of it.
 LEAST, MOST = 0.2, 0.4
-ATTEMPTS = 8
+ATTEMPTS = 14
 FARTHEST = 32  # what is next tried has at most so many times as many units
 PROCESSES, TURNS = 3, 9
 # To make sure of a plant: its slow-down has to be there whatever else the machine does meanwhile.

@@ -5,20 +5,19 @@ The crate is mmap-io 1.0.0, for Rust; the figures are those of its page, from an
 
 from __future__ import annotations
 
-import mmap
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from benchmarks import bench_atomics, bench_chunks, bench_cost, common, floor
+from benchmarks import bench_atomics, bench_chunks, common, floor
 from benchmarks.common import size, sync_data
 
 import mmapio
 from mmapio import FlushPolicy, MappedFile, kernels
 
-from .suite import prepared
+from .crate_files import Growth, Operations
 from .table import PAGE, Row, Table, Work
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -27,8 +26,8 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 class Iterate(Table):
     title = "Iterating over 16 MiB"
     note = (
-        "Blocks from Python, and the same with a copy of each. A compiled loop over them is "
-        "`kernels.reduce_chunks`: it is the one to set beside the crate."
+        "Blocks from Python, in a compiled kernel (`reduce_chunks`, to be set beside the crate), "
+        "and with a copy of each."
     )
 
     def rows(self) -> Iterator[Row]:
@@ -73,8 +72,8 @@ class Iterate(Table):
         yield Row(
             "pages of 4 KiB",
             "23.9 µs",
-            names,
-            {"mmapio": "for _ in m.pages(): pass"},
+            names | {"pages": np.ones((16 * MIB // PAGE, PAGE), "u1")},
+            {"mmapio": "for _ in m.pages(): pass", "ndarray": "for _ in pages: pass"},
         )
 
 
@@ -181,9 +180,8 @@ class Flush(Table):
     title = "Flushing a few bytes"
     note = (
         "A store to a page, made durable; and the writing only started, by `flush(wait=False)`. "
-        "The crate's figure is of neither: its flush makes no system call that Linux heeds. "
-        "The file was written in one piece, so Linux keeps it in folios of up to 2 MiB: a store to "
-        "what is mapped makes all of one dirty, and a `pwrite` only its pages."
+        "The crate's flush makes no system call that Linux heeds. A store to what is mapped makes "
+        "a whole folio dirty, up to 2 MiB in this file; a `pwrite` only its pages."
     )
 
     def rows(self) -> Iterator[Row]:
@@ -216,10 +214,7 @@ class Flush(Table):
 
 class Contention(Table):
     title = "Atomic additions to one word, 10,000 in each thread"
-    note = (
-        "Divide by 10,000 times the threads for the time of one. Threads are started with each "
-        "sample, all begin at once, and take turns where there are fewer CPUs."
-    )
+    note = "Threads begin at once, and take turns where there are fewer CPUs."
     additions = 10_000
 
     def rows(self) -> Iterator[Row]:
@@ -251,9 +246,8 @@ class Contention(Table):
 class Policies(Table):
     title = "Writing 4 MiB by 64 KiB, under each flush policy"
     note = (
-        "The crate's `EveryBytes` makes nothing durable on Linux; that of mmapio does, 64 times. "
-        "Its peers are `ndarray` assignment, `numpy.memmap` with a flush of all where there is "
-        "one, and `pwrite` with `fdatasync`. Stores make whole folios dirty, as above."
+        "The crate's `EveryBytes` makes nothing durable on Linux; that of mmapio does, 64 times, "
+        "as its peers do."
     )
 
     def rows(self) -> Iterator[Row]:
@@ -285,119 +279,7 @@ class Policies(Table):
                     del names["write"]
 
 
-class Operations(Table):
-    title = "Operations on files"
-    note = "What mmapio creates has its blocks reserved, so a full disk is an error then and there."
-
-    def rows(self) -> Iterator[Row]:
-        yield from self.creating()
-        path = self.noise("file.bin", 4 * MIB)
-        names = {"open": MappedFile.open, "memmap": np.memmap, "path": path}
-        yield Row(
-            "open 4 MiB copy-on-write",
-            "28.7 µs",
-            names,
-            {
-                "mmapio": "open(path, 'c').close()",
-                "numpy.memmap": "a = memmap(path, 'u1', 'c'); del a",
-            },
-        )
-        yield self.resizing()
-        names = self.three(4 * MIB, "r")
-        yield Row(
-            "advise 4 MiB, sequential",
-            "23 ns",
-            names | {"SEQUENTIAL": mmap.MADV_SEQUENTIAL},
-            {"mmapio": "m.advise('sequential')", "mmap": "plain.madvise(SEQUENTIAL)"},
-        )
-        for nbytes, figure in {4 * KIB: "39 ns", 64 * KIB: "540 ns", MIB: "14.2 µs"}.items():
-            yield Row(
-                f"read {size(nbytes)} into an array",
-                figure,
-                names | {"n": nbytes, "out": np.empty(nbytes, "u1")},
-                {
-                    "mmapio": "m.read_into(0, out)",
-                    "numpy.memmap": "copyto(out, memmap[0:n])",
-                    "mmap": "plain[0:n]",
-                },
-            )
-
-    def creating(self) -> Iterator[Row]:
-        path = self.path("new.bin")
-        for nbytes, figure in {4 * KIB: "399 µs", 64 * KIB: "237 µs", MIB: "246 µs"}.items():
-
-            def ours(nbytes: int = nbytes) -> None:
-                mmapio.create(path, nbytes, "u1", raw=True).close()
-
-            def theirs(nbytes: int = nbytes) -> None:
-                np.memmap(path, "u1", "w+", shape=nbytes)
-
-            ways: dict[str, Work] = {
-                "mmapio": lambda create=ours: _then_gone(create, path),  # type: ignore[misc]
-                "numpy.memmap": lambda create=theirs: _then_gone(create, path),  # type: ignore[misc]
-            }
-            yield Row(f"create {size(nbytes)}", figure, {}, ways)
-
-    def resizing(self) -> Row:
-        path = self.noise("resized.bin", MIB)
-        mapping = MappedFile.open(path, "r+", capacity="16 MiB", reserve=False)
-        mapping.fileno()
-        with open(self.noise("peer.bin", MIB), "r+b") as file:
-            plain = mmap.mmap(file.fileno(), 0)
-        return Row(
-            "resize 1 to 2 MiB and back",
-            "29.4 µs",
-            {"resize": mapping.resize, "plain": plain.resize},
-            {
-                "mmapio": "resize(2 << 20); resize(1 << 20)",
-                "mmap": "plain(2 << 20); plain(1 << 20)",
-            },
-        )
-
-
-class Growth(Table):
-    title = "Growth of cost with work"
-    note = (
-        "Scans, appended rows, and files: each line beside the one before it. "
-        "`MMAPIO_BENCHMARK_BYTES` sets the size of large files."
-    )
-
-    def rows(self) -> Iterator[Row]:
-        with prepared(bench_cost.Scan) as scan:
-            for halvings in (4, 3, 2, 1, 0):
-                part = scan.ours.ndarray[: scan.ours.size >> halvings]
-                names = {"a": part, "scan": kernels.sum, "np": np}
-                ways = {"mmapio": "scan(a)", "ndarray": "np.sum(a)"}
-                yield Row(f"sum of {size(part.size)}", "", names, ways)
-        with prepared(bench_cost.AppendMany) as appended:
-            for array in (appended.few, appended.many):
-                ways = {"mmapio": "for i in thousand: g.append(1.0)\ng.commit(False)"}
-                names = {"g": array, "thousand": range(1000)}
-                yield Row(f"append 1,000 rows to {len(array):,}", "", names, ways)
-        with prepared(bench_cost.OpenSparse) as sparse:
-            for path in (sparse.small, sparse.large):
-                names = {"open": mmapio.open, "memmap": np.memmap, "path": path}
-                ways = {
-                    "mmapio": "a = open(path, dtype='u1'); a[-4096:][0]; a.close()",
-                    "numpy.memmap": "a = memmap(path, 'u1', 'r'); a[-4096:][0]; del a",
-                }
-                of = size(os.path.getsize(path))
-                yield Row(f"open {of}, slice its end", "", names, ways)
-                with MappedFile.open(path) as mapping:
-                    names = {"residency": mapping.residency, "at": mapping.size - MIB, "n": MIB}
-                    ways = {"mmapio": "residency(at, n)"}
-                    yield Row(f"residency of the last MiB of {of}", "", names, ways)
-                    del names["residency"]
-
-
 TABLES = [Iterate, Sequential, Random, Touch, Flush, Contention, Policies, Operations, Growth]
-
-
-def _then_gone(create: Callable[[], None], path: str) -> float:
-    """Return how long it takes to make a file, and delete it, which takes longer."""
-    taken_s = common.elapsed_s(create)
-    os.unlink(path)
-    return taken_s
 
 
 def _count_shared(shared: Any, count: int, ready: Any, threads: int) -> None:

@@ -23,34 +23,24 @@ by mmapio's, so here **above 1, mmapio is faster**; what is below 1 stands in bo
 |---|---|---|---|---|---|
 {sizes}
 
-The middle is the geometric mean. The best peer may be another one by CPU time than by the clock,
-and is looked for anew in each case. How they are compared:
+The middle is the geometric mean; the best peer is looked for anew in each case.
 
-- All sides take turns in one process, over the same array, which is in memory already. Short
-  calls are repeated for 2 ms. A time is the median of at least five turns.
-- Each has the threads that it takes by default: mmapio, polars, pyarrow, duckdb and numexpr as
-  many as there are CPUs, where they find that worth it, numpy and bottleneck one. So CPU time,
-  the sum over all threads, is beside the time by the clock: with two CPUs to be as fast as
-  another package on one is no gain.
-- polars, pyarrow and duckdb work on columns that lie in one piece. These are made of the array's
-  memory without a copy, before the time is taken; in layouts that would need a copy there is no
-  such peer.
-- Before it is timed, each side does the work on 100,000 of the items, and a peer that finds
-  something else is left out: sums of 32 bits that wrap, where mmapio and numpy add in 64; bins
-  that are closed at the other end. What numpy adds in float32, mmapio adds in float64; what
-  `find_all` returns as int64, polars returns as uint32.
+- All sides take turns in one process, over the same array, which is in memory already, each with
+  the threads that it takes by default: so the CPU time of all is beside the time by the clock.
+- polars, pyarrow and duckdb get columns of the array's memory, made before the time is taken;
+  where those would be a copy, there is no such peer.
+- A peer that finds something else for 100,000 of the items is left out: sums of 32 bits that wrap,
+  bins that are closed at the other end.
 - At most 4 million items for a histogram and for `describe`, and 64 million for variances and
-  places: numpy takes seconds, or 16 bytes an item beyond the array. There is no second column of
-  the same size.
+  places: numpy takes seconds, or 16 bytes an item.
 
-`python asv_benchmarks/kernels_table.py` prints the table for your machine, or a part of it
-(`--only sum,axis0 --dtypes f8 --sizes 1MiB`), also before and after a change (`--against main`),
-and `python asv_benchmarks/compare.py --only-kernels --output docs/performance.md` makes this
-section anew.
+`python asv_benchmarks/kernels_table.py` prints the table for your machine, or a part of it.
 {below}"""
 
+# The pictures have all cases, and the file of figures beside the page has their times.
+WORST = 25
 BELOW = """
-<details><summary>The {count} cases below 1</summary>
+<details><summary>The {worst} worst of {count} cases below 1</summary>
 
 | kernel | layout | dtype | size | mmapio | by the clock | by CPU time |
 |---|---|---|---|---|---|---|
@@ -95,4 +85,5 @@ def _below(compared: Sequence[Measurement]) -> str:
             lines.append((min(least.values()), line_of(cells)))
     if not lines:
         return ""
-    return BELOW.format(count=len(lines), lines="\n".join(line for _, line in sorted(lines)))
+    worst = [line for _, line in sorted(lines)][:WORST]
+    return BELOW.format(worst=len(worst), count=len(lines), lines="\n".join(worst))

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.kernel_table.measuring import Measurement
 
-from . import kernel_section
+from . import kernel_section, target_lines
 from .words import amount, duration, line_of
 
 Figures = dict[str, Any]
@@ -21,9 +21,9 @@ command makes this page for your machine, and `performance.json` beside it, whic
 |---|---|
 {facts}
 
-Times are medians; all ways of one line are measured in turns inside one process, so that what slows
-the machine slows all of them. A ratio is the time of mmapio divided by that of the peer: **below 1,
-mmapio is faster**. In the last column of a table the peer is the fastest of the line.{quick}
+Times are medians; all ways of one line take turns inside one process. A ratio is the time of
+mmapio divided by that of the peer, in the last column of a table the fastest of the line:
+**below 1, mmapio is faster**.{quick}
 """
 
 QUICK = """
@@ -35,29 +35,28 @@ TARGETS = """
 ## Targets
 
 {count} figures are held to targets, by the rows of the project's list: {met} are met, {missed} are
-missed, {skipped} could not be measured here. `python asv_benchmarks/ratios.py ROW` measures a row
-again. A figure with an x is a ratio; the size of `large files` is in the table above.
+missed, {skipped} could not be measured here. A line has all sizes, dtypes or kernels that a
+target is for, from the least figure to the greatest, and in brackets how many; an x is a ratio.
+Reasons stand below the table. `python asv_benchmarks/ratios.py ROW` measures a row again.
 
 | row | what | figure | at most | |
 |---|---|---|---|---|
 {lines}
-"""
+{reasons}"""
 
 CRATE = """
 ## The crate's tables
 
 The tables of the page of [mmap-io](https://crates.io/crates/mmap-io) {crate}, a crate for Rust.
-**Its figures are quoted from there and are of another machine** (Windows 11, NTFS on an SSD): they
-are for orientation, and no ratio is made of them.
+**Its figures are of another machine** (Windows 11, NTFS on an SSD): no ratio is made of them.
 """
 
 PEERS = """
 ## Peers
 
 The same work by what is used today, each as its own documentation would have it: rows of 4 KiB,
-in a file of {nbytes}. Cold files have no page in the page cache, which is made sure of.
-Milliseconds, with what opening and closing take. A dash: nobody would do it with that, or it could
-not be done here; then the reason is below.
+in a file of {nbytes}; a cold one has no page in the page cache. Milliseconds, with opening and
+closing. A dash: nobody would do it with that, or it could not be done here, as said below.
 """
 
 MEMORY = """
@@ -91,26 +90,16 @@ def page(
 
 
 def targets(found: list[Figures]) -> str:
-    """Return the table of all figures that have a target."""
-    verdicts = [verdict(one) for one in found]
-    lines = "\n".join(
-        f"| {one['row']} | {one['what']} | {_beside(one['figure'], one['at_most'])} | "
-        f"{amount(one['at_most'])} {one['unit']} | {told} |"
-        for one, told in zip(found, verdicts, strict=True)
+    """Return the table of all figures that have a target, each reason once."""
+    groups: dict[str, list[Figures]] = {}
+    for one in found:
+        groups.setdefault(f"{one['row']} {one['name']}", []).append(one)
+    reasons: list[str] = []
+    lines = "\n".join(target_lines.line(group, reasons) for group in groups.values())
+    told = "".join(f"\n{number}. {why}." for number, why in enumerate(reasons, 1))
+    return TARGETS.format(
+        **target_lines.counts(found), lines=lines, reasons=told + "\n" if told else ""
     )
-    met = verdicts.count("met")
-    skipped = sum(told.startswith("skipped") for told in verdicts)
-    missed = len(found) - met - skipped
-    return TARGETS.format(count=len(found), met=met, missed=missed, skipped=skipped, lines=lines)
-
-
-def verdict(found: Figures) -> str:
-    """Say whether a target was met, and why not."""
-    if found["figure"] is None:
-        return f"skipped: {found['skipped']}"
-    if found["figure"] <= found["at_most"]:
-        return "met"
-    return f"**missed**: {found['reason']}" if found["reason"] else "**missed**"
 
 
 def table(found: Figures) -> str:
@@ -155,13 +144,6 @@ def memory(found: Figures) -> str:
         for work, peaks in found["peaks"].items()
     )
     return MEMORY.format(nbytes=found["nbytes"], lines=lines)
-
-
-def _beside(value: float | None, limit: float) -> str:
-    """Return a number with as many digits as tell it from the limit that it is beyond."""
-    rounded = amount(value)
-    hides = value is not None and value > limit and rounded == amount(limit)
-    return f"{value:.4g}" if hides else rounded
 
 
 def _milliseconds(seconds: float | None) -> str:

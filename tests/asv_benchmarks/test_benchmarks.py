@@ -99,6 +99,17 @@ def test_all_implementations_give_the_same_answers(name: str, tmp_path: Path) ->
             del opened
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_peer_that_only_sums_finds_the_same(threads: int, tmp_path: Path) -> None:
+    (name,) = {*bench_peers.that_can("sum")} - {*bench_peers.that_can("open")}
+    rows = np.random.default_rng(0).integers(0, 256, (300, 4096), "u1")
+    peer = available(name, tmp_path / "rows")
+    peer.save(rows)
+    with peer.open() as opened:
+        assert peer.sum(opened, threads) == rows.sum(dtype="i8")
+        del opened
+
+
 @pytest.mark.parametrize("name", bench_peers.that_can("counter"))
 def test_all_counters_count(name: str, tmp_path: Path) -> None:
     with available(name, tmp_path / "word").counter() as add:

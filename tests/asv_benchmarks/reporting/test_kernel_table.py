@@ -131,7 +131,10 @@ def test_the_section_of_the_page_counts_by_size_and_lists_the_worst_first() -> N
     assert "![Ratios of all kernels, wall](kernels-wall.svg)" in text
     assert "| 256 MiB | 1 | 0 | 0 | 1.50 | 2.00 |" in text
     assert "| 100,000 items | 1 | 1 | 1 | 1.00 | 0.50 |" in text
-    assert "The 1 cases below 1" in text
+    assert "The 1 worst of 1 cases below 1" in text
+    many = kernel_section.section([SLOW] * 40, {})
+    assert "The 25 worst of 40 cases below 1" in many
+    assert many.count("| axis0-max |") == 25
     assert (
         "| axis0-max | C 3 wide | u1 | 100,000 items | 1 ms | 1.000 numpy | 0.500 numpy |" in text
     )

@@ -63,12 +63,13 @@ def test_targets_are_met_missed_or_skipped() -> None:
     text = page.targets(FIGURES["targets"])
     assert lines_of(text)[1:] == [
         "| 1 | work 1 | 2 | 2 x | met |",
-        "| 2 | work 2 | 2.001 | 2 x | **missed**: the disk is slow |",
+        "| 2 | work 2 | 2.001 | 2 x | **missed**; reason 1 |",
         "| 3 | work 3 | - | 2 x | skipped: there is no disk |",
         "| 4 | work 4 | 12,346 | 2 ns | **missed** |",
     ]
     assert "4 figures" in text
     assert "1 are met, 2 are\nmissed, 1 could not" in text
+    assert text.endswith("\n1. the disk is slow.\n")
 
 
 def test_a_table_has_the_crate_all_ways_and_a_ratio() -> None:
