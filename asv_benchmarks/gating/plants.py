@@ -19,9 +19,10 @@ from .decision import Estimate, estimate
 from .sides import Side, generations
 
 SHARE = 0.25
-# What passes for a quarter. A processor does some of a kernel's planted turns beside its own work,
-# or none, and what one turn takes of a short loop can be a sixth of it.
+# What passes for a quarter, and what growing stops at. A processor does some of what is planted in
+# a kernel beside its own work, or none, and one instruction more can take a sixth of a loop.
 LEAST, MOST = 0.2, 0.4
+ENOUGH, TOO_MUCH = 0.24, 0.35
 ATTEMPTS = 14
 FARTHEST = 32  # what is next tried has at most so many times as many units
 PROCESSES, TURNS = 3, 9
@@ -269,9 +270,9 @@ def grown(what: Plant, clean: Path, directory: Path, suite: Path) -> Grown:
         tree = plant(what, clean, directory / str(attempt), code)
         share = _slower(benchmark, (clean, tree), suite, PROCESSES).ratio - 1
         tried.append(share)
-        if not what.grows or LEAST + 0.02 <= share <= MOST - 0.05:
+        if not what.grows or ENOUGH <= share <= TOO_MUCH:
             break
-        if share < SHARE:
+        if share < ENOUGH:
             low = units
         else:
             high = units
@@ -307,9 +308,9 @@ def _next(low: int, high: int | None, units: int, share: float) -> int:
     Examples
     --------
     >>> _next(10, None, 10, 0.125), _next(10, None, 10, 0.0), _next(10, 40, 40, 4.0)
-    (20, 320, 25)
+    (22, 320, 25)
     """
-    wanted = max(1, round(units * min(FARTHEST, SHARE / max(share, 1e-3))))
+    wanted = max(1, round(units * min(FARTHEST, (ENOUGH + 0.04) / max(share, 1e-3))))
     if high is None:
         return max(wanted, units + 1)
     return wanted if low < wanted < high else (low + high) // 2
