@@ -12,6 +12,7 @@ import numpy as np
 import mmapio
 from mmapio import FlushPolicy, MappedFile
 
+from . import common
 from .common import InTemporaryDirectory, medians_s, ratio, sync_data, target
 
 PAGE = 4096
@@ -173,7 +174,7 @@ class WriteByPolicy(InTemporaryDirectory):
     def track_ratio_every_bytes(self) -> float:
         """Write 4 MiB by 64 durable flushes, against pwrite and fdatasync (target: at most 1.2)."""
         if not hasattr(os, "pwrite"):
-            raise NotImplementedError("this system has no pwrite")
+            raise common.Skip("this system has no pwrite")
         write = self.mapping("bytes", FlushPolicy.every_bytes(BLOCK)).write
         peer = self.mapping("peer", FlushPolicy.manual())  # whose pages lie in like folios
         with open(str(peer.path), "r+b") as file:

@@ -163,3 +163,9 @@ def test_every_figure_has_a_unit(kind: type) -> None:
 def test_files_of_noise_are_as_large_as_wanted(nbytes: int) -> None:
     with suite.prepared(common.InTemporaryDirectory) as benchmark:
         assert Path(benchmark.noise("noise.bin", nbytes)).stat().st_size == nbytes
+
+
+def test_what_a_benchmark_itself_is_skipped_for_is_no_failure_to_asv() -> None:
+    mark = pytest.importorskip("asv_runner.benchmarks.mark", reason="`bench` is not installed")
+    assert common.Skip is mark.SkipNotImplemented
+    assert issubclass(common.Skip, NotImplementedError)
