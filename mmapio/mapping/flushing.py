@@ -30,6 +30,7 @@ from .source import Source
 
 __all__ = [
     "check_flushes",
+    "flush_due",
     "flush_range",
     "flush_rest",
     "follow_policy",
@@ -167,11 +168,18 @@ def note_write(region: Region, start: int, length: int) -> None:
             return
         ledger = source.keep_account()
     if ledger.add(start, length):
-        _write_ahead(source, *ledger.extent())
-        if ledger.policy.kind == "always":
-            _sync(region, 0, region.size)
-        else:
-            _sync(region, *ledger.extent())
+        flush_due(region)
+
+
+def flush_due(region: Region) -> None:
+    """Flush what a write has made due by the policy."""
+    source = region.source
+    ledger = source.keep_account()
+    _write_ahead(source, *ledger.extent())
+    if ledger.policy.kind == "always":
+        _sync(region, 0, region.size)
+    else:
+        _sync(region, *ledger.extent())
 
 
 def flush_range(region: Region, start: int, length: int, wait: bool) -> bool:

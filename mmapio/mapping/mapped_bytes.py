@@ -6,9 +6,10 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import numpy as np
+from numpy import ndarray
 
 from .. import _os
 from .._validation import Bytes, as_bytes, as_count, as_dtype, as_flag, as_positive, bounded
@@ -20,7 +21,7 @@ from ..guard.lost_memory import (
     raise_if_source_lost,
 )
 from ..modes import Access
-from .flushing import check_flushes, note_write
+from .flushing import check_flushes, flush_due, note_write
 from .region import Region, newest_place, raise_read_only, region_of
 from .span import Hold, Span
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:  # numpy.typing is slow to import, and atomics import numba
 
 __all__ = ["MappedBytes"]
 
+_UINT8: Final = np.dtype(np.uint8)
 
 W = TypeVar("W")
 R = TypeVar("R")
@@ -293,28 +295,39 @@ class MappedBytes:
         >>> m.read(4, 4)
         b'abc\x00'
         """
-        source = as_bytes(data)
+        is_plain = type(data) is ndarray and data.dtype is _UINT8 and data.ndim == 1
+        source = data if is_plain else as_bytes(data)
         if any_loss():
             raise_if_source_lost(data)
         start = offset if type(offset) is int else as_count(offset, "offset")
-        region = self._copy_in(start, source)
+        busy, me, length = self._source.busy, get_ident(), len(source)
+        try:  # as `_copying` does
+            busy[me] = None
+            region = self._copy_in(start, source, length)
+        finally:
+            busy.pop(me, None)
         if any_loss():
-            raise_if_part_lost(region, start, start + len(source))
+            raise_if_part_lost(region, start, start + length)
             raise_if_source_lost(data)
-        note_write(region, start, len(source))
-        return len(source)
+        ledger = self._source.ledger
+        if ledger is None:
+            note_write(region, start, length)
+        elif ledger.add(start, length):
+            flush_due(region)
+        return length
 
-    @_copying
-    def _copy_in(self, offset: int, source: Bytes) -> Region:
+    def _copy_in(self, offset: int, source: Bytes, length: int) -> Region:
         """Copy bytes into the mapping, and return where it lies."""
-        target = self.view(offset, len(source))
-        base: Any = target.base
-        region = region_of(base)
+        data, size = self._state or self._open_state()
+        if not 0 <= offset <= size - length:
+            bounded(offset, length, size)
+        region = self._place or region_of(data)
         if region.access is Access.READ:
             raise_read_only(region)
-        if self._source.flushes_itself:
+        ledger = self._source.ledger
+        if ledger is not None and (ledger.failure is not None or ledger.unheard):
             check_flushes(self._source)
-        target[:] = source
+        data[offset : offset + length] = source
         return region
 
     def chunks(self, nbytes: int, copy: bool = False) -> Iterator[npt.NDArray[np.uint8]]:
