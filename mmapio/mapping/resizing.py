@@ -36,7 +36,7 @@ def resize_source(source: Source, region: Region, size: object, force: bool) -> 
             _settle(source, new)
             raise
         return
-    with source.opened() as fd:
+    with source.opened_here() as fd:
         _check_whole(source, fd, old)
         if new < old:
             _shrink(source, fd, old, new)
@@ -50,7 +50,7 @@ def follow_file(source: Source, region: Region, size: int) -> None:
     moves = size > region.capacity
     hidden = [place for place in places_of(source) if place.is_covered(size) or place.has_loss]
     if moves or hidden:
-        with source.opened() as fd:
+        with source.opened_here() as fd:
             for place in hidden:
                 place.uncover(fd, size)
             if moves:
@@ -142,8 +142,7 @@ def _shrink(source: Source, fd: int, old: int, new: int) -> None:
 
 def _end_shrink(source: Source, fd: int, places: list[Region], old: int, left: int) -> None:
     """Show what is left of a file, which tells how far it went: Ctrl-C can come before the cut."""
-    with contextlib.suppress(OSError):
-        left = os.fstat(fd).st_size - source.offset
+    left = _size_now(fd, source.offset + left) - source.offset
     for place in places:
         place.uncover(fd, left)
     _settle(source, left)
@@ -152,9 +151,19 @@ def _end_shrink(source: Source, fd: int, places: list[Region], old: int, left: i
         ledger.settle(ledger.pending(), left, old)
 
 
+def _size_now(fd: int, known: int) -> int:
+    """Return the size of a file; what it is known to be if that cannot be asked for."""
+    try:
+        return os.fstat(fd).st_size
+    except OSError:
+        return known
+
+
 def _grow(source: Source, region: Region, fd: int, old: int, new: int) -> None:
     # Stores past the end of the file, but within its last page, would come to light.
-    region.bytes()[old : min(new, region.size_of_pages(old))] = 0
+    stop = min(new, region.size_of_pages(old))
+    if old < stop:
+        region.bytes()[old:stop] = 0
     known = places_of(source)
     try:  # from here on, for Ctrl-C can come when the file has just grown
         set_size(fd, source.offset + old, source.offset + new, source.options.reserve, source.path)

@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from .. import _forking, _os
@@ -100,16 +101,29 @@ class _KeptDescriptor:
     So the `Source` that holds it needs no finalizer, which would cost all that hold none.
     """
 
-    __slots__ = ("number",)
+    __slots__ = ("_ends", "_users", "number")
 
     def __init__(self, fd: int) -> None:
+        self._users = 0  # which hold the lock of the mapping, as does who closes it
+        self._ends = False
         self.number = fd
 
     def close(self) -> None:
-        """Close it, once."""
-        fd, self.number = self.number, -1
-        if fd >= 0:
-            close_file(fd)
+        """Close it, once; when it is in use, at the end of that."""
+        self._ends = True
+        if self._users == 0:
+            fd, self.number = self.number, -1
+            if fd >= 0:
+                close_file(fd)
+
+    def __enter__(self) -> int:
+        self._users += 1
+        return self.number
+
+    def __exit__(self, *error: object) -> None:
+        self._users -= 1
+        if self._ends:
+            self.close()
 
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         # While the interpreter shuts down the modules that close may be gone; the kernel closes.
@@ -303,6 +317,14 @@ class Source:
         finally:
             close_file(fd)
 
+    def opened_here(self) -> AbstractContextManager[int]:
+        """Return what yields a descriptor as `opened` does, to the holder of the lock.
+
+        It may be the one that is kept, which then stays open: a signal handler may close the
+        mapping, and open another file, whose descriptor might have the same number.
+        """
+        return self.opened() if self._kept is None else self._kept
+
     def _duplicate(self, fd: int) -> int:
         try:
             return os.dup(fd)
@@ -410,6 +432,9 @@ class Source:
     @property
     def places(self) -> list[Any]:
         """All regions that show the bytes and are mapped, the newest last."""
+        if len(self._places) == 1:  # as of nearly all
+            place = self._places[0]()
+            return [place] if place is not None and place.start < place.end else []
         places = [place for ref in self._places if (place := ref()) is not None]
         return [place for place in places if place.start < place.end]
 

@@ -597,3 +597,24 @@ def test_no_descriptor_is_lost_when_opening_fails(path: Path) -> None:
 def test_what_an_interrupt_left_without_content_goes_silently(kind: type) -> None:
     """Ctrl-C can come at the first instruction of `__init__`; an error here fails the test."""
     kind.__new__(kind)
+
+
+def test_a_descriptor_that_is_in_use_is_closed_when_it_is_not(path: Path) -> None:
+    """A signal handler may close the mapping while a call resizes it, and open another file."""
+    m = MappedFile.open(path, "r+")
+    fd, source = m.fileno(), m._source
+    with source.opened_here() as used:
+        m.close()
+        assert used == fd
+        os.fstat(used)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+
+
+def test_a_descriptor_is_opened_for_who_keeps_none(path: Path) -> None:
+    m = MappedFile.open(path, "r+")
+    with m._source.opened_here() as fd:
+        os.fstat(fd)
+    assert m._source.kept_descriptor is None
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)

@@ -26,7 +26,10 @@ __all__ = ["NAMES", "is_made_for_here", "look_again", "native_functions", "on_fi
 
 _VARIABLE: Final = "MMAPIO_NATIVE"
 # Not asked of the code, which is read when the first of them is called.
-NAMES: Final = ("append_rows", "start_writeback", "sync", "sync_unchanged")
+NAMES: Final = (
+    *("append_rows", "cover", "map_file_at"),
+    *("start_writeback", "sync", "sync_unchanged"),
+)
 
 
 def is_made_for_here() -> bool:

@@ -14,6 +14,7 @@ _OF_CHECKS: Final = {
     "PyErr_SetFromErrno": "declare i64 @PyErr_SetFromErrno(i64)",
     "PyLong_AsLongLong": "declare i64 @PyLong_AsLongLong(i64)",
     "Py_IncRef": "declare void @Py_IncRef(i64)",
+    "object_Access": "declare i64 @object_Access()",
     "object_False": "declare i64 @object_False()",
     "object_None": "declare i64 @object_None()",
     "object_OSError": "declare i64 @object_OSError()",

@@ -9,11 +9,10 @@ IR over integers, in which pointers are i64 too, with a few things more:
 - ``return True``, or another of Python's constants, returns it.
 
 An argument is checked and converted: ``int`` is an exact int of 64 bits, ``fd`` one of 32,
-``bytes`` the address of a bytes object's characters, ``list`` an exact list, and ``object``
-anything; the object itself is ``%name.object``. Some blocks are there already: ``fail:`` ends the
-function with
-the exception that is set, and ``wrong:`` sets TypeError before that. ``raise:`` is one for OSError,
-whose code is in ``errno``.
+``bytes`` the address of a bytes object's characters, ``list`` an exact list, ``access`` the number
+of an `Access`, and ``object`` anything; the object itself is ``%name.object``. Some blocks are
+there already: ``fail:`` ends the function with the exception that is set, and ``wrong:`` sets
+TypeError before that. ``raise:`` is one for OSError, whose code is in ``errno``.
 """
 
 from __future__ import annotations
@@ -127,6 +126,10 @@ class _Expansion:
     def _as_list(self, name: str, given: str) -> None:
         self._check_type(name, given, "list")
         self._as_object(name, given)
+
+    def _as_access(self, name: str, given: str) -> None:
+        self._check_type(name, given, "Access")
+        self._line(f"  %{name} = call i64 @PyLong_AsLongLong(i64 {given})")  # which cannot fail
 
     def _as_bytes(self, name: str, given: str) -> None:
         self._lines(
