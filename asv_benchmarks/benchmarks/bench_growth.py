@@ -19,9 +19,11 @@ COMMIT_ROWS = 1000
 LARGEST = 256 << 20  # then the files are cut off
 
 EACH_ROW = (
-    "os.write of a row takes a microsecond; checking the row, the lock and one method call in "
-    "Python take most of another"
+    "each append asks the system whether the file still ends where its rows do: with the write, "
+    "that alone is 1.2 x os.write, which asks nothing; a lock and calls of Python are the rest"
 )
+# By the bytes of a block.
+MOST = {ROW_BYTES: 1.0, 4 << 10: 1.1, 1 << 20: 0.5}
 
 
 class Resize(InTemporaryDirectory):
@@ -50,13 +52,13 @@ class Resize(InTemporaryDirectory):
 
     @target(
         row=18,
-        at_most=1.0,
+        at_most=1.5,
         reason="arrays over the file live on: zero pages are mapped over what is cut off, "
         "and the file again when it grows, which mmap.resize spares by refusing while "
-        "there are any",
+        "there are any; the system calls alone are 1.2, the rest is Python",
     )
     def track_ratio_mmap(self) -> float:
-        """Resize under a live view, against mmap.resize without any (target: at most 1.0)."""
+        """Resize under a live view, against mmap.resize without any (target: at most 1.5)."""
         ours = "resize(8 << 20); resize(1 << 20, force=True)"
         peer = "plain(8 << 20); plain(1 << 20)"
         return ratio(ours, peer, {"resize": self.mapping.resize, "plain": self.plain.resize})
@@ -117,9 +119,9 @@ class Append(InTemporaryDirectory):
             os.fsync(self.fd)  # as truncate does
         return taken_s
 
-    @target(row=19, at_most=1.5, reason=EACH_ROW)
+    @target(row=19, at_most=MOST, reason=EACH_ROW)
     def track_ratio_write(self, block: int) -> float:
-        """Append by blocks, commit, against os.write (target: at most 1.5)."""
+        """Append by blocks, commit, against os.write (target: by size)."""
         return ratio_of(self.ours_s, lambda: self.cut_off(self.write))
 
     @target(row=19, at_most=1.5, reason=EACH_ROW)

@@ -115,7 +115,7 @@ class OpenNpy(InTemporaryDirectory):
 
 
 class Create(InTemporaryDirectory):
-    """Row 17, create 4 KiB with its blocks reserved: at most 1.2 x `numpy.memmap`, no reserving."""
+    """Row 17, create 4 KiB with its blocks reserved: at most 0.6 x `numpy.memmap`, no reserving."""
 
     def setup(self) -> None:
         super().setup()
@@ -129,12 +129,12 @@ class Create(InTemporaryDirectory):
 
     @target(
         row=17,
-        at_most=1.2,
+        at_most=0.6,
         reason="blocks are reserved, which np.memmap leaves to the first store, and the file gets "
         "its name when it is whole",
     )
     def track_ratio_memmap(self) -> float:
-        """Create a file of 4 KiB, blocks reserved, against np.memmap 'w+' (target: at most 1.2)."""
+        """Create a file of 4 KiB, blocks reserved, against np.memmap 'w+' (target: at most 0.6)."""
         ours = "create(next(paths), 4096, 'u1', raw=True)"
         peer = "memmap(next(paths), 'u1', 'w+', shape=4096)"
         return ratio(ours, peer, NAMES | {"paths": self.new_paths})

@@ -51,15 +51,23 @@ FIND_MMAPIO = f"import sys; sys.path.append({os.path.dirname(os.path.dirname(mma
 
 
 class Target(NamedTuple):
-    """The most that a figure may be, and the row of the table of targets that says so."""
+    """The most that a figure may be, and the row of the table of targets that says so.
+
+    Where it differs, it is by the first parameter of the benchmark.
+    """
 
     row: int
-    at_most: float
+    at_most: float | dict[Any, float]
     reason: str = ""
+
+    def most(self, parameters: tuple[Any, ...]) -> float:
+        """Return the most that the figure for some parameters may be."""
+        most = self.at_most
+        return most[parameters[0]] if isinstance(most, dict) else most
 
 
 def target(
-    row: int, at_most: float, unit: str = "x", reason: str = ""
+    row: int, at_most: float | dict[Any, float], unit: str = "x", reason: str = ""
 ) -> Callable[[Method], Method]:
     """Set the target of a ``track_`` method; `asv_benchmarks/ratios.py` holds it to that.
 

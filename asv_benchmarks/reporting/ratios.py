@@ -44,11 +44,15 @@ class Figure(NamedTuple):
         what, _, _ = method.__doc__.partition(" (target")
         names = getattr(self.kind, "param_names", ())
         what += "".join(map(_told, names, self.parameters))
+        target = self.target
         try:
-            figure = self.measure()
+            figure: float | None = self.measure()
         except NotImplementedError as error:  # as asv understands it
-            return Found(*self.target, self.name, what, method.unit, None, str(error))
-        return Found(*self.target, self.name, what, method.unit, figure)
+            figure, skipped = None, str(error)
+        else:
+            skipped = ""
+        row, reason, most = target.row, target.reason, target.most(self.parameters)
+        return Found(row, most, reason, self.name, what, method.unit, figure, skipped)
 
 
 class Found(NamedTuple):

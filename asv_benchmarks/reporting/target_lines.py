@@ -25,7 +25,8 @@ def line(group: Sequence[Figures], reasons: list[str]) -> str:
     """Return the line of a target, and add its reason to those that stand below, if it is new."""
     first = group[0]
     what = _common([one["what"] for one in group])
-    limit = f"{amount(first['at_most'])} {first['unit']}"
+    limits = dict.fromkeys(amount(one["at_most"]) for one in group)  # by parameters, maybe
+    limit = f"{' / '.join(limits)} {first['unit']}"
     verdict = _verdict(group, what)
     if _missed(group) and first["reason"]:
         if first["reason"] not in reasons:

@@ -44,6 +44,7 @@ class Ledger:
 
     __slots__ = (
         "__weakref__",
+        "_counts",
         "_is_merging",
         "_most_bytes",
         "_most_writes",
@@ -64,6 +65,7 @@ class Ledger:
         self._most_writes: float = policy.amount if policy.kind == "every_writes" else math.inf
         if policy.kind == "always":  # whatever another thread has just set the count to
             self._most_writes = 0
+        self._counts = policy.kind not in ("manual", "every_millis")
         self._numbers = itertools.count(1)
         self._pending: dict[int, Write] = {}
         # What the policy counts, from the last time that something was due.
@@ -121,11 +123,12 @@ class Ledger:
             return False
         pending = self._pending
         pending[next(self._numbers)] = (start, start + length, length, 1)
-        self._nbytes += length
-        self._writes += 1
-        if self._nbytes >= self._most_bytes or self._writes >= self._most_writes:
-            self._nbytes = self._writes = 0
-            return True
+        if self._counts:
+            self._nbytes += length
+            self._writes += 1
+            if self._nbytes >= self._most_bytes or self._writes >= self._most_writes:
+                self._nbytes = self._writes = 0
+                return True
         if len(pending) > _MOST_ENTRIES:
             self._merge()
         return False

@@ -35,7 +35,9 @@ __all__ = [
     "flush_rest",
     "follow_policy",
     "note_write",
+    "start_range",
     "sync_errors",
+    "sync_range",
 ]
 
 # As of a system without such a call, or a sandbox: pages go out when the system thinks fit.
@@ -187,18 +189,27 @@ def flush_range(region: Region, start: int, length: int, wait: bool) -> bool:
 
     Return whether nothing need be looked for after that: the file is as it was when all was well.
     """
-    source = region.source
-    if length == 0 or not source.is_written_back:
-        return True
     if wait:
-        if length > PIECE_BYTES:
-            _write_ahead(source, start, length)
-        return _sync(region, start, length)
-    _start(source, start, length)
+        return sync_range(region, start, length)
+    start_range(region, start, length)
     return True
 
 
-def _start(source: Source, start: int, length: int) -> None:
+def sync_range(region: Region, start: int, length: int) -> bool:
+    """Make a range durable; return what `flush_range` does."""
+    source = region.source
+    if length == 0 or not source.is_written_back:
+        return True
+    if length > PIECE_BYTES:
+        _write_ahead(source, start, length)
+    return _sync(region, start, length)
+
+
+def start_range(region: Region, start: int, length: int) -> None:
+    """Start to write a range."""
+    source = region.source
+    if length == 0 or not source.is_written_back:
+        return
     ledger = source.ledger or source.keep_account()
     if ledger.failure is not None:
         ledger.check()

@@ -19,7 +19,7 @@ from ..files.watch import Change, Counter, Watch
 from ..guard.lost_memory import any_loss
 from ..modes import Mode
 from .closing import WhenInUse, close_source
-from .flushing import flush_range
+from .flushing import start_range, sync_range
 from .losses import LossCheck, check_size
 from .mapped_bytes import MappedBytes
 from .opening import map_descriptor, map_memory, map_path, mode_of_descriptor
@@ -431,19 +431,26 @@ class MappedFile(MappedBytes):
         ...     m.flush(50, 4)
         """
         # The short way: plain integers that are right. All else goes through the checks.
-        place, source = self._place, self._source
+        try:
+            size = self._state[1]  # type: ignore[index]  # in one step, as in `size`
+        except TypeError:
+            size = self.size
+        place = self._place
         if (
             type(offset) is int
             and type(length) is int
-            and 0 <= offset <= offset + length <= self.size
-            and (wait is True or wait is False)
-            and source.is_written_back
+            and 0 <= offset <= offset + length <= size
             and place is not None
         ):
-            is_unchanged = flush_range(place, offset, length, wait)
-            if not is_unchanged or any_loss():
-                self._span(offset, length).check_flushed(wait)
-            return
+            if wait is False:
+                start_range(place, offset, length)
+                if any_loss():
+                    self._span(offset, length).check_flushed(False)
+                return
+            if wait is True:
+                if not sync_range(place, offset, length) or any_loss():
+                    self._span(offset, length).check_flushed(True)
+                return
         self._span(offset, length).flush(wait)
 
     # Size ----------------------------------------------------------------------------------------

@@ -223,7 +223,7 @@ def test_a_ledger_stays_small_and_forgets_no_byte() -> None:
     assert (ledger.pending_bytes, ledger.pending_writes) == (160_000, 20_000)
     taken = ledger.pending().values()
     assert len(taken) <= 2048
-    covered = sorted((w.start, w.end) for w in taken)
+    covered = sorted(write[:2] for write in taken)
     at = np.searchsorted([start for start, _ in covered], starts, "right") - 1
     assert all(starts + 8 <= np.maximum.accumulate([end for _, end in covered])[at])
 
