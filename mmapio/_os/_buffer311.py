@@ -9,7 +9,9 @@ Objects/typeobject.c on inherit_slots; its documentation on bf_getbuffer.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
 import sys
 from collections.abc import Iterator
 from typing import Final
@@ -17,7 +19,7 @@ from typing import Final
 from ..errors import UnsupportedError
 from ._machine_code import address_in, machine_code
 
-__all__ = ["export_buffer"]
+__all__ = ["export_buffer", "prepare_buffers"]
 
 # The header of a variable-sized object is three words, and 17 members come before this one.
 _TP_AS_BUFFER: Final = 20 * ctypes.sizeof(ctypes.c_void_p)
@@ -60,13 +62,22 @@ def export_buffer(cls: type[object], attribute: str) -> None:
     too; a class that does already stays as it is. Other Pythons than CPython 3.11 are left alone:
     they know `__buffer__`.
     """
-    if sys.implementation.name != "cpython" or sys.version_info[:2] != (3, 11):
-        return
-    if _slots(cls)[0] is None:
+    if _is_needed() and _slots(cls)[0] is None:
         functions = _compile(attribute)
         for each in _with_subclasses(cls):
             slots = _slots(each)
             slots[:] = [had or function for had, function in zip(slots, functions, strict=True)]
+
+
+def prepare_buffers() -> None:
+    """Keep the machine code on disk that `export_buffer` needs, if any is, and can be had."""
+    if _is_needed():
+        with contextlib.suppress(Exception):  # whoever needs it can do without, and says so
+            _compile("_buffer")
+
+
+def _is_needed() -> bool:
+    return sys.implementation.name == "cpython" and sys.version_info[:2] == (3, 11)
 
 
 def _with_subclasses(cls: type[object]) -> Iterator[type[object]]:
@@ -85,6 +96,7 @@ def _slots(cls: type[object]) -> ctypes.Array[ctypes.c_void_p]:
     return (ctypes.c_void_p * 2).from_address(procs)
 
 
+@functools.cache
 def _compile(attribute: str) -> tuple[int, int]:
     """Return the functions' addresses; they are never freed: any instance may outlive us."""
     name = sys.intern(attribute)

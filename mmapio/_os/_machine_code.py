@@ -6,7 +6,9 @@ a tenth of a millisecond. Where code cannot be kept, it is compiled anew each ti
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import os
 import platform
 import re
 import struct
@@ -19,6 +21,8 @@ from .. import _os
 __all__ = ["address_in", "can_keep", "machine_code"]
 
 _FORMAT: Final = 1  # of what is kept: another number makes all of it stale
+# Sources that make something else of the same text when they change.
+_MAKERS: Final = ("_linking.py", "_machine_code.py", "_native/_language.py")
 _MACHINES: Final = ("x86_64", "aarch64")  # those that code can be linked for
 
 
@@ -99,7 +103,7 @@ def _kept(
     from ._code_files import keep_code, kept_code, key_of
 
     machine = platform.machine()
-    key = key_of(_FORMAT, machine, ir, functions, values)
+    key = key_of(_FORMAT, _makers(), machine, ir, functions, values)
     body = kept_code(key)
     if body is not None:
         return _unpack(body)
@@ -114,6 +118,15 @@ def _kept(
         return None
     keep_code(key, _pack(code))
     return code
+
+
+def _makers() -> list[tuple[int, int]]:
+    """Return the sizes and times of the sources of this room; none of a package in an archive."""
+    folder = os.path.dirname(__file__)
+    with contextlib.suppress(OSError):
+        facts = [os.stat(os.path.join(folder, name)) for name in _MAKERS]
+        return [(each.st_size, each.st_mtime_ns) for each in facts]
+    return []
 
 
 def _pack(kept: _Code) -> bytes:

@@ -17,8 +17,9 @@ __all__ = ["warmup"]
 def warmup(quiet: Quiet = False) -> None:
     """Compile all kernels now, so that the first scan does not have to.
 
-    They are kept on disk, in a folder that NUMBA_CACHE_DIR can name, for every
-    process that may read it. Done once, it is done until mmapio or numba change.
+    They are kept on disk, with the machine code that the first mapped file takes,
+    in a folder that NUMBA_CACHE_DIR can name, for every process that may read it.
+    Done once, it is done until mmapio or numba change.
     """
     from .. import kernels
 

@@ -48,6 +48,7 @@ __all__ = [
     "loss_of",
     "losses_at",
     "lost_between",
+    "prepare",
     "reset",
     "watch",
     "why_not",
@@ -184,6 +185,12 @@ class _Table:
 _table = _Table()
 _forking.renew_in_child(_table)
 _native.on_first_use()
+
+
+def prepare() -> None:
+    """Make ready the machine code that mapping a file takes, and keep it on disk for others."""
+    if why_not() is None:
+        _table.start()
 
 
 def watch(region: GuardedMemory, start: int, length: int, offset: int) -> None:

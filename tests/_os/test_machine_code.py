@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mmapio._os._code_files import key_of
-from mmapio._os._machine_code import address_in, can_keep, machine_code
+from mmapio._os._machine_code import _makers, address_in, can_keep, machine_code
 
 pytestmark = pytest.mark.skipif(not can_keep(), reason="no machine code is kept here")
 
@@ -82,6 +82,13 @@ def test_code_is_compiled_once(run: Callable[..., str]) -> None:
     assert [run(), run(), run()] == [COMPILED, KEPT, KEPT]
 
 
+def test_another_linker_makes_code_anew(run: Callable[..., str]) -> None:
+    run()
+    assert (
+        run("from mmapio._os import _machine_code\n_machine_code._makers = lambda: [7]") == COMPILED
+    )
+
+
 def test_llvm_is_not_loaded_for_code_that_was_kept(run: Callable[..., str]) -> None:
     run()
     assert run("sys.modules['llvmlite'] = sys.modules['numba'] = None") == KEPT
@@ -100,7 +107,7 @@ def planted(run: Callable[..., str], folder: Path) -> Path:
     """Return a file of code that does something else, with a digest that is right."""
     run()
     (file,) = folder.rglob("code-*")
-    key = key_of(1, platform.machine(), IR, ["getppid"], ["word"])
+    key = key_of(1, _makers(), platform.machine(), IR, ["getppid"], ["word"])
     body = kept_in(file, key)
     names, _, code = body.partition(b"\n")
     at = int(dict(pair.split(b"=") for pair in names.split())[b"both"])

@@ -16,6 +16,8 @@ from numba.core import caching
 from numba.core.runtime import rtsys
 from numba.extending import overload, register_jitable
 
+from mmapio import guard
+from mmapio._os._buffer311 import prepare_buffers
 from mmapio._os._native import look_again
 from mmapio._sources import sources_stamp
 from mmapio._validation import Progress
@@ -291,6 +293,8 @@ def entry(kernel: Callable[P, R], *types: Any) -> Callable[P, R]:
 def compile_all(progress: Progress | None = None) -> int:
     """Compile every kernel for the types that it names, or load it from the cache.
 
+    The machine code that mapping files takes is made ready as well, and kept beside them.
+
     Parameters
     ----------
     progress : callable, optional
@@ -312,6 +316,8 @@ def compile_all(progress: Progress | None = None) -> int:
     >>> compile_all()  # doctest: +SKIP
     192
     """
+    guard.prepare()
+    prepare_buffers()
     work = [(kernel.dispatcher, types) for kernel in KERNELS for types in kernel.signatures()]
     for done, (dispatcher, types) in enumerate(work):
         if progress is not None:
