@@ -97,8 +97,9 @@ def test_eight_processes_may_be_first_at_once(tmp_path: Path) -> None:
     told = [process.communicate()[0].strip() for process in running]
     assert set(told) <= {"compiled", "kept"}
     assert "compiled" in told
-    # Of drafts nothing is left, and each process wrote the same.
-    assert len(list((tmp_path / "cache").rglob("code-*"))) == 1
+    # Of drafts nothing is left.
+    kept = {path.suffix for path in (tmp_path / "cache").rglob("code-*")}
+    assert kept == {".bin"}
 
 
 FORKED = """
