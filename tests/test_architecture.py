@@ -433,6 +433,15 @@ def test_what_is_heavy_is_not_imported(
     assert unwanted.isdisjoint(loaded)
 
 
+def test_what_takes_long_is_not_imported_besides_numpy(run_python: Callable[..., str]) -> None:
+    code = (
+        "import numpy, sys; known = {*sys.modules}; import mmapio; print(*{*sys.modules} - known)"
+    )
+    loaded = run_python(code).split()
+    assert "mmapio" in loaded
+    assert {"dataclasses", "inspect", "numpy.typing", "pathlib"}.isdisjoint(loaded)
+
+
 # (rule, path, text, what is wrong with it)
 BROKEN: list[tuple[Rule, str, str, str]] = [
     (ranked, "novelty.py", "", "novelty lies in no room; put it into one, or give it a floor"),

@@ -13,15 +13,14 @@ import typing
 from types import FunctionType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..modes import Access
 from ._facts import CacheFacts, FileFacts
 from ._memory import Advice, Area, Backing, LockLimit, MemoryUse
 from ._rings import FilePlace, RingPlan
 
 if typing.TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray  # slow to import
     from typing_extensions import Buffer  # of collections.abc since Python 3.12
 
 # Limits and abilities ------------------------------------------------------------------------

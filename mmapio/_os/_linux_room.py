@@ -10,19 +10,20 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 assert sys.platform == "linux"  # so that mypy passes over this file elsewhere
 
 from . import _posix  # noqa: E402
-from ._groups import groups_with  # noqa: E402
 from ._memory import LockLimit  # noqa: E402
+
+if TYPE_CHECKING:  # pathlib is slow to import
+    from pathlib import Path
 
 __all__ = ["available_memory", "lock_limit"]
 
-_MEMORY: Final = Path("/proc/meminfo")
-_STATUS: Final = Path("/proc/self/status")
+_MEMORY: Final = "/proc/meminfo"
+_STATUS: Final = "/proc/self/status"
 _CAP_IPC_LOCK: Final = 1 << 14
 # The files of a group: its limits, what it uses, and what of that is page cache, in memory.stat.
 _FILES: Final = {
@@ -49,10 +50,10 @@ def lock_limit() -> LockLimit:
     return limit._replace(nbytes=None if is_free else limit.nbytes, locked=locked)
 
 
-def _fields(path: Path, name: str) -> Iterator[int]:
+def _fields(path: str, name: str) -> Iterator[int]:
     """Yield the number after a name in a file of /proc: bytes, or a set of bits."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in path.read_bytes().decode("ascii", "replace").splitlines():
+    with contextlib.suppress(OSError, ValueError), open(path, "rb") as file:
+        for line in file.read().decode("ascii", "replace").splitlines():
             if line.startswith(name):
                 words = line.split()
                 yield int(words[1]) << 10 if words[2:] == ["kB"] else int(words[1], 16)
@@ -61,6 +62,8 @@ def _fields(path: Path, name: str) -> Iterator[int]:
 
 def _rooms_of_groups() -> Iterator[int]:
     """Yield what each group that limits this process has left."""
+    from ._groups import groups_with  # not at import, for pathlib
+
     for folder, version in groups_with("memory"):
         yield from _room(folder, *_FILES[version])
 

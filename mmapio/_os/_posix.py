@@ -17,7 +17,6 @@ import sys
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..modes import Access
 from ._facts import CacheFacts, FileFacts, facts_of_stat
@@ -25,6 +24,7 @@ from ._memory import Advice, Area, Backing, LockLimit, MemoryUse
 from ._rings import FilePlace, RingPlan
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray  # slow to import
     from typing_extensions import Buffer  # of collections.abc since Python 3.12
 
 assert sys.platform != "win32"  # so that mypy passes over this file there

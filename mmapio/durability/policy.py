@@ -6,8 +6,7 @@ Nothing here knows a mapping: what is to be flushed is a range of bytes, or a ca
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NoReturn
 
 from .._validation import as_integer, as_nbytes, as_positive
 from ..errors import ArgumentError, ArgumentTypeError, FlushError
@@ -18,7 +17,6 @@ _WITHOUT_AMOUNT: Final = ("manual", "always")
 _WITH_AMOUNT: Final = ("every_bytes", "every_writes", "every_millis")
 
 
-@dataclass(frozen=True, slots=True)
 class FlushPolicy:
     """Rule by which a mapping flushes what was written to it, besides calls of `flush`.
 
@@ -57,23 +55,51 @@ class FlushPolicy:
     4
     """
 
-    kind: str
-    amount: int = 0
-    on_error: Callable[[FlushError], object] | None = field(default=None, compare=False)
+    # By hand what `dataclass(frozen=True)` would make: to import and to run that takes a
+    # millisecond, which all programs would wait for.
+    __slots__ = __match_args__ = ("kind", "amount", "on_error")
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.kind, str):
-            raise ArgumentTypeError(f"kind must be a str, got {type(self.kind).__name__!r}")
-        if self.kind in _WITH_AMOUNT:
-            as_positive(self.amount, "amount")
-        elif self.kind not in _WITHOUT_AMOUNT:
+    kind: str
+    amount: int
+    on_error: Callable[[FlushError], object] | None
+
+    def __init__(
+        self,
+        kind: str,
+        amount: int = 0,
+        on_error: Callable[[FlushError], object] | None = None,
+    ) -> None:
+        if not isinstance(kind, str):
+            raise ArgumentTypeError(f"kind must be a str, got {type(kind).__name__!r}")
+        if kind in _WITH_AMOUNT:
+            as_positive(amount, "amount")
+        elif kind not in _WITHOUT_AMOUNT:
             kinds = ", ".join(map(repr, _WITHOUT_AMOUNT + _WITH_AMOUNT))
-            raise ArgumentError(f"kind must be one of {kinds}, got {self.kind!r}")
-        elif as_integer(self.amount, "amount") != 0:
-            raise ArgumentError(f"amount must be 0 for {self.kind!r}, got {self.amount}")
-        if self.on_error is not None and not callable(self.on_error):
-            kind = type(self.on_error).__name__
-            raise ArgumentTypeError(f"on_error must be callable, got {kind!r}")
+            raise ArgumentError(f"kind must be one of {kinds}, got {kind!r}")
+        elif as_integer(amount, "amount") != 0:
+            raise ArgumentError(f"amount must be 0 for {kind!r}, got {amount}")
+        if on_error is not None and not callable(on_error):
+            found = type(on_error).__name__
+            raise ArgumentTypeError(f"on_error must be callable, got {found!r}")
+        for name, value in zip(self.__slots__, (kind, amount, on_error), strict=True):
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"a FlushPolicy never changes: {name!r} cannot be set")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a FlushPolicy never changes: {name!r} cannot be deleted")
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return (self.kind, self.amount) == (other.kind, other.amount)
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.amount))
+
+    def __reduce__(self) -> tuple[Callable[..., FlushPolicy], tuple[object, ...]]:
+        return type(self), (self.kind, self.amount, self.on_error)
 
     @classmethod
     def manual(cls) -> FlushPolicy:

@@ -15,7 +15,6 @@ from .. import _os
 from .._validation import Progress, as_count, as_flag
 from ..durability.policy import FlushPolicy
 from ..errors import UnsupportedError
-from ..files.watch import Change, Counter, Watch
 from ..guard.lost_memory import any_loss
 from ..modes import Mode
 from .closing import WhenInUse, close_source
@@ -29,6 +28,7 @@ from .source import Source
 from .span import Hold
 
 if TYPE_CHECKING:
+    from ..files.watch import Change, Counter, Watch
     from ..pagecache.residency import Residency
 
 __all__ = ["MappedFile", "handle_of", "is_shared_by_path"]
@@ -1082,6 +1082,8 @@ the mapping, and read zeros: another program has cut the file off: '...checked.b
         self._hold().check_open()
         if source.path is None:
             raise UnsupportedError(f"{source.name} has no path to watch; open the file by one")
+        from ..files.watch import Watch  # not at import: few files are watched
+
         alive = functools.partial(_is_open, weakref.ref(source))
         return Watch(source.path, callback, source.facts, alive, debounce_ms, generation, at_end)
 

@@ -6,16 +6,18 @@ Hints are hints: where the system knows no such advice, or refuses it, nothing h
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
-from numpy.typing import NDArray
 
 from mmapio import _os
 from mmapio._os import Advice
 from mmapio._validation import round_down, round_up, steps
 from mmapio.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray  # slow to import
 
 __all__ = [
     "all_resident",

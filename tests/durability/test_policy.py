@@ -41,3 +41,16 @@ def test_policies_are_values() -> None:
     policy = FlushPolicy.every_millis(5, on_error=print)
     assert policy == FlushPolicy("every_millis", 5) == pickle.loads(pickle.dumps(policy))
     assert FlushPolicy("manual") == FlushPolicy.manual() != FlushPolicy.always()
+    assert hash(policy) == hash(FlushPolicy("every_millis", 5))
+    assert pickle.loads(pickle.dumps(policy)).on_error is print
+    assert policy != ("every_millis", 5)
+
+
+@pytest.mark.parametrize("name", ["kind", "amount", "on_error", "other"])
+def test_policies_never_change(name: str) -> None:
+    policy = FlushPolicy.manual()
+    with pytest.raises(AttributeError, match="never changes"):
+        setattr(policy, name, 3)
+    with pytest.raises(AttributeError, match="never changes"):
+        delattr(policy, name)
+    assert policy == FlushPolicy.manual()
