@@ -148,14 +148,15 @@ class MappedBytes:
         array([7, 0, 0, 0], dtype=uint8)
         """
         # The short way: plain integers that are right. All else goes through the checks.
-        data, size = self._state or self._open_state()
+        state = self._state or self._open_state()
         if (
             dtype is None
             and type(offset) is int
             and type(length) is int
-            and 0 <= offset <= offset + length <= size
+            and 0 <= offset <= (stop := offset + length) <= state[1]
         ):
-            return data[offset : offset + length]
+            return state[0][offset:stop]
+        data, size = state
         start, count = bounded(offset, length, size)
         found = data[start : start + count]
         if dtype is None:
