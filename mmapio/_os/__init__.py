@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ._contract import NAMES
+from ._facts import MAPPED as MAPPED
 from ._facts import CacheFacts as CacheFacts
 from ._facts import FileFacts as FileFacts
 from ._facts import Identity as Identity

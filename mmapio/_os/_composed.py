@@ -15,7 +15,7 @@ import numpy as np
 
 from ._rows import TAIL_BYTES, RowPlan
 
-__all__ = ["append_rows", "sync_unchanged"]
+__all__ = ["append_rows", "map_whole", "sync_unchanged"]
 
 
 def _package() -> Any:
@@ -37,6 +37,20 @@ def sync_unchanged(
     except OSError:
         return False
     return bool(found.packed == facts)
+
+
+def map_whole(
+    path: bytes, flags: int, access: int, keeps: int, row: int, handler: int, head: int
+) -> bytes | None:
+    """Map all of a regular file that has bytes, and return what `MAPPED` unpacks, and its `head`.
+
+    The descriptor is left open if the caller `keeps` it. A `row` of the guard's table, if one is
+    given by its address, is filled, and it is looked whether the `handler` is on top.
+
+    None: nothing was done, and the caller does it step by step, and finds what is wrong that way.
+    That goes for all that this function is given: it is one for the sake of the native one alone.
+    """
+    return None
 
 
 def append_rows(fd: int, rows: Any, plan: bytes, end: int) -> bool | bytes | None:

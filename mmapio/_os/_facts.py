@@ -7,7 +7,7 @@ import stat
 from struct import Struct
 from typing import Final, NamedTuple
 
-__all__ = ["CacheFacts", "FileFacts", "Identity"]
+__all__ = ["MAPPED", "CacheFacts", "FileFacts", "Identity"]
 
 # Device (two parts), inode, and when it was born (seconds, nanoseconds): the last tells a file
 # from a later one that was given the same inode number.
@@ -67,6 +67,11 @@ class FileFacts(NamedTuple):
     def is_directory(self) -> bool:
         """True if it is a directory."""
         return stat.S_ISDIR(self.type_and_permissions)
+
+
+# The packed result of `map_whole`, which its head follows: address, length, descriptor or -1,
+# length of the head, whether the handler is on top, and the fields of `FileFacts`.
+MAPPED: Final = Struct("=QQqqQ QQQQqQQQ")
 
 
 class CacheFacts(NamedTuple):

@@ -16,7 +16,7 @@ from ..mapping.closing import WhenInUse, close_source
 from ..mapping.losses import LossCheck
 from ..mapping.mapped_file import MappedFile, handle_of, is_shared_by_path
 from ..mapping.options import as_advice
-from ..mapping.region import Region, is_all_bytes, other_references, region_at
+from ..mapping.region import Region, is_all_bytes, other_references, region_at, region_of
 from ..mapping.span import Hold, Span
 from .numpy_writers import WRITERS, check_dump, write_arrays, write_by_numpy
 
@@ -458,7 +458,8 @@ under the mapping, and read zeros: another program has cut the file off: '...tab
         mmapio.errors.InUseError: cannot close the mapping of <anonymous>: arrays over it are \
 alive; drop them, or close(force=True), after which they read zeros
         """
-        self._close(WhenInUse.ZERO if as_flag(force, "force") else WhenInUse.REFUSE)
+        insists = force is not False and as_flag(force, "force")
+        self._close(WhenInUse.ZERO if insists else WhenInUse.REFUSE)
 
     def __enter__(self) -> Self:
         if self.closed:
@@ -476,20 +477,25 @@ alive; drop them, or close(force=True), after which they read zeros
         close_source(self._mapped_region().source, WhenInUse.KEEP)
 
     def _close(self, when_in_use: WhenInUse) -> None:
-        is_alone = self._is_alone()
-        if not is_alone:
+        region = self._region_if_alone()
+        if region is None:
             clear_errors()  # what only they hold, nobody uses
-            is_alone = self._is_alone()
-        close_source(self._mapped_region().source, when_in_use, own=1 if is_alone else 0)
+            region = self._region_if_alone()
+        if region is None:
+            close_source(self._mapped_region().source, when_in_use)
+        else:
+            close_source(region.source, when_in_use, 1)
 
-    def _is_alone(self) -> bool:
-        """Return whether this is the only array over the file.
+    def _region_if_alone(self) -> Region | None:
+        """Return the region if this is the only array over the file.
 
         Each has the one root for its base (see `array_over`), which then is all that refers to the
         bytes.
         """
         root = self._root()
-        return root is not None and other_references(root) == 1
+        if root is None or other_references(root) != 1:
+            return None
+        return region_of(root.base)  # type: ignore[arg-type]
 
     def _root(self) -> MappedArray | None:
         """Return the array over all the bytes that this one is made from, but no other way."""

@@ -23,7 +23,7 @@ from ..durability.policy import FlushPolicy
 from ..errors import ArgumentError, FormatError
 from ..files.descriptors import as_path
 from ..guard.lost_memory import raise_if_part_lost
-from ..mapping.opening import HEAD_BYTES, map_existing, map_memory, map_path, used
+from ..mapping.opening import HEAD_BYTES, give_up, map_existing, map_memory, map_path
 from ..mapping.options import MapOptions, Touch, options_of
 from ..mapping.region import Region
 from ..modes import Mode
@@ -128,14 +128,19 @@ def open(
     )
     name = as_path(path)
     while True:
-        try:
-            if kind.creates:
-                use = functools.partial(_array_in, wanted, items, start, order, None)
+        if kind.creates:
+            use = functools.partial(_array_in, wanted, items, start, order, None)
+            try:
                 return map_path(name, options, prefix, room=room, use=use)
-            region, head = map_existing(name, options, room=room, look=start is None)
-            return used(region, _array_in, wanted, items, start, order, head)
-        except _ChangedError:
-            continue
+            except _ChangedError:
+                continue
+        region, head = map_existing(name, options, room=room, look=start is None)
+        try:  # as `used` does: nearly all files that are opened come this way
+            return _array_in(wanted, items, start, order, head, region)
+        except BaseException as error:
+            give_up(region, error)
+            if not isinstance(error, _ChangedError):
+                raise
 
 
 class _ChangedError(Exception):

@@ -9,7 +9,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from .. import _os
 from .._pacing import SMALL_BYTES, paced
@@ -30,6 +30,8 @@ from .closing import close_file
 from .publishing import publishing
 
 __all__ = [
+    "TO_READ",
+    "TO_WRITE",
     "as_path",
     "check_mappable",
     "check_readable",
@@ -52,6 +54,9 @@ _BLOCKS_BYTES = 1 << 30  # at a time: they are only noted, not written
 # O_NONBLOCK: a pipe or a terminal is to be refused, not waited for.
 _COMMON = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _COMMON |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+# Flags by which files are opened.
+TO_READ: Final = _COMMON | os.O_RDONLY
+TO_WRITE: Final = _COMMON | os.O_RDWR
 
 
 def as_path(path: object) -> str:
@@ -130,7 +135,7 @@ def open_file(path: str, mode: Mode, devices: bool = False) -> tuple[int, _os.Fi
     """Open an existing file, or device if asked to; return its descriptor and facts."""
     writable = mode.access is Access.WRITE
     try:
-        fd = os.open(path, _COMMON | (os.O_RDWR if writable else os.O_RDONLY))
+        fd = os.open(path, TO_WRITE if writable else TO_READ)
     except OSError as error:
         raise file_error(error, f"open in mode {mode.value!r}", path) from error
     try:
@@ -345,7 +350,7 @@ def _is_empty(path: str) -> bool:
 def _locked(path: str) -> int:
     """Return a descriptor of an empty file that this process alone has locked; -1 if it has not."""
     try:
-        fd = os.open(path, _COMMON | os.O_RDWR)
+        fd = os.open(path, TO_WRITE)
     except OSError:
         return -1
     deadline = time.monotonic() + _PATIENCE_S

@@ -45,12 +45,15 @@ __all__ = [
     "any_loss",
     "ensure",
     "forget",
+    "give_up_row",
     "loss_of",
     "losses_at",
     "lost_between",
     "prepare",
     "reset",
+    "take_row",
     "watch",
+    "watch_row",
     "why_not",
 ]
 
@@ -69,6 +72,7 @@ _pack_into = Struct("@QQqQQQIIQq").pack_into
 # Where the characters of a bytes object begin.
 _TO_CHARACTERS = bytes.__basicsize__ - 1
 _NO_PATH = b""
+_NO_ROW = (0, 0, 0)
 _READ = Access.READ  # to look it up in the enum takes as long as to compare it
 _encoded = os.fsencode
 
@@ -234,6 +238,43 @@ def watch(region: GuardedMemory, start: int, length: int, offset: int) -> None:
     table.guarded[row] = weakref.ref(region)
     region.take_row(row)  # first: Ctrl-C may come at any time, and the region must forget it then
     words[at] = length
+
+
+def take_row(path: bytes) -> tuple[int, int, int]:
+    """Return a row for a file that is about to be mapped whole, if there is one; else 0.
+
+    With it come its address and that of the handler, for `_os.map_whole` to fill and to look for.
+    Afterwards, it is for `watch_row` or `give_up_row`.
+    """
+    table = _table
+    handler = table.handler
+    if handler is None and why_not() is None:
+        handler = table.start()
+    if handler is None:
+        return _NO_ROW
+    try:  # as `row` does, without the call: this is on the way of every file that is opened
+        row = table.free.pop()
+    except IndexError:
+        row = table.row(handler)
+        if not row:
+            return _NO_ROW
+    table.paths[row] = path
+    return row, handler.address + 8 * _ROW_WORDS * row, handler.function
+
+
+def give_up_row(row: int) -> None:
+    """Give back a row that nothing was mapped for."""
+    if row:
+        _table.free.append(row)
+
+
+def watch_row(region: GuardedMemory, row: int, is_on_top: int) -> None:
+    """Guard a region by a row that is filled; the handler may be known to be on top."""
+    table = _table
+    region.take_row(row)  # first: Ctrl-C may come at any time, and the region must forget it then
+    table.guarded[row] = weakref.ref(region)
+    if not is_on_top and table.handler is not None:
+        table.handler.ensure()
 
 
 def forget(row: int) -> None:

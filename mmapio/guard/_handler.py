@@ -299,11 +299,12 @@ class Handler:
         except BaseException:
             _os.unmap(address, size)
             raise
+        self.address = address
         memory = (ctypes.c_uint64 * (size // 8)).from_address(address)
         self.memory = memoryview(memory).cast("B")
         self.words = self.memory.cast("Q")
         self.words[_USED] = FIRST_ROW
-        self.words[_ACTION] = code["on_bus_error"]
+        self.words[_ACTION] = self.function = code["on_bus_error"]
         self.words[_ACTION + 17] = _SA_SIGINFO_ONSTACK
         self.refill()
         self.ensure: Callable[[], int] = ctypes.PYFUNCTYPE(ctypes.c_int)(code["ensure"])

@@ -28,7 +28,7 @@ def close_source(source: Source, when_in_use: WhenInUse, own: int = 0) -> None:
     is_used_here = source.is_used_here()  # by a call that a signal handler has interrupted
     if is_used_here:
         when_in_use = WhenInUse.KEEP  # it goes on, and nothing that it stores gets lost
-    error = _last_flush(source) if source.flushes_itself else None
+    error = None if source.ending is None else _last_flush(source)
     if source.busy or source.syncing:
         source.stop_copying()
     with source.lock:

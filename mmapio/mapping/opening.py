@@ -11,9 +11,9 @@ import errno
 import functools
 import os
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-from .. import _os
+from .. import _os, guard
 from .._validation import LARGEST, as_count, bounded
 from ..errors import ArgumentError, FileError, file_error
 from ..files.closing import close_file
@@ -36,6 +36,7 @@ from .source import Source
 
 __all__ = [
     "HEAD_BYTES",
+    "give_up",
     "map_descriptor",
     "map_existing",
     "map_memory",
@@ -48,6 +49,9 @@ __all__ = [
 Result = TypeVar("Result")
 
 HEAD_BYTES: Final = 256  # hold nearly every header whole
+# Where these are in what `_os.map_whole` returns.
+_HEAD_AT: Final = _os.MAPPED.size
+_SIZE: Final = _os.FileFacts._fields.index("size")
 
 
 def map_path(
@@ -97,6 +101,13 @@ def map_existing(
     These are read, not taken from the memory: a page of it that is used takes longer to come than
     all else here. Devices may tell other things to those who read them, so it is None for them.
     """
+    if options.whole is not None:
+        found = _map_whole(path, options, options.whole, HEAD_BYTES if look else 0)
+        if found is not None:
+            if identity is not None and found[0].source.identity != identity:
+                close_source(found[0].source, WhenInUse.KEEP)
+                raise replaced_error(path, "was replaced by another")
+            return found
     fd, facts = open_file(path, options.mode, devices=True)
     try:
         if identity is not None and facts.identity != identity:
@@ -115,20 +126,50 @@ def map_existing(
         close_file(fd)
 
 
-def used(region: Region, use: Callable[..., Result], *arguments: Any) -> Result:
-    """Return what `use` makes of memory that was just mapped; if it fails, that is closed.
-
-    The memory is the last of its arguments.
-    """
+def _map_whole(
+    path: str, options: MapOptions, how: tuple[int, int, int], head: int
+) -> tuple[Region, bytes] | None:
+    """Map all of a file in one call, and read its `head`; None if that takes more steps."""
+    name = os.fsencode(path)
+    row, row_at, handler = guard.take_row(name) if options.guard else (0, 0, 0)
+    found = _os.map_whole(name, *how, row_at, handler, head)
+    if found is None:
+        guard.give_up_row(row)
+        return None
+    address, length, fd, known, is_on_top, *facts = _os.MAPPED.unpack_from(found)
+    source = Source(options, path, tuple.__new__(_os.FileFacts, facts))
     try:
-        return use(*arguments, region)
-    except BaseException as error:
-        close_source(region.source, WhenInUse.KEEP)
-        if isinstance(error, OSError) and not isinstance(error, FileError):
-            source = region.source
-            doing = f"open in mode {source.mode.value!r}"
-            raise file_error(error, doing, source.path) from error
+        region = Region(address, address + length, address, facts[_SIZE], source, length)
+        if row:
+            guard.watch_row(region, row, is_on_top)
+        if fd >= 0:
+            source.note_end(fd, address, region.size)
+        if options.prepares or options.flush_policy is not None:
+            _prepare(region)
+        return region, found[_HEAD_AT : _HEAD_AT + known]
+    except BaseException:
+        close_source(source, WhenInUse.KEEP)
         raise
+    finally:
+        if fd >= 0:
+            close_file(fd)
+
+
+def used(region: Region, use: Callable[[Region], Result]) -> Result:
+    """Return what `use` makes of memory that was just mapped; if it fails, that is closed."""
+    try:
+        return use(region)
+    except BaseException as error:
+        give_up(region, error)
+        raise
+
+
+def give_up(region: Region, error: BaseException) -> None:
+    """Close memory that was just mapped, since what was to use it has failed."""
+    source = region.source
+    close_source(source, WhenInUse.KEEP)
+    if isinstance(error, OSError) and not isinstance(error, FileError):
+        raise file_error(error, f"open in mode {source.mode.value!r}", source.path) from error
 
 
 def _map_file(
@@ -207,11 +248,17 @@ def map_open_file(fd: int, source: Source, facts: _os.FileFacts, room: int | Non
     region = Region.of_file(fd, source, length, options.capacity)
     try:
         source.note_end(fd, region.address, length)
-        if options.prepares:
-            apply_options(region)
-        if options.flush_policy is not None:
-            follow_policy(region)
+        _prepare(region)
         return region
     except BaseException:
         close_source(source, WhenInUse.KEEP)
         raise
+
+
+def _prepare(region: Region) -> None:
+    """Do with new memory what the options ask for."""
+    options = region.source.options
+    if options.prepares:
+        apply_options(region)
+    if options.flush_policy is not None:
+        follow_policy(region)

@@ -8,6 +8,7 @@ from .._os import Advice
 from .._validation import as_count, as_flag, as_nbytes
 from ..durability.policy import FlushPolicy
 from ..errors import ArgumentError, ArgumentTypeError, ReadOnlyError
+from ..files.descriptors import TO_READ, TO_WRITE
 from ..modes import Access, Mode
 
 __all__ = ["MapOptions", "Touch", "as_advice", "options_of"]
@@ -17,6 +18,13 @@ Touch = Literal["never", "eager"]
 _BY_NAME: Final[dict[object, Advice]] = {
     advice.name.lower(): advice for advice in Advice if advice is not Advice.REMOVE
 }
+
+
+# By access.
+_WHOLE: Final = tuple(
+    (TO_WRITE if access is Access.WRITE else TO_READ, int(access), int(access is Access.WRITE))
+    for access in Access
+)
 
 
 def as_advice(advice: object) -> Advice:
@@ -42,6 +50,9 @@ class _Fields(NamedTuple):
     hugepages: bool
     lock: bool
     prepares: bool  # something is to be done with the memory when it is mapped
+    # Flags to open a file, number of the access, and whether a file that is open is asked for more,
+    # if all of one that is there is mapped, and no more; else None.
+    whole: tuple[int, int, int] | None
 
 
 class MapOptions(_Fields):
@@ -82,12 +93,14 @@ class MapOptions(_Fields):
         # The defaults without a call: this is on the way of every mapping that is opened.
         huge = hugepages if hugepages is False else as_flag(hugepages, "hugepages")
         locks = lock if lock is False else as_flag(lock, "lock")
+        start = as_count(offset, "offset")
+        room = 0 if capacity is None else as_nbytes(capacity, "capacity")
         fields = (
             kind,
             _as_size(size, kind) if kind.creates or size is not None else None,
-            as_count(offset, "offset"),
+            start,
             None if length is None else as_count(length, "length"),
-            0 if capacity is None else as_nbytes(capacity, "capacity"),
+            room,
             reserve if reserve is True else as_flag(reserve, "reserve"),
             policy,
             guard if guard is True else as_flag(guard, "guard"),
@@ -96,6 +109,7 @@ class MapOptions(_Fields):
             huge,
             locks,
             touch == "eager" or advice is not None or huge or locks,
+            None if start or room or length is not None or kind.creates else _WHOLE[kind.access],
         )
         return tuple.__new__(cls, fields)
 

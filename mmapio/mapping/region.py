@@ -295,7 +295,9 @@ class Region:
         end = self.end
         start, self.start = self.start, end
         if start < end:
-            self.forget()  # first: what is unmapped may be another's a moment later
+            row, self.row = self.row, 0
+            if row:  # first: what is unmapped may be another's a moment later
+                guard.forget(row)
             _refs.pop(start, None)
             try:
                 _os.unmap(start, end - start)

@@ -42,6 +42,9 @@ _PAUSE_S = 0.001
 
 P = ParamSpec("P")
 R = TypeVar("R")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
 
 
 def changing(change: Callable[Concatenate[Source, P], R]) -> Callable[Concatenate[Source, P], R]:
@@ -63,22 +66,22 @@ def changing(change: Callable[Concatenate[Source, P], R]) -> Callable[Concatenat
     return cast(Callable[Concatenate[Source, P], R], alone)
 
 
-def closing(close: Callable[Concatenate[Source, P], R]) -> Callable[Concatenate[Source, P], R]:
+def closing(close: Callable[[Source, A, B, C], None]) -> Callable[[Source, A, B, C], None]:
     """Let a function that closes a mapping keep others from changing where that lies.
 
     It may itself interrupt one that does, which then goes on in memory that is still mapped.
     """
 
     @functools.wraps(close)
-    def ahead(source: Source, *args: P.args, **kwargs: P.kwargs) -> R:
+    def ahead(source: Source, a: A, b: B, c: C) -> None:
         before = source.is_changing
         try:
             source.is_changing = True
-            return close(source, *args, **kwargs)
+            close(source, a, b, c)
         finally:
             source.is_changing = before
 
-    return cast(Callable[Concatenate[Source, P], R], ahead)
+    return ahead
 
 
 class _Ending(Protocol):
@@ -435,8 +438,7 @@ class Source:
         if len(self._places) == 1:  # as of nearly all
             place = self._places[0]()
             return [place] if place is not None and place.start < place.end else []
-        places = [place for ref in self._places if (place := ref()) is not None]
-        return [place for place in places if place.start < place.end]
+        return [p for ref in self._places if (p := ref()) is not None and p.start < p.end]
 
     @property
     def newest_place(self) -> Any:

@@ -27,9 +27,11 @@ __all__ = ["NAMES", "is_made_for_here", "look_again", "native_functions", "on_fi
 _VARIABLE: Final = "MMAPIO_NATIVE"
 # Not asked of the code, which is read when the first of them is called.
 NAMES: Final = (
-    *("append_rows", "cover", "map_file_at"),
-    *("start_writeback", "sync", "sync_unchanged"),
+    *("append_rows", "cover", "map_file_at", "map_whole"),
+    *("start_writeback", "sync", "sync_unchanged", "unmap"),
 )
+# These follow when another is called: finalizers call them, and must not import or read anything.
+_FOLLOWING: Final = ("unmap",)
 
 
 def is_made_for_here() -> bool:
@@ -54,7 +56,7 @@ class _Places:
     def __init__(self, names: dict[str, Any], all_names: Iterable[str]) -> None:
         self._names = names
         self._composed = {name: names[name] for name in NAMES}
-        names.update({name: self._first(name) for name in NAMES})
+        names.update({name: self._first(name) for name in NAMES if name not in _FOLLOWING})
         self._known = {name: names[name] for name in all_names}
         self._are_native = False
 
