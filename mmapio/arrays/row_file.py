@@ -307,8 +307,10 @@ class RowFile:
         """Note how the rows end, which a cut would change, and fewer blocks alone would not."""
         if self._is_full:
             start = max(self.layout.data_offset, end - _os.TAIL_BYTES)
-            with contextlib.suppress(OSError):
+            try:
                 self._tail = start, read_at(self.fd, start, end - start)
+            except OSError:  # then a change of the last that were noted is looked for
+                return
 
     def take_tail(self, end: int, tail: bytes) -> None:
         """Note that the rows end with some bytes, which were just written."""

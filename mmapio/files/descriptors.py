@@ -260,8 +260,10 @@ def set_size(
 
 def _allocate(fd: int, old: int, new: int) -> None:
     """Give a file its blocks piece by piece, of which none is given if there are too few."""
-    if new - old > SMALL_BYTES:
-        _check_free(fd, new - old)
+    if new - old <= SMALL_BYTES:
+        _os.allocate(fd, old, new - old)
+        return
+    _check_free(fd, new - old)
     for start, stop in paced(old, new, _BLOCKS_BYTES):
         _os.allocate(fd, start, stop - start)
 
@@ -299,7 +301,8 @@ def open_or_create(
     def create(replace: bool) -> Result:
         with publishing(path, "create", replace=replace, durable=durable) as draft:
             set_size(draft.fd, 0, wanted, reserve, path)
-            draft.write(prefix)
+            if prefix:
+                draft.write(prefix)
             return use(draft.fd, identify(draft.fd, path), True)
 
     if mode is not Mode.OPEN_OR_CREATE:

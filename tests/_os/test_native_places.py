@@ -149,3 +149,13 @@ def test_code_that_must_not_be_made_is_done_without(
     assert "llvmlite.binding" not in sys.modules or _native.native_functions() == {}
     with pytest.raises(OSError, match="refused"):
         _native.native_functions(compiles=True)
+
+
+def test_kernels_compile_it_for_processes_that_come_later(
+    run_python: Callable[..., str], tmp_path: object
+) -> None:
+    cache = {"NUMBA_CACHE_DIR": f"{tmp_path}/cache"}
+    code = CODE.replace("import mmapio\n", "import mmapio, mmapio.kernels\n")
+    assert run_python(code, f"{tmp_path}/a", MMAPIO_GUARD="0", **cache).split()[0].startswith("bu")
+    out = run_python(CODE, f"{tmp_path}/a", MMAPIO_GUARD="0", **cache)
+    assert out.split() == ["builtin_function_or_method", "False"]
