@@ -21,7 +21,7 @@ REASON = "the pictures of all kernels show in which cases"
 class KernelTimes:
     """Time of each kernel in cache, over one dtype: for the history."""
 
-    params = sorted(WORKS)
+    params = common.few(sorted(WORKS), 8)
     param_names = ("kernel",)
     rounds = 1
     repeat = (1, 5, 1.0)
@@ -42,7 +42,7 @@ class KernelTimes:
 class Kernels:
     """Time of a kernel as a multiple of the best peer's: the worst case, by wall or CPU time."""
 
-    params = common.few(sorted(WORKS), 2)
+    params = common.few(sorted(WORKS))
     param_names = ("kernel",)
 
     @target(row=30, at_most=1.0, reason=REASON)

@@ -113,7 +113,7 @@ class Anonymous(InTemporaryDirectory):
     ``append`` copies the file, ``gather`` returns 32 MiB, ``open`` has 10,000 arrays at once.
     """
 
-    params = (common.few(sorted(WORK), 3), IMPLEMENTATIONS)
+    params = (common.few(sorted(WORK)), IMPLEMENTATIONS)
     param_names = ("work", "implementation")
 
     def setup(self, work: str, implementation: str) -> None:

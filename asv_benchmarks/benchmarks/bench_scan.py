@@ -93,7 +93,10 @@ class SumInCache:
 class Scans(InTemporaryDirectory):
     """Row 6, other scans: each at 95 % of memory bandwidth, or five times the speed of numpy."""
 
-    params = (["count", "find", "histogram", "minmax", "sum"], common.few(sorted(DTYPES)))
+    params = (
+        common.few(["count", "find", "histogram", "minmax", "sum"], 3),
+        common.few(sorted(DTYPES)),
+    )
     param_names = ("scan", "dtype")
     statements = {  # noqa: RUF012
         "count": ("count(ours, 7)", "np.count_nonzero(items == 7)"),
