@@ -14,7 +14,21 @@ import pytest
 from benchmarks import common
 from reporting import suite
 
+AT_ONCE = 4  # in one test: where nothing is in the cache yet, each compiles for seconds
+
+
+def timed(module: str) -> int:
+    """Return how many `time_` benchmarks a module has, each with its parameters."""
+    return sum(
+        name.startswith("time_") * len(suite.combinations(kind))
+        for kind in suite.classes()
+        if kind.__module__ == module
+        for name in dir(kind)
+    )
+
+
 MODULES = sorted({kind.__module__ for kind in suite.classes()})
+PARTS = [(module, at) for module in MODULES for at in range(0, timed(module), AT_ONCE)]
 
 CHECK = """
 import json, os, sys, tempfile
@@ -71,29 +85,34 @@ def in_a_child(work):
 
 listen()
 tempfile.tempdir = sys.argv[3]
-for kind in suite.classes():
-    if kind.__module__ == sys.argv[4]:
-        for name in dir(kind):
-            if name.startswith("time_"):
-                for parameters in suite.combinations(kind):
-                    if found := in_a_child(lambda: tried(kind, name, parameters)):
-                        print(kind.__name__, name, *parameters, ":", *found)
+kinds = [kind for kind in suite.classes() if kind.__module__ == sys.argv[4]]
+benchmarks = [
+    (kind, name, parameters)
+    for kind in kinds
+    for name in dir(kind)
+    if name.startswith("time_")
+    for parameters in suite.combinations(kind)
+]
+for kind, name, parameters in benchmarks[int(sys.argv[5]) : int(sys.argv[6])]:
+    if found := in_a_child(lambda: tried(kind, name, parameters)):
+        print(kind.__name__, name, *parameters, ":", *found)
 """
 
 
-def compiled_by(module: str, directory: Path, where: Path) -> list[str]:
-    """Return which benchmarks of a module compile while the clock runs, and what."""
+def compiled_by(module: str, at: int, directory: Path, where: Path) -> list[str]:
+    """Return which benchmarks of a part of a module compile while the clock runs, and what."""
     roots = [str(Path(common.mmapio.__file__).parents[1]), str(where)]
-    command = [sys.executable, "-P", "-c", CHECK, *roots, str(directory), module]
+    part = [module, str(at), str(at + AT_ONCE)]
+    command = [sys.executable, "-P", "-c", CHECK, *roots, str(directory), *part]
     done = subprocess.run(command, capture_output=True, text=True)
     assert not done.returncode, done.stderr
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_no_time_benchmark_compiles(module: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("module", "at"), PARTS)
+def test_no_time_benchmark_compiles(module: str, at: int, tmp_path: Path) -> None:
     suite_of_project = Path(common.__file__).parents[1]
-    assert compiled_by(module, tmp_path, suite_of_project) == []
+    assert compiled_by(module, at, tmp_path, suite_of_project) == []
 
 
 PLANTED = """
@@ -120,7 +139,7 @@ def test_a_benchmark_that_compiles_is_found(tmp_path: Path) -> None:
     (planted / "__init__.py").touch()
     shutil.copy(common.__file__, planted)
     (planted / "bench_planted.py").write_text(PLANTED)
-    assert compiled_by("benchmarks.bench_planted", tmp_path, tmp_path) == [
+    assert compiled_by("benchmarks.bench_planted", 0, tmp_path, tmp_path) == [
         "Planted time_new : Planted.time_new.<locals>.<lambda>",
         "Planted time_other_type : twice",
     ]
