@@ -46,7 +46,8 @@ HOMES = {
         *("kernels._crc32", "kernels.rows.addresses"),
         *("kernels.engine.lanes", "kernels.engine.vectors", "kernels.engine.column_vectors"),
         *("kernels.engine.column_tiles", "kernels.engine.run_lanes"),
-        *("kernels.engine.emitting", "kernels.engine.pairs", "kernels.engine.reader"),
+        *("kernels.engine.emitting", "kernels.engine.pairs"),
+        *("kernels.engine.reader", "kernels.engine.seeking"),
         *("kernels.statistics._extreme_vectors", "kernels._match_bits"),
     ),
 }

@@ -20,7 +20,7 @@ from mmapio.kernels.engine import emitting
 from mmapio.kernels.engine.jit import inside, jit, part, piece_types
 from mmapio.kernels.engine.reader import Load, Reader
 
-__all__ = ["mark_matches", "mark_places", "places_equal", "words_for", "write_places"]
+__all__ = ["mark_matches", "mark_places", "places_equal", "places_in", "words_for", "write_places"]
 
 WORD = 64
 _MATCHED = ("u1", "u2", "u4", "u8", "f4", "f8")
@@ -182,12 +182,22 @@ def places_equal(x: NDArray[Any], value: Any) -> NDArray[np.int64]:
     return out
 
 
-def _signatures() -> list[tuple[Any, ...]]:
+def _item_signatures() -> list[tuple[Any, ...]]:
     return [
-        (kind, numba.from_dtype(np.dtype(dtype)), numba.uint64[::1])
+        (kind, numba.from_dtype(np.dtype(dtype)))
         for dtype in _MATCHED
         for kind in piece_types(dtype)
     ]
+
+
+def _signatures() -> list[tuple[Any, ...]]:
+    return [(*item, numba.uint64[::1]) for item in _item_signatures()]
+
+
+@jit(_item_signatures)
+def places_in(x: NDArray[Any], value: Any) -> NDArray[np.int64]:
+    """Do for a piece what `places_equal` does."""
+    return places_equal(x, value)
 
 
 @jit(_signatures)

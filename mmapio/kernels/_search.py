@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmapio.kernels.engine.jit import by_type, inside, jit, part, piece_type, piece_types
+from mmapio.kernels.engine.seeking import first_of
 from mmapio.kernels.engine.vectors import (
     SHORT_AT_ONCE,
     are_bytes,
@@ -93,9 +94,22 @@ def count_equal(x: NDArray[Any], value: Any) -> int:
     return count
 
 
+@by_type
+def first_equal(x: Any, value: Any) -> Any:
+    """Return the index of the first item that equals a value, or -1."""
+
+
+@inside(first_equal)
+def _first_equal_of(x: Any, value: Any) -> Callable[..., Any]:
+    is_number = isinstance(x.dtype, numba.types.Integer | numba.types.Float)
+    if x.layout == "C" and is_number and value == x.dtype:
+        return lambda x, value: first_of(x, value)
+    return lambda x, value: _first_in_blocks(x, value)
+
+
 @part()
-def first_equal(x: NDArray[Any], value: Any) -> int:
-    """Return the index of the first item that equals a value, or -1.
+def _first_in_blocks(x: NDArray[Any], value: Any) -> int:
+    """Do this for items of any layout, and a value of another type.
 
     Others may change the items meanwhile: a match that is gone is none.
     """
@@ -117,7 +131,7 @@ def count_matches(x: NDArray[Any], value: Any) -> int:
 @jit(_signatures)
 def find_match(x: NDArray[Any], value: Any) -> int:
     """Do for a piece what `first_equal` does."""
-    return first_equal(x, value)
+    return first_equal(x, value)  # type: ignore[no-any-return]
 
 
 # Patterns ---------------------------------------------------------------------------------------

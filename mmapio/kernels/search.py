@@ -20,6 +20,7 @@ from mmapio.kernels._match_bits import (
     mark_matches,
     mark_places,
     places_equal,
+    places_in,
     words_for,
     write_places,
 )
@@ -34,7 +35,7 @@ from mmapio.kernels._search import (
     first_equal,
     pattern_matches,
 )
-from mmapio.kernels.engine.jit import inside
+from mmapio.kernels.engine.jit import inside, machine_code
 from mmapio.kernels.engine.overloads import (
     check_bytes,
     item_type,
@@ -51,7 +52,7 @@ from mmapio.kernels.engine.pieces import (
     visit_pieces,
 )
 from mmapio.kernels.engine.scan import Scan, scan_of
-from mmapio.kernels.engine.short_way import seen_as, shortly
+from mmapio.kernels.engine.short_way import Plan, Short, seen_as, shortly
 from mmapio.kernels.engine.threads import run_chunks
 from mmapio.kernels.statistics.dates import dates_in
 
@@ -61,51 +62,64 @@ _ROOM = 1 << 16
 _NOTHING = 0.5  # which no integer equals
 _PIECES = 16  # lengths of the pattern in a piece, at least
 _WHOLE = 1 << 24  # whole numbers that float32 holds
+_PATTERNS = (bytes, bytearray, memoryview)
 _NUMBERS = (abstract.Real, np.bool)
 _SEEN = seen_as(
     {item: f"u{np.dtype(item).itemsize}" for item in "?bhilqBHILQ"} | {"f4": "f4", "f8": "f8"}
 )
 
 
-def _lone_count(piece: NDArray[Any], a: NDArray[Any], value: Any) -> int:
-    """Return how many items of a lone piece equal a value."""
-    item = _bits(_item(a.dtype, value), piece.dtype)
-    return 0 if item is None else count_matches(piece, item)
+def _planned(kernel: Callable[..., Any], absent: Callable[[], Any]) -> Plan:
+    """Return what plans to run a kernel for a lone piece and the item that equals a value."""
+
+    def plan(dtype: np.dtype[Any], row: Any) -> Short:
+        find = machine_code(kernel, row, row.dtype)
+        item_for = _item_finder(dtype)
+
+        def short(piece: NDArray[Any], value: Any) -> Any:
+            if isinstance(value, _PATTERNS):
+                return None
+            item = item_for(value)
+            return absent() if item is None else find(piece, item)
+
+        return short
+
+    return plan
 
 
-def _lone_nonzero(piece: NDArray[Any], _a: NDArray[Any]) -> int:
-    """Return how many items of a lone piece are not zero."""
-    return piece.size - count_matches(piece, piece.dtype.type(0))
+def _plan_nonzero(_dtype: np.dtype[Any], row: Any) -> Short:
+    """Plan to count how many items of a lone piece are not zero."""
+    count_equal = machine_code(count_matches, row, row.dtype)
+    return lambda piece: piece.size - count_equal(piece, 0)
 
 
-def _lone_find(piece: NDArray[Any], a: NDArray[Any], value: Any) -> int | None:
-    """Return where a value is first in a lone piece; None if a pattern is looked for."""
-    if isinstance(value, bytes | bytearray | memoryview):
-        return None
-    item = _bits(_item(a.dtype, value), piece.dtype)
-    return -1 if item is None else find_match(piece, item)
+def _item_finder(dtype: np.dtype[Any]) -> Callable[[Any], Any]:
+    """Return what finds the item that equals a value, as kernels compare it, or None."""
+    if dtype.kind == "f":
+        same = (dtype.type, float) if dtype.itemsize == 8 else (dtype.type,)
+
+        def find_float(value: Any) -> Any:
+            if type(value) in same or _is_short_and_whole(value):
+                return value
+            return _item(dtype, value)
+
+        return find_float
+    bits = (1 << 8 * dtype.itemsize) - 1
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+
+    def find(value: Any) -> int | None:
+        if type(value) is int:
+            return value & bits if low <= value <= high else None
+        if type(value) is dtype.type:
+            return int(value) & bits
+        item = _item(dtype, value)
+        return None if item is None else int(item) & bits
+
+    return find
 
 
-def _lone_places(piece: NDArray[Any], a: NDArray[Any], value: Any) -> NDArray[np.int64] | None:
-    """Return all places of a value in a lone piece; None if a pattern is looked for."""
-    if isinstance(value, bytes | bytearray | memoryview):
-        return None
-    item = _bits(_item(a.dtype, value), piece.dtype)
-    bits = np.empty(0 if item is None else words_for(piece.size), np.uint64)
-    out = np.empty(0 if item is None else mark_matches(piece, item, bits), np.int64)
-    write_places(bits, 0, out)
-    return out
-
-
-def _bits(item: Any, dtype: np.dtype[Any]) -> Any:
-    """Return an item as kernels compare it."""
-    if item is None or item.dtype is dtype:
-        return item
-    return dtype.type(int(item) % (1 << 8 * dtype.itemsize))  # quicker than a view of it
-
-
+@shortly(_planned(count_matches, lambda: 0), _SEEN, 2)
 @noticing
-@shortly(_lone_count, _SEEN, 2)
 def count(
     a: Any,
     value: Any,
@@ -167,8 +181,8 @@ def count(
     return sum(map_pieces(lambda piece: count_matches(piece, item), pieces, how))
 
 
+@shortly(_plan_nonzero, _SEEN)
 @noticing
-@shortly(_lone_nonzero, _SEEN)
 def count_nonzero(
     a: Any, *, threads: int | None = None, progress: bool = False, drop_behind: bool = False
 ) -> int:
@@ -208,8 +222,8 @@ def count_nonzero(
     return int(array.size) - zeros
 
 
+@shortly(_planned(find_match, lambda: -1), _SEEN, 2, ordered=True)
 @noticing
-@shortly(_lone_find, _SEEN, 2, ordered=True)
 def find(
     a: Any,
     value_or_bytes: Any,
@@ -273,8 +287,8 @@ def find(
     return min(found, default=-1)
 
 
+@shortly(_planned(places_in, lambda: np.empty(0, np.int64)), _SEEN, 2, ordered=True)
 @noticing
-@shortly(_lone_places, _SEEN, 2, ordered=True)
 def find_all(
     a: Any,
     value_or_bytes: Any,
@@ -387,7 +401,7 @@ def _marked(sought: _Sought, how: Scan) -> list[_Marks | None]:
 
 
 def _sought(function: str, a: Any, value_or_bytes: Any) -> _Sought:
-    if isinstance(value_or_bytes, bytes | bytearray | memoryview):
+    if isinstance(value_or_bytes, _PATTERNS):
         return _sought_bytes(function, a, np.frombuffer(bytes(value_or_bytes), np.uint8))
     return _sought_value(function, a, value_or_bytes)
 

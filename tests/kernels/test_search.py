@@ -172,7 +172,7 @@ def fading(monkeypatch: pytest.MonkeyPatch) -> NDArray[Any]:
 
 
 def test_a_match_that_is_gone_is_none(fading: NDArray[Any]) -> None:
-    assert _search.first_equal(fading, 1) == -1
+    assert _search._first_in_blocks(fading, 1) == -1
 
 
 def test_places_are_those_of_one_look(monkeypatch: pytest.MonkeyPatch) -> None:

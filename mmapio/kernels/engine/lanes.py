@@ -27,6 +27,7 @@ __all__ = [
     "add_squares",
     "add_steps",
     "add_words",
+    "add_wrapping",
     "step",
     "two_sum",
 ]
@@ -88,6 +89,11 @@ def add_words(x: NDArray[Any]) -> tuple[Any, Any]:
     whole = x[: x.size // LANES * LANES]
     over, rest = _words(whole)
     return over.sum(), rest.sum()
+
+
+def add_wrapping(x: NDArray[Any]) -> Any:
+    """Return the sum of integers of 64 bits modulo 2**64, of as many as fill the lanes."""
+    return x[: x.size // LANES * LANES].view(np.int64).sum()
 
 
 def step(value: Any, base: Any) -> float:
@@ -170,6 +176,11 @@ def _add_words_inside(x: Any) -> Callable[..., Any]:
     return lambda x: _add_words(x)
 
 
+@inside(add_wrapping)
+def _add_wrapping_inside(x: Any) -> Callable[..., Any]:
+    return lambda x: _add_wrapping(x)
+
+
 @inside(add_steps)
 def _add_steps_inside(x: Any, base: Any) -> Callable[..., Any]:
     return lambda x, base: _add_steps(x, base)
@@ -228,6 +239,22 @@ def _add_words(_typing: Any, x: Any) -> Any:
         return context.make_tuple(builder, signature.return_type, found)
 
     return numba.types.UniTuple(numba.types.int64, 2)(x), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _add_wrapping(_typing: Any, x: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        row = context.make_array(signature.args[0])(context, builder, arguments[0])
+        totals = _Totals(builder, _WORDS, _WORD_VECTORS)
+
+        def take(vectors: list[Vector]) -> None:
+            for number, vector in enumerate(vectors):
+                totals.add(number, vector)
+
+        Reader(builder, x, row, LANES, _AHEAD).scan(_WORD_VECTORS, take)
+        return totals.whole()
+
+    return numba.types.int64(x), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -12,13 +12,18 @@ from typing import Any, ParamSpec, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from mmapio.errors import clear_frames
+from mmapio.guard.lost_memory import any_loss
 from mmapio.kernels.engine import pieces
+from mmapio.kernels.engine.jit import piece_types
 
 __all__ = ["Seen", "lone_piece", "seen_as", "shortly"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Seen = Mapping[np.dtype[Any], np.dtype[Any]]
+Short = Callable[..., Any]
+Plan = Callable[[np.dtype[Any], Any], Short]
 
 # Numpy's flags, of which one look is quicker than two.
 _C_AND_ALIGNED = 0x101
@@ -38,7 +43,7 @@ def seen_as(pairs: Mapping[str, str]) -> Seen:
 
 
 def shortly(
-    short: Callable[..., Any],
+    plan: Plan,
     seen: Seen,
     given: int = 1,
     *,
@@ -49,12 +54,14 @@ def shortly(
 
     Parameters
     ----------
-    short : callable
-        Called as ``short(piece, a, *others)``. If it returns None, the scan itself is called.
+    plan : callable
+        Called as ``plan(dtype, row)`` for each type of items when it is first met, with the numba
+        type of the row that kernels see. What it returns is called as ``short(piece, *others)``,
+        with a row of items of either type. If that returns None, the scan itself is called.
     seen : mapping
         What `seen_as` returns. Arrays of other types, and of another byte order, go no short way.
     given : int
-        How many arguments a call without options has.
+        How many arguments a call without options has: 1 or 2.
     ordered : bool
         The order of the items matters: an array in F order goes no short way.
     along : callable, optional
@@ -63,13 +70,14 @@ def shortly(
     Returns
     -------
     callable
-        A decorator that keeps the type of what it decorates.
+        A decorator that keeps the type of what it decorates. That has to notice lost memory, and
+        is called as well if any was lost meanwhile.
 
     Examples
     --------
     >>> import numpy as np
     >>> from mmapio.kernels.engine.short_way import seen_as, shortly
-    >>> @shortly(lambda piece, a: int(piece[0]), seen_as({"u1": "u1"}))
+    >>> @shortly(lambda dtype, row: lambda piece: int(piece[0]), seen_as({"u1": "u1"}))
     ... def first(a, threads=None):
     ...     return "found with an effort"
     >>> first(np.array([5, 6], "u1")), first(np.array([5, 6], "u2"))
@@ -77,18 +85,51 @@ def shortly(
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        known: tuple[dict[np.dtype[Any], Short], ...] = ({}, {})  # of items that lie near, or apart
+        near, _ = known
+
+        def made(dtype: np.dtype[Any], is_apart: bool = False) -> Short | None:
+            kind = seen.get(dtype)
+            if kind is None:
+                return None
+            short = known[is_apart].get(dtype)
+            return short or known[is_apart].setdefault(
+                dtype, plan(dtype, _row_type(kind, is_apart))
+            )
+
         @functools.wraps(function)
         def scan(*args: P.args, **kwargs: P.kwargs) -> R:
-            if len(args) == given and not kwargs:
-                piece = lone_piece(args[0], seen, ordered)
-                if piece is not None:
-                    found = short(piece, *args)
-                    if found is not None:
-                        return cast("R", found)
-            elif along is not None and args:
-                found = along(*args, **kwargs)
-                if found is not None:
+            found: Any = None
+            piece: Any = None
+            try:
+                if kwargs or len(args) != given:
+                    if along is not None and args:
+                        found = along(*args, **kwargs)
+                else:
+                    piece = args[0]
+                    if type(piece) is not np.ndarray:
+                        piece = _array_of(piece)
+                    if piece is not None:
+                        short = near.get(piece.dtype) or made(piece.dtype)
+                        # A row needs no call to become one.
+                        if short is None:
+                            piece = None
+                        elif piece.ndim != 1 or piece.flags.num & _C_AND_ALIGNED != _C_AND_ALIGNED:
+                            piece = lone_piece(piece, ordered)
+                            if piece is not None and not piece.flags.c_contiguous:
+                                short = made(piece.dtype, True)
+                        if (
+                            piece is not None
+                            and short is not None
+                            and 0 < piece.nbytes <= pieces._DIRECT_BYTES
+                        ):
+                            found = short(piece) if given == 1 else short(piece, args[1])
+                if found is not None and not any_loss():
                     return cast("R", found)
+            except BaseException as error:  # which keeps none of the arrays
+                clear_frames(error)
+                del args, kwargs, piece
+                raise
             return function(*args, **kwargs)
 
         return scan
@@ -96,36 +137,30 @@ def shortly(
     return decorate
 
 
-def lone_piece(a: Any, seen: Seen, ordered: bool = False) -> NDArray[Any] | None:
-    """Return an array as the read-only row that `Pieces` would take it as; None if it is another.
+def _array_of(a: Any) -> NDArray[Any] | None:
+    """Return that of a mapping; None if it is none. One with a mask is refused."""
+    return pieces.plain(a) if isinstance(a, np.ndarray) else None
 
-    One without items is none either, nor is one that is cut into several pieces.
+
+def _row_type(kind: np.dtype[Any], is_apart: bool) -> Any:
+    """Return the numba type of a row of items."""
+    return piece_types(kind.str)[is_apart]
+
+
+def lone_piece(a: NDArray[Any], ordered: bool = False) -> NDArray[Any] | None:
+    """Return an array of native items as the row that `Pieces` would take it as, with its own type.
+
+    None if it has no items, or is cut into several pieces.
     """
-    if type(a) is not np.ndarray:
-        if not isinstance(a, np.ndarray):
-            return None
-        a = pieces.plain(a)  # that of a mapping; one with a mask is refused
-    kind = seen.get(a.dtype)
-    if kind is None or not 0 < a.nbytes <= pieces._DIRECT_BYTES:
+    if not 0 < a.nbytes <= pieces._DIRECT_BYTES:
         return None
     flags = a.flags.num
     if flags & _C_AND_ALIGNED != _C_AND_ALIGNED:
         if pieces.is_read_apart(a):
-            return _apart(a, kind, ordered)
+            if a.size > pieces.most_items(a):
+                return None
+            return a if ordered or a.strides[0] > 0 else a[::-1]
         if ordered or flags & _F_AND_ALIGNED != _F_AND_ALIGNED:
             return None
         a = a.T
-    row = a if a.ndim == 1 else a.reshape(-1)
-    piece: NDArray[Any] = row.view() if a.dtype is kind else row.view(kind)
-    piece.setflags(write=False)
-    return piece
-
-
-def _apart(a: NDArray[Any], kind: np.dtype[Any], ordered: bool) -> NDArray[Any] | None:
-    """Return a row of items that lie apart; None if it is cut into several pieces."""
-    if a.size > pieces.most_items(a):
-        return None
-    row = a if ordered or a.strides[0] > 0 else a[::-1]
-    piece: NDArray[Any] = row.view() if a.dtype is kind else row.view(kind)
-    piece.setflags(write=False)
-    return piece
+    return a if a.ndim == 1 else a.reshape(-1)

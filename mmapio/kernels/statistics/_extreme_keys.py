@@ -9,6 +9,7 @@ and of a float the sign.
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from numba import types
 
 from mmapio.kernels.engine.jit import by_type, inside
 
-__all__ = ["finished", "flip_for", "flip_of", "item_of", "key_of", "value_of"]
+__all__ = ["finished", "flip_for", "flip_of", "items_by", "key_of", "value_of"]
 
 
 @functools.lru_cache(64)
@@ -31,14 +32,21 @@ def flip_for(dtype: np.dtype[Any], greatest: bool) -> Any:
     return integer(~flip if greatest else flip)
 
 
-def item_of(key: Any, flip: Any, dtype: np.dtype[Any]) -> Any:
-    """Return the item that a key stands for, as a number of Python."""
+def items_by(flip: Any, dtype: np.dtype[Any]) -> Callable[[Any], Any]:
+    """Return what finds the item that a key stands for, as a number of Python."""
     if dtype.kind == "f":
-        return -key if flip else key
-    item = int(key) ^ int(flip)
+        return operator.neg if flip else _as_it_is
+    flip = int(flip)
     if dtype.kind == "u":
-        return item % (1 << 8 * dtype.itemsize)
-    return item if dtype.kind == "i" else bool(item)
+        most = (1 << 8 * dtype.itemsize) - 1
+        return lambda key: (key ^ flip) & most
+    if dtype.kind == "b":
+        return lambda key: bool(key ^ flip)
+    return operator.invert if flip else _as_it_is
+
+
+def _as_it_is(key: Any) -> Any:
+    return key
 
 
 @by_type

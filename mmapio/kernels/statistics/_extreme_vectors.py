@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 
 from mmapio.kernels.engine import emitting
 from mmapio.kernels.engine.jit import inside
-from mmapio.kernels.engine.reader import Reader, Vector
+from mmapio.kernels.engine.reader import Load, Reader, Vector
 
-__all__ = ["in_lines", "lines_least", "lines_range"]
+__all__ = ["BLOCK_BYTES", "blocks_least", "in_lines", "lines_least", "lines_range"]
+
+BLOCK_BYTES = 1 << 12  # that `blocks_least` tells apart
 
 _LINE = 64
 _AHEAD = 8192  # the processor's own reading ahead ends at each page
@@ -59,6 +61,20 @@ def lines_range(x: NDArray[Any], flip: Any) -> tuple[Any, Any, bool, Any, Any]:
     greatest = np.max(keys, where=~has_nan, initial=bottom)
     signs = np.bitwise_or.reduce(bits), np.bitwise_and.reduce(bits)
     return least, greatest, bool(has_nan.any()), *signs
+
+
+def blocks_least(x: NDArray[Any], flip: Any) -> tuple[Any, bool, int]:
+    """Return the least key of whole blocks, whether there is a NaN, and the number of a block.
+
+    That is the first that has the key; 0, if all are NaNs.
+    """
+    size = BLOCK_BYTES // x.itemsize
+    keys, _ = _keys(x[: x.size // size * size], flip)
+    has_nan = keys != keys
+    top = _ends(keys.dtype)[1]
+    leasts = np.min(keys.reshape(-1, size), 1, where=~has_nan.reshape(-1, size), initial=top)
+    least = np.min(leasts, initial=top)
+    return least, bool(has_nan.any()), int(np.argmax(leasts == least)) if leasts.size else 0
 
 
 def _keys(x: NDArray[Any], flip: Any) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -99,7 +115,7 @@ class _Found:
     """One result of a scan, in several places: vectors are joined with them in turns."""
 
     def __init__(self, builder: Any, join: _Join, start: ir.Constant, count: int = 1) -> None:
-        self._builder = builder
+        self._builder, self._start = builder, start
         self._join = functools.partial(join, builder)
         self._places = [cgutils.alloca_once_value(builder, start) for _ in range(count)]
 
@@ -114,15 +130,16 @@ class _Found:
 
     def whole(self) -> Any:
         """Emit the one number that is left of all."""
-        vector = functools.reduce(self._join, map(self._builder.load, self._places))
-        while (count := vector.type.count // 2) > 1:
-            vector = self._join(*(self._part(vector, start, count) for start in (0, count)))
-        ends = (self._builder.extract_element(vector, _WORD(place)) for place in (0, 1))
-        return self._join(*ends)
+        return _reduced(self._builder, lambda _, *ends: self._join(*ends), self.joined())
 
-    def _part(self, vector: Vector, start: int, count: int) -> Vector:
-        places = ir.Constant(ir.VectorType(_INT, count), [*range(start, start + count)])
-        return self._builder.shuffle_vector(vector, vector, places)
+    def joined(self) -> Vector:
+        """Emit the one vector that is left of all places."""
+        return functools.reduce(self._join, map(self._builder.load, self._places))
+
+    def restart(self) -> None:
+        """Emit a new beginning."""
+        for place in self._places:
+            self._builder.store(self._start, place)
 
 
 def _lesser(builder: Any, one: Any, other: Any) -> Any:
@@ -169,16 +186,10 @@ class _Scan:
         if self._items.is_float:
             for found in self._bits:
                 found.add_joined(vectors)
-            vectors = [self._builder.bitcast(vector, self._items.keys) for vector in vectors]
-            # One instruction looks for NaNs in two vectors.
-            pairs = zip(vectors[::2], vectors[1::2] or vectors, strict=True)
-            self._nan.add([self._is_nan(*pair) for pair in pairs])
+        vectors = _as_keys(self._builder, self._items, vectors)
+        self._nan.add(_nans(self._builder, self._items, vectors))
         for found in self._best:
             found.add(vectors)
-
-    def _is_nan(self, one: Vector, other: Vector) -> Vector:
-        is_nan = self._builder.fcmp_unordered("uno", one, other)
-        return self._builder.sext(is_nan, self._items.integers)
 
     def results(self) -> list[Any]:
         """Emit the numbers that are left."""
@@ -187,6 +198,18 @@ class _Scan:
         )
         best, bits = ([each.whole() for each in found] for found in (self._best, self._bits))
         return [*best, has_nan, *bits]
+
+
+def _as_keys(builder: Any, items: _Items, lines: list[Vector]) -> list[Vector]:
+    return [builder.bitcast(line, items.keys) for line in lines] if items.is_float else lines
+
+
+def _nans(builder: Any, items: _Items, keys: list[Vector]) -> list[Vector]:
+    """Emit where there are NaNs, of floats: one instruction looks for them in two vectors."""
+    if not items.is_float:
+        return []
+    pairs = zip(keys[::2], keys[1::2] or keys, strict=True)
+    return [builder.sext(builder.fcmp_unordered("uno", *pair), items.integers) for pair in pairs]
 
 
 def _emit_scan(x: Any, lines: int, both: bool) -> Any:
@@ -210,6 +233,71 @@ def _emit_scan(x: Any, lines: int, both: bool) -> Any:
     return numba.types.Tuple(kinds)(x, items.integer), generate
 
 
+def _emit_blocks(_typing: Any, x: Any, _flip: Any) -> Any:
+    """Type and emit the same for blocks: each lane keeps its best key, and from which block.
+
+    A key as good as one before does not count, so that is the first.
+    """
+    items = _Items(x.dtype)
+    places = ir.VectorType(_WORD, items.count)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        row = context.make_array(signature.args[0])(context, builder, arguments[0])
+        flips = emitting.in_all_lanes(builder, arguments[1], items.count)
+        top = ir.Constant(items.keys, [items.top] * items.count)
+        best = cgutils.alloca_once_value(builder, top)
+        where = cgutils.alloca_once_value(builder, ir.Constant(places, [0] * items.count))
+        nan = _Found(builder, _either, items.all(0), _LINES_LEAST // 2)
+        found = _Found(builder, _lesser, top, _LINES_LEAST)
+        groups = BLOCK_BYTES // _LINE // _LINES_LEAST  # of lines in a block
+
+        def take(load: Load, group: Any) -> None:
+            lines = [builder.bitcast(load(at), items.integers) for at in range(_LINES_LEAST)]
+            keys = _as_keys(builder, items, [builder.xor(line, flips) for line in lines])
+            nan.add(_nans(builder, items, keys))
+            found.add(keys)
+            last = builder.and_(group, _WORD(groups - 1))
+            with builder.if_then(builder.icmp_unsigned("==", last, _WORD(groups - 1))):
+                here, before = found.joined(), builder.load(best)
+                is_less = _compared(builder, "<", here, before)
+                builder.store(builder.select(is_less, here, before), best)
+                number = builder.udiv(group, _WORD(groups))
+                number = emitting.in_all_lanes(builder, number, items.count)
+                builder.store(builder.select(is_less, number, builder.load(where)), where)
+                found.restart()
+
+        Reader(builder, x, row, items.count, _AHEAD).blocks(_LINES_LEAST, take)
+        least, block = _first_best(builder, items, builder.load(best), builder.load(where))
+        has_nan = builder.icmp_signed("!=", nan.whole(), ir.IntType(items.bits)(0))
+        return context.make_tuple(builder, signature.return_type, [least, has_nan, block])
+
+    kinds = [items.key, numba.types.boolean, numba.types.int64]
+    return numba.types.Tuple(kinds)(x, items.integer), generate
+
+
+def _first_best(builder: Any, items: _Items, keys: Vector, places: Vector) -> tuple[Any, Any]:
+    """Emit the least of the keys in lanes, and the least of the places of those that equal it."""
+    best = _reduced(builder, _lesser, keys)
+    bests = emitting.in_all_lanes(builder, best, items.count)
+    equal = _compared(builder, "==", keys, bests)
+    far = ir.Constant(places.type, [(1 << 63) - 1] * items.count)
+    return best, _reduced(builder, _lesser, builder.select(equal, places, far))
+
+
+def _reduced(builder: Any, join: _Join, vector: Vector) -> Any:
+    """Emit the one number that is left of the lanes of a vector."""
+    while (count := vector.type.count // 2) > 1:
+        vector = join(builder, *(_part(builder, vector, start, count) for start in (0, count)))
+    ends = (builder.extract_element(vector, _WORD(place)) for place in (0, 1))
+    return join(builder, *ends)
+
+
+def _part(builder: Any, vector: Vector, start: int, count: int) -> Vector:
+    places = ir.Constant(ir.VectorType(_INT, count), [*range(start, start + count)])
+    return builder.shuffle_vector(vector, vector, places)
+
+
+_scan_blocks: Any = intrinsic(_emit_blocks)
 _scan_least: Any = intrinsic(lambda _typing, x, flip: _emit_scan(x, _LINES_LEAST, False))
 _scan_range: Any = intrinsic(lambda _typing, x, flip: _emit_scan(x, _LINES_RANGE, True))
 
@@ -223,6 +311,11 @@ def _in_lines(x: Any) -> Callable[..., Any]:
 @inside(lines_least)
 def _lines_least(x: Any, flip: Any) -> Callable[..., Any]:
     return lambda x, flip: _scan_least(x, flip)
+
+
+@inside(blocks_least)
+def _blocks_least(x: Any, flip: Any) -> Callable[..., Any]:
+    return lambda x, flip: _scan_blocks(x, flip)
 
 
 @inside(lines_range)

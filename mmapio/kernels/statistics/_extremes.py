@@ -10,19 +10,26 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mmapio.kernels.engine.jit import jit, part, piece_types
+from mmapio.kernels.engine.jit import jit, machine_code, part, piece_types
 from mmapio.kernels.engine.pieces import map_pieces, pieces_of
 from mmapio.kernels.engine.scan import Scan
-from mmapio.kernels.engine.short_way import seen_as
+from mmapio.kernels.engine.seeking import first_of
+from mmapio.kernels.engine.short_way import Plan, Short, seen_as
 from mmapio.kernels.statistics._extreme_keys import (
     finished,
     flip_for,
     flip_of,
-    item_of,
+    items_by,
     key_of,
     value_of,
 )
-from mmapio.kernels.statistics._extreme_vectors import in_lines, lines_least, lines_range
+from mmapio.kernels.statistics._extreme_vectors import (
+    BLOCK_BYTES,
+    blocks_least,
+    in_lines,
+    lines_least,
+    lines_range,
+)
 
 __all__ = [
     "SEEN",
@@ -81,8 +88,42 @@ def key_range(x: NDArray[Any], flip: Any) -> tuple[Any, Any]:
 def least_place(x: NDArray[Any], flip: Any) -> tuple[Any, int, bool]:
     """Return the least key of a row that is not empty, where it is first, and whether it is a NaN.
 
-    If there is a NaN, the search ends there. Others may change the items meanwhile: so a block
-    that has what is wanted is copied, and only the copy counts.
+    A first look finds which block has it, a second one where in there. Others may change the items
+    meanwhile: if it is gone, the search begins anew, in another way.
+    """
+    best, has_nan, begin = _least_block(x, flip)
+    if has_nan:
+        at = _first_nan(x, flip)
+        if at >= 0:
+            return key_of(np.copy(x[at : at + 1])[0], flip)[0], at, True
+    else:
+        stop = begin + BLOCK_BYTES // x.itemsize
+        at = first_of(x[begin:stop], value_of(best, flip, x[0]))
+        if at >= 0:
+            return best, begin + at, False
+    return _place_in_copies(x, flip)
+
+
+@part()
+def _least_block(x: NDArray[Any], flip: Any) -> tuple[Any, bool, int]:
+    """Return the least key, whether there is a NaN, and where the first block with it begins."""
+    size = BLOCK_BYTES // x.itemsize
+    rest = x.size // size * size
+    best, has_nan, number = blocks_least(x, flip)
+    begin = number * size
+    for start in range(rest, x.size, size):
+        key, is_there, _ = _least(x[start : start + size], flip)
+        has_nan |= is_there
+        if key < best or start == 0:
+            best, begin = key, start
+    return best, has_nan, begin
+
+
+@part()
+def _place_in_copies(x: NDArray[Any], flip: Any) -> tuple[Any, int, bool]:
+    """Do the same where others change items: a block that has what is wanted is copied.
+
+    Only the copy counts. If there is a NaN, the search ends there.
     """
     size = _BLOCK_BYTES // x.itemsize
     kept = np.copy(x[:0])
@@ -95,35 +136,29 @@ def least_place(x: NDArray[Any], flip: Any) -> tuple[Any, int, bool]:
         seen = np.copy(block)  # at once, as an assignment of slices is not
         least, has_nan, _ = _least(seen, flip)
         if has_nan:
-            return least, start + _first_nan(seen, flip), True
+            at = _first_nan(seen, flip)
+            return key_of(seen[at], flip)[0], start + at, True
         if begin < 0 or least < best:
             best, begin, kept = least, start, seen
-    return best, begin + _first_key(kept, best, flip), False
+    at = first_of(kept, value_of(best, flip, x[0]))
+    return best, begin + at, False
 
 
 @part()
 def _first_nan(x: NDArray[Any], flip: Any) -> int:
-    """Return the place of the first NaN; there is one."""
-    for i in range(x.size):
-        key, _ = key_of(x[i], flip)
-        if key != key:
-            return i
-    return 0
-
-
-@part()
-def _first_key(x: NDArray[Any], sought: Any, flip: Any) -> int:
-    """Return the first place of a key; there is one."""
+    """Return the place of the first NaN, or -1."""
     for start in range(0, x.size, _STEP):
         some = x[start : start + _STEP]
         is_there = False
         for i in range(some.size):
-            is_there |= key_of(some[i], flip)[0] == sought
+            key, _ = key_of(some[i], flip)
+            is_there |= key != key
         if is_there:
             for i in range(some.size):
-                if key_of(some[i], flip)[0] == sought:
+                key, _ = key_of(some[i], flip)
+                if key != key:
                     return start + i
-    return 0
+    return -1
 
 
 # Inside kernels ---------------------------------------------------------------------------------
@@ -190,12 +225,10 @@ class _Keyed:
             self.pieces = pieces_of(signed, ordered=ordered, apart=True)
             self._dtype = array.dtype
         self._flip = flip_for(self._dtype, greatest)
+        self.item = items_by(self._flip, self._dtype)
 
     def scan(self, kernel: Callable[[NDArray[Any], Any], R], how: Scan) -> list[R]:
         return map_pieces(lambda piece: kernel(piece, self._flip), self.pieces, how, kernel)
-
-    def item(self, key: Any) -> Any:
-        return item_of(key, self._flip, self._dtype)
 
 
 def array_extreme(array: NDArray[Any], greatest: bool, how: Scan) -> Any:
@@ -228,30 +261,42 @@ SEEN = seen_as(
 )
 
 
-def lone_extreme(greatest: bool) -> Callable[[NDArray[Any], NDArray[Any]], Any]:
-    """Return what finds the least or the greatest item."""
-
-    def find(piece: NDArray[Any], a: NDArray[Any]) -> Any:
-        flip = flip_for(a.dtype, greatest)
-        return item_of(_piece_least(piece, flip), flip, a.dtype)
-
-    return find
+def _short(kernel: Callable[..., R], row: Any) -> Callable[..., R]:
+    """Return what a kernel runs for a type of rows."""
+    return machine_code(kernel, row, numba.types.Integer.from_bitwidth(row.dtype.bitwidth, True))
 
 
-def lone_range(piece: NDArray[Any], a: NDArray[Any]) -> tuple[Any, Any]:
-    """Return the least and the greatest item."""
-    flip = flip_for(a.dtype, False)
-    least, greatest = _piece_range(piece, flip)
-    return item_of(least, flip, a.dtype), item_of(greatest, flip, a.dtype)
+def lone_extreme(greatest: bool) -> Plan:
+    """Return what plans to find the least or the greatest item."""
+
+    def plan(dtype: np.dtype[Any], row: Any) -> Short:
+        flip, find = int(flip_for(dtype, greatest)), _short(_piece_least, row)
+        item = items_by(flip, dtype)
+        return lambda piece: item(find(piece, flip))
+
+    return plan
 
 
-def lone_place(greatest: bool) -> Callable[[NDArray[Any], NDArray[Any]], int]:
-    """Return what finds where such an item is first."""
+def lone_range(dtype: np.dtype[Any], row: Any) -> Short:
+    """Plan to find the least and the greatest item."""
+    flip, find = int(flip_for(dtype, False)), _short(_piece_range, row)
+    item = items_by(flip, dtype)
 
-    def find(piece: NDArray[Any], a: NDArray[Any]) -> int:
-        return _piece_place(piece, flip_for(a.dtype, greatest))[1]
+    def both(piece: NDArray[Any]) -> tuple[Any, Any]:
+        least, greatest = find(piece, flip)
+        return item(least), item(greatest)
 
-    return find
+    return both
+
+
+def lone_place(greatest: bool) -> Plan:
+    """Return what plans to find where such an item is first."""
+
+    def plan(dtype: np.dtype[Any], row: Any) -> Short:
+        flip, find = int(flip_for(dtype, greatest)), _short(_piece_place, row)
+        return lambda piece: find(piece, flip)[1]
+
+    return plan
 
 
 def _least_of(keys: Sequence[Any], sign: int) -> Any:

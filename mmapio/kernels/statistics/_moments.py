@@ -21,6 +21,7 @@ from mmapio.kernels.engine.lanes import (
     add_squares,
     add_steps,
     add_words,
+    add_wrapping,
     step,
     two_sum,
 )
@@ -48,6 +49,8 @@ __all__ = [
     "squared_deviations",
     "two_sum",
     "variance",
+    "word_sum",
+    "words_sum",
 ]
 
 INTEGERS = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
@@ -139,6 +142,15 @@ def split_int_sum(x: NDArray[Any]) -> tuple[Any, Any]:
     return high, low
 
 
+@part()
+def words_sum(x: NDArray[Any]) -> Any:
+    """Return the sum of integers of 64 bits modulo 2**64, as a signed one."""
+    total = np.int64(add_wrapping(x))
+    for i in range(x.size // LANES * LANES, x.size):
+        total += np.int64(x[i])
+    return total
+
+
 @by_type
 def _small_sum(x: Any) -> Any:
     """Return the sum of a run of items of at most 16 bits."""
@@ -194,6 +206,12 @@ def split_small_sum(x: NDArray[Any]) -> tuple[float, float]:
 def int_sum(x: NDArray[Any]) -> tuple[int, int]:
     """Do for a piece of integers what `split_int_sum` does."""
     return split_int_sum(x)
+
+
+@jit(lambda: [(kind,) for kind in piece_types("i8")])
+def word_sum(x: NDArray[Any]) -> int:
+    """Do for a piece of integers what `words_sum` does."""
+    return words_sum(x)  # type: ignore[no-any-return]
 
 
 def exact_sum(parts: Iterable[tuple[int, int]]) -> int:

@@ -49,8 +49,8 @@ def _along(*greatest: bool) -> Callable[..., Any]:
     return along(lambda row, table: tuple(table_extremes(row, table, which) for which in greatest))
 
 
-@noticing
 @shortly(lone_range, SEEN, along=_along(False, True))
+@noticing
 @dated(extremes)
 def minmax(
     a: Any,
@@ -102,8 +102,8 @@ def minmax(
     return _minmax("minmax", a, axis, scan_of(threads, progress, drop_behind))
 
 
-@noticing
 @shortly(lone_extreme(False), SEEN, along=_along(False))
+@noticing
 @dated(lambda dates, _, *args, **options: minmax(dates.array, *args, **options)[0])
 def min(
     a: Any,
@@ -146,8 +146,8 @@ def min(
     return _minmax("min", a, axis, scan_of(threads, progress, drop_behind))[0]
 
 
-@noticing
 @shortly(lone_extreme(True), SEEN, along=_along(True))
+@noticing
 @dated(lambda dates, _, *args, **options: minmax(dates.array, *args, **options)[1])
 def max(
     a: Any,
@@ -190,8 +190,8 @@ def max(
     return _minmax("max", a, axis, scan_of(threads, progress, drop_behind))[1]
 
 
-@noticing
 @shortly(lone_place(False), SEEN, ordered=True)
+@noticing
 @dated(same)
 def argmin(
     a: Any, *, threads: int | None = None, progress: bool = False, drop_behind: bool = False
@@ -231,8 +231,8 @@ def argmin(
     return _where("argmin", a, scan_of(threads, progress, drop_behind))
 
 
-@noticing
 @shortly(lone_place(True), SEEN, ordered=True)
+@noticing
 @dated(first_nat(argmin))
 def argmax(
     a: Any, *, threads: int | None = None, progress: bool = False, drop_behind: bool = False

@@ -5,7 +5,9 @@ Every function also works inside the user's own `@njit` code.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 
 from mmapio._validation import as_integer
 from mmapio.guard.lost_memory import noticing
-from mmapio.kernels.engine.jit import inside
+from mmapio.kernels.engine.jit import inside, machine_code
 from mmapio.kernels.engine.overloads import item_type, no_axis, unordered_row_of
 from mmapio.kernels.engine.pieces import (
     Pieces,
@@ -27,7 +29,7 @@ from mmapio.kernels.engine.pieces import (
     visit_pieces,
 )
 from mmapio.kernels.engine.scan import Scan, scan_of
-from mmapio.kernels.engine.short_way import seen_as, shortly
+from mmapio.kernels.engine.short_way import Short, seen_as, shortly
 from mmapio.kernels.statistics._axes import Axis, reduced_axes
 from mmapio.kernels.statistics._columns import (
     axis_means,
@@ -50,6 +52,8 @@ from mmapio.kernels.statistics._moments import (
     split_small_sum,
     split_sum,
     variance,
+    word_sum,
+    words_sum,
 )
 from mmapio.kernels.statistics.dates import average, dated, deviation, total, without_variance
 from mmapio.kernels.statistics.extremes import min as least
@@ -57,27 +61,43 @@ from mmapio.kernels.statistics.extremes import min as least
 __all__ = ["mean", "std", "sum", "var"]
 
 _HALF = 1 << 63
+_WORD = (1 << 64) - 1
 _SEEN = seen_as({item: item for item in (*FLOATS, *INTEGERS)} | {"?": "u1"})
 
 
-def _lone_sum(piece: NDArray[Any], a: NDArray[Any]) -> int | float | None:
-    """Return the sum of a lone piece; None of floats whose sum overflowed, or is none."""
-    if piece.dtype.kind == "f":
-        total, error = split_sum(piece)
-        return total + error if math.isfinite(total) else None
-    return _wrapped(exact_sum((int_sum(piece),)), a.dtype.kind)
+def _plan_sum(dtype: np.dtype[Any], row: Any) -> Short:
+    """Plan to add the items of a lone piece; None of floats whose sum overflowed, or is none."""
+    if dtype.kind == "f":
+        add_floats = machine_code(split_sum, row)
+
+        def add(piece: NDArray[Any]) -> float | None:
+            total, error = add_floats(piece)
+            return total + error if -math.inf < total < math.inf else None
+
+        return add
+    if dtype.itemsize < 8:  # the sum of so few needs no second part
+        add_small = machine_code(int_sum, row)
+        return lambda piece: add_small(piece)[1]
+    add_large = machine_code(word_sum, row.copy(dtype=types.int64))
+    return add_large if dtype.kind == "i" else lambda piece: add_large(piece) & _WORD
 
 
-def _lone_mean(piece: NDArray[Any], a: NDArray[Any]) -> float | None:
-    """Return the mean of a lone piece, where `_lone_sum` returns a sum."""
-    if piece.dtype.kind == "f":
-        total = _lone_sum(piece, a)
-        return None if total is None else total / piece.size
-    return exact_sum((int_sum(piece),)) / piece.size
+def _plan_mean(dtype: np.dtype[Any], row: Any) -> Short:
+    """Plan to average the items of a lone piece, of floats where `_plan_sum` adds them."""
+    if dtype.kind == "f":
+        add = _plan_sum(dtype, row)
+
+        def average(piece: NDArray[Any]) -> float | None:
+            total = add(piece)
+            return None if total is None else total / piece.size
+
+        return average
+    add_integers = machine_code(int_sum, row)
+    return lambda piece: exact_sum((add_integers(piece),)) / piece.size
 
 
+@shortly(_plan_sum, _SEEN, along=along(table_sums))
 @noticing
-@shortly(_lone_sum, _SEEN, along=along(table_sums))
 @dated(total(least))
 def sum(
     a: Any,
@@ -154,11 +174,11 @@ def sum(
         return axis_sums(array, axes, how)
     if array.dtype.kind == "f":
         return _float_sum(array, how)
-    return _wrapped(_exact_sum(array, how), array.dtype.kind)
+    return _wrapped(_integer_sum(array, how), array.dtype.kind)
 
 
+@shortly(_plan_mean, _SEEN, along=along(table_means))
 @noticing
-@shortly(_lone_mean, _SEEN, along=along(table_means))
 @dated(average(least, sum))
 def mean(
     a: Any,
@@ -367,6 +387,16 @@ def _wrapped(total: int, kind: str) -> int:
     return (total - low) % (2 * _HALF) + low
 
 
+def _integer_sum(array: NDArray[Any], how: Scan) -> int:
+    """Return the sum of integers modulo 2**64."""
+    if array.itemsize < 8:
+        return _exact_sum(array, how)
+    words = array.view(f"{array.dtype.str[0]}i8")
+    return functools.reduce(
+        operator.add, map_pieces(word_sum, pieces_of(words, apart=True), how), 0
+    )
+
+
 def _exact_sum(array: NDArray[Any], how: Scan) -> int:
     return exact_sum(map_pieces(int_sum, pieces_of(array, apart=True), how))
 
@@ -393,6 +423,9 @@ def _sum_inside(a: Any) -> Callable[..., Any]:
     if isinstance(item, types.Float):
         return lambda a: compensated_sum(unordered_row_of(a))
     word = np.int64 if getattr(item, "signed", True) else np.uint64
+
+    if getattr(item, "bitwidth", 8) == 64:
+        return lambda a: word(words_sum(unordered_row_of(a)))
 
     def impl(a: Any) -> Any:
         high, low = split_int_sum(unordered_row_of(a))

@@ -66,6 +66,16 @@ def test_sums_of_integers_are_exact(dtype: str) -> None:
                 assert int(high) * 2**32 + int(low) == sum(map(int, whole))
 
 
+@pytest.mark.parametrize("dtype", ["i8", "u8"])
+def test_sums_of_words_wrap(dtype: str) -> None:
+    kernel = compiled(lanes.add_wrapping)
+    for size in SIZES:
+        for step in STEPS:
+            a = sample(dtype, size, step)
+            total = sum(map(int, a[: size // lanes.LANES * lanes.LANES]))
+            assert (kernel(a) - total) % 2**64 == (int(lanes.add_wrapping(a)) - total) % 2**64 == 0
+
+
 @pytest.mark.parametrize("dtype", ["i1", "u4", "i8", "u8", "f8"])
 def test_a_difference_is_rounded_once(dtype: str) -> None:
     kernel = compiled(lanes.step)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import mmapio
 from mmapio import kernels
@@ -30,7 +33,11 @@ _SCANS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "find": (kernels.find, (3,)),
     "find beyond": (kernels.find, (1 << 70,)),
     "find infinity": (kernels.find, (np.inf,)),
+    "find NaN": (kernels.find, (np.nan,)),
+    "find a byte": (kernels.find, (np.uint8(3),)),
+    "find a double": (kernels.find, (np.float64(0.1),)),
     "find_all": (kernels.find_all, (3,)),
+    "find_all beyond": (kernels.find_all, (1 << 70,)),
     "find_all of a fraction": (kernels.find_all, (0.5,)),
 }
 _ARRAYS = {
@@ -62,53 +69,91 @@ def test_what_is_found_is_what_the_scan_finds(name: str) -> None:
 
 def test_one_stretch_of_native_memory_goes_the_short_way() -> None:
     for array in (np.arange(4.0), np.ones((2, 2)), np.array(1.0), np.arange(4, dtype="u4")):
-        piece = lone_piece(array, _SEEN)
+        piece = lone_piece(array)
         assert piece is not None
-        assert (piece.ndim, piece.size, piece.flags.writeable) == (1, array.size, False)
-        assert piece.dtype == _SEEN[array.dtype]
+        assert (piece.ndim, piece.size, piece.dtype) == (1, array.size, array.dtype)
         assert np.shares_memory(piece, array)
-        assert array.flags.writeable
 
 
 def test_f_order_is_as_good_where_no_order_matters() -> None:
     array = np.arange(6.0).reshape(2, 3, order="F")
-    piece = lone_piece(array, _SEEN)
+    piece = lone_piece(array)
     assert piece is not None
     assert piece.tolist() == [0, 1, 2, 3, 4, 5]
-    assert lone_piece(array, _SEEN, ordered=True) is None
+    assert lone_piece(array, ordered=True) is None
 
 
 def test_arrays_of_mappings_go_it_too() -> None:
+    taken: list[Any] = []
+    scan = shortly(lambda dtype, row: lambda piece: taken.append(piece) or 1, _SEEN)(lambda a: 2)
     with mmapio.anonymous(5, "f8") as a:
-        piece = lone_piece(a, _SEEN)
-        assert type(piece) is np.ndarray
-        assert np.shares_memory(piece, a)
-        assert kernels.sum(a) == 0
-        del piece
+        assert (scan(a), kernels.sum(a)) == (1, 0)
+        assert type(taken[0]) is np.ndarray
+        assert np.shares_memory(taken.pop(), a)
 
 
 def test_so_do_rows_of_items_that_lie_apart() -> None:
     many = np.arange(5.0)
     for array, ordered in ((many[::2], False), (many[::-1], True), (many[::-2], True)):
-        piece = lone_piece(array, _SEEN, ordered)
+        piece = lone_piece(array, ordered)
         assert piece is not None
         assert piece.tolist() == array.tolist()
-        assert not piece.flags.writeable
-    assert lone_piece(many[::-2], _SEEN).tolist() == [0, 2, 4]
-    assert lone_piece(np.broadcast_to(many[:1], 1 << 20), _SEEN) is None
+    assert lone_piece(many[::-2]).tolist() == [0, 2, 4]
+    assert lone_piece(np.broadcast_to(many[:1], 1 << 20)) is None
 
 
 def test_all_else_goes_the_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = shortly(lambda dtype, row: lambda piece: "short", _SEEN)(lambda a: "long")
     unaligned = np.zeros(33, "u1")[1:].view("f8")
     many = np.arange(5.0)
-    others = [[1.0], many[::2].astype("f2")[::2], many.astype(">f8"), unaligned, many.view("i8")]
-    assert [lone_piece(other, _SEEN) for other in [*others, many[:0]]] == [None] * 6
+    others: list[Any] = [[1.0], many.astype(">f8"), unaligned, many.view("i8")]
+    assert {scan(other) for other in [*others, many[:0]]} == {"long"}
+    assert scan(many) == "short"
     monkeypatch.setattr(short_way.pieces, "_DIRECT_BYTES", 32)
-    assert lone_piece(many, _SEEN) is None
+    assert scan(many) == "long"
+
+
+def test_each_type_is_planned_once() -> None:
+    planned: list[Any] = []
+    plan = lambda dtype, row: planned.append((dtype, str(row.dtype))) or (lambda piece: "short")  # noqa: E731
+    scan = shortly(plan, _SEEN)(lambda a: "long")
+    assert [scan(np.ones(2, kind)) for kind in ("u4", "u4", "u2", "f8")] == [
+        *("short", "short", "long", "short")
+    ]
+    assert planned == [("u4", "int32"), ("f8", "float64")]
+
+
+def test_lost_memory_is_for_the_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = shortly(lambda dtype, row: lambda piece: "short", _SEEN)(lambda a: "long")
+    monkeypatch.setattr(short_way, "any_loss", lambda: True)
+    assert scan(np.ones(2)) == "long"
+
+
+def test_an_error_keeps_no_array() -> None:
+    def fail(piece: NDArray[Any]) -> None:
+        raise ValueError(piece.size)
+
+    scan = shortly(lambda dtype, row: fail, _SEEN)(lambda a: "long")
+    a = np.ones(2)
+    is_kept = weakref.ref(a)
+    try:
+        scan(a)
+    except ValueError as error:
+        kept = error
+    del a
+    assert kept.args == (2,)
+    assert is_kept() is None or not any(
+        isinstance(each, np.ndarray)
+        for frame, _ in traceback.walk_tb(kept.__traceback__)
+        if "mmapio/kernels" in frame.f_code.co_filename
+        for each in frame.f_locals.values()
+    )
 
 
 def test_options_are_for_the_scan() -> None:
-    scan = shortly(lambda piece, a: "short", _SEEN)(lambda a, axis=None: f"axis {axis}")
+    scan = shortly(lambda dtype, row: lambda piece: "short", _SEEN)(
+        lambda a, axis=None: f"axis {axis}"
+    )
     a = np.arange(3.0)
     assert [scan(a), scan(a, 0), scan(a, axis=1)] == ["short", "axis 0", "axis 1"]
     assert scan(a=a) == "axis None"

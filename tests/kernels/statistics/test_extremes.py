@@ -69,10 +69,50 @@ def test_an_extreme_that_changes_meanwhile(
 
     looked = _extremes._least
     monkeypatch.setattr(_extremes, "_least", least)
-    _, at, is_nan = _extremes.least_place(a, np.int64(0))
+    _, at, is_nan = _extremes._place_in_copies(a, np.int64(0))
     assert at == (0 if later == 7 else 40_100)
     assert is_nan == math.isnan(later)
     assert len(calls) >= a.nbytes // _extremes._BLOCK_BYTES
+
+
+@pytest.mark.parametrize("later", [7.0, 0.0, math.nan])
+@pytest.mark.parametrize("before", [1.0, math.nan])
+def test_an_extreme_that_is_gone_at_the_second_look(
+    monkeypatch: pytest.MonkeyPatch, before: float, later: float
+) -> None:
+    a = np.full(50_000, 5.0)
+    a[40_100] = before
+
+    def least(x: NDArray[Any], flip: Any) -> Any:
+        found = looked(x, flip)
+        a[40_100] = later
+        return found
+
+    looked = _extremes.blocks_least
+    monkeypatch.setattr(_extremes, "blocks_least", least)
+    _, at, is_nan = _extremes.least_place(a, np.int64(0))
+    assert at == (0 if later == 7 else 40_100)
+    assert is_nan == math.isnan(later)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "i1", "u2", "i8"])
+@pytest.mark.parametrize("greatest", [False, True])
+def test_blocks_find_what_python_finds(dtype: str, greatest: bool) -> None:
+    """The first of the blocks with the extreme, whichever lanes have it; or that a NaN is there."""
+    flip = _extreme_keys.flip_for(np.dtype(dtype), greatest)
+    size = _extreme_vectors.BLOCK_BYTES // np.dtype(dtype).itemsize
+    a = sample(np.dtype(dtype), (5 * size + 3,))
+    extreme = a.max() if greatest else a.min()
+    for places in ([], [size - 1], [size, 4 * size + 9], [3 * size + 7, 4 * size + 1], [1, 2]):
+        a[places] = extreme
+        assert blocks(a, flip) == _extreme_vectors.blocks_least(a, flip)
+    a[:] = extreme
+    assert blocks(a, flip)[2] == 0
+    assert blocks(a[:3], flip)[2] == 0
+    if a.dtype.kind == "f":
+        a[4 * size] = np.nan
+        assert blocks(a, flip)[:2] == _extreme_vectors.blocks_least(a, flip)[:2]
+        assert blocks(a, flip)[1]
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
@@ -105,6 +145,11 @@ def test_vectors_find_what_python_finds(dtype: str, greatest: bool) -> None:
                 _extreme_vectors.lines_least(a, flip),
                 _extreme_vectors.lines_range(a, flip),
             )
+
+
+@numba.njit
+def blocks(x: NDArray[Any], flip: Any) -> Any:
+    return _extreme_vectors.blocks_least(x, flip)
 
 
 @numba.njit
