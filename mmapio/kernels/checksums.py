@@ -6,19 +6,32 @@ import functools
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmapio.errors import ArgumentTypeError
 from mmapio.guard.lost_memory import noticing
 from mmapio.kernels._crc32 import crc32
 from mmapio.kernels.engine.pieces import Pieces, map_pieces, plain
 from mmapio.kernels.engine.scan import scan_of
+from mmapio.kernels.engine.short_way import seen_as, shortly
 
 __all__ = ["checksum"]
 
+_SEEN = seen_as(dict.fromkeys("?bhilqBHILQefd", "u1"))
 _POLYNOMIAL = 0xEDB88320
 _ONE = 1 << 31  # the coefficient of x ** 0 is the highest bit
 
 
+def _lone_checksum(piece: NDArray[Any]) -> int | None:
+    """Return the checksum of a row of items; None if they lie apart."""
+    if not piece.flags.c_contiguous:
+        return None
+    data = piece.view(np.uint8)
+    data.setflags(write=False)  # kernels are compiled for that one kind of array
+    return crc32(data)
+
+
+@shortly(lambda dtype, row: _lone_checksum, _SEEN, ordered=True)
 @noticing
 def checksum(
     a: Any, *, threads: int | None = None, progress: bool = False, drop_behind: bool = False

@@ -33,13 +33,17 @@ from mmapio.kernels.statistics._extreme_vectors import (
 
 __all__ = [
     "SEEN",
+    "KeyedPieces",
     "array_extreme",
     "array_range",
     "extreme_of",
+    "first_nan",
+    "key_signatures",
     "lone_extreme",
     "lone_place",
     "lone_range",
     "minmax_of",
+    "piece_least",
     "place_of",
     "where_extreme",
 ]
@@ -93,7 +97,7 @@ def least_place(x: NDArray[Any], flip: Any) -> tuple[Any, int, bool]:
     """
     best, has_nan, begin = _least_block(x, flip)
     if has_nan:
-        at = _first_nan(x, flip)
+        at = first_nan(x, flip)
         if at >= 0:
             return key_of(np.copy(x[at : at + 1])[0], flip)[0], at, True
     else:
@@ -136,7 +140,7 @@ def _place_in_copies(x: NDArray[Any], flip: Any) -> tuple[Any, int, bool]:
         seen = np.copy(block)  # at once, as an assignment of slices is not
         least, has_nan, _ = _least(seen, flip)
         if has_nan:
-            at = _first_nan(seen, flip)
+            at = first_nan(seen, flip)
             return key_of(seen[at], flip)[0], start + at, True
         if begin < 0 or least < best:
             best, begin, kept = least, start, seen
@@ -145,7 +149,7 @@ def _place_in_copies(x: NDArray[Any], flip: Any) -> tuple[Any, int, bool]:
 
 
 @part()
-def _first_nan(x: NDArray[Any], flip: Any) -> int:
+def first_nan(x: NDArray[Any], flip: Any) -> int:
     """Return the place of the first NaN, or -1."""
     for start in range(0, x.size, _STEP):
         some = x[start : start + _STEP]
@@ -188,7 +192,7 @@ def place_of(x: NDArray[Any], greatest: bool) -> int:
 # Of whole arrays --------------------------------------------------------------------------------
 
 
-def _signatures() -> list[tuple[Any, ...]]:
+def key_signatures() -> list[tuple[Any, ...]]:
     """Return types of signed integers and floats: unsigned integers are seen as signed ones."""
     pairs = [(f"i{size}", f"i{size}") for size in (1, 2, 4, 8)] + [("f4", "i4"), ("f8", "i8")]
     return [
@@ -198,22 +202,23 @@ def _signatures() -> list[tuple[Any, ...]]:
     ]
 
 
-@jit(_signatures)
-def _piece_least(x: NDArray[Any], flip: Any) -> Any:
+@jit(key_signatures)
+def piece_least(x: NDArray[Any], flip: Any) -> Any:
+    """Do for a piece what `least_key` does."""
     return least_key(x, flip)
 
 
-@jit(_signatures)
+@jit(key_signatures)
 def _piece_range(x: NDArray[Any], flip: Any) -> tuple[Any, Any]:
     return key_range(x, flip)
 
 
-@jit(_signatures)
+@jit(key_signatures)
 def _piece_place(x: NDArray[Any], flip: Any) -> tuple[Any, int, bool]:
     return least_place(x, flip)
 
 
-class _Keyed:
+class KeyedPieces:
     """Pieces of an array that is not empty, and the keys of its items."""
 
     def __init__(self, array: NDArray[Any], greatest: bool = False, ordered: bool = False) -> None:
@@ -224,29 +229,29 @@ class _Keyed:
             signed = array.view(f"{array.dtype.str[0]}i{array.itemsize}")
             self.pieces = pieces_of(signed, ordered=ordered, apart=True)
             self._dtype = array.dtype
-        self._flip = flip_for(self._dtype, greatest)
-        self.item = items_by(self._flip, self._dtype)
+        self.flip = flip_for(self._dtype, greatest)
+        self.item = items_by(self.flip, self._dtype)
 
     def scan(self, kernel: Callable[[NDArray[Any], Any], R], how: Scan) -> list[R]:
-        return map_pieces(lambda piece: kernel(piece, self._flip), self.pieces, how, kernel)
+        return map_pieces(lambda piece: kernel(piece, self.flip), self.pieces, how, kernel)
 
 
 def array_extreme(array: NDArray[Any], greatest: bool, how: Scan) -> Any:
     """Return the least or the greatest item of an array that is not empty; NaN, if it has any."""
-    keyed = _Keyed(array, greatest)
-    return keyed.item(_least_of(keyed.scan(_piece_least, how), 1))
+    keyed = KeyedPieces(array, greatest)
+    return keyed.item(_least_of(keyed.scan(piece_least, how), 1))
 
 
 def array_range(array: NDArray[Any], how: Scan) -> tuple[Any, Any]:
     """Return both."""
-    keyed = _Keyed(array)
+    keyed = KeyedPieces(array)
     least, greatest = zip(*keyed.scan(_piece_range, how), strict=True)
     return keyed.item(_least_of(least, 1)), keyed.item(_least_of(greatest, -1))
 
 
 def where_extreme(array: NDArray[Any], greatest: bool, how: Scan) -> int:
     """Return where such an item is first, in the order of indices."""
-    keyed = _Keyed(array, greatest, ordered=True)
+    keyed = KeyedPieces(array, greatest, ordered=True)
     found = keyed.scan(_piece_place, how)
     nans = (number for number, (_, _, is_nan) in enumerate(found) if is_nan)
     least = min(range(len(found)), key=lambda number: found[number][0])
@@ -270,7 +275,7 @@ def lone_extreme(greatest: bool) -> Plan:
     """Return what plans to find the least or the greatest item."""
 
     def plan(dtype: np.dtype[Any], row: Any) -> Short:
-        flip, find = int(flip_for(dtype, greatest)), _short(_piece_least, row)
+        flip, find = int(flip_for(dtype, greatest)), _short(piece_least, row)
         item = items_by(flip, dtype)
         return lambda piece: item(find(piece, flip))
 

@@ -22,6 +22,7 @@ from mmapio.kernels.engine.scan import Scan, scan_of
 from mmapio.kernels.engine.short_way import shortly
 from mmapio.kernels.statistics._axes import Axis, reduced_axes
 from mmapio.kernels.statistics._column_kernels import BOTH, GREATEST, LEAST
+from mmapio.kernels.statistics._column_places import has_columns, place_in_columns
 from mmapio.kernels.statistics._columns import axis_extremes
 from mmapio.kernels.statistics._extremes import (
     SEEN,
@@ -207,8 +208,9 @@ def argmin(
     -------
     int
         An index into ``a.flat``, as numpy's `argmin` returns; that of the first NaN, if there is
-        any. An array that is not C-ordered is searched in the order of its indices, so it is
-        copied through the cache piece by piece, and takes no `drop_behind`.
+        any. A table in F order is searched as it lies; any other array that is not C-ordered in
+        the order of its indices, so it is copied through the cache piece by piece, and takes no
+        `drop_behind`.
 
     Raises
     ------
@@ -294,7 +296,12 @@ def _filled(function: str, a: Any, axis: Axis = None) -> NDArray[Any]:
 
 
 def _where(function: str, a: Any, how: Scan) -> int:
-    return where_extreme(_filled(function, a), function == "argmax", how)
+    array, greatest = _filled(function, a), function == "argmax"
+    if has_columns(array):
+        place = place_in_columns(array, greatest, how)
+        if place is not None:
+            return place
+    return where_extreme(array, greatest, how)
 
 
 # Inside kernels ---------------------------------------------------------------------------------
