@@ -160,7 +160,8 @@ class _Table:
                     made = Handler()
                     if self.handler is None:  # else a signal handler was first
                         self.handler = made
-                    _native.look_again()
+                    if "llvmlite.binding" in sys.modules:  # else their first call looks, or none
+                        _native.look_again()
                 except Exception as error:  # code made at run time may be forbidden, for one
                     self.failure = f"it cannot be compiled here: {error}"
                     why_not.cache_clear()
