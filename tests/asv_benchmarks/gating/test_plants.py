@@ -106,6 +106,15 @@ def test_a_plant_is_grown_until_it_is_a_quarter(
     assert made.code == f"busy({machine.tried[-1]})"
 
 
+def test_what_a_closer_look_finds_too_little_is_grown_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    luck = [0.25, 0.19, 0.31, 0.28]  # a look, a closer one, and both of what is planted next
+    machine = Machine(monkeypatch, lambda units, look: luck[look - 1])
+    made = machine.grown()
+    assert made.is_made
+    assert (machine.looks, len(machine.tried)) == (4, 2)
+    assert machine.tried[0] < machine.tried[1]
+
+
 @pytest.mark.parametrize(
     "share_of",
     [
