@@ -96,7 +96,7 @@ def in_threads(kernel: Callable[..., None], a: Any, *additions: int) -> float:
 class InKernel(InTemporaryDirectory):
     """Row 9, `fetch_add` on one word of a file in a kernel: at most 1.05 x the bare instruction."""
 
-    params = (1, 2)
+    params = common.few((1, 2))
     param_names = ("threads",)
 
     def setup(self, threads: int) -> None:
@@ -232,7 +232,7 @@ class FromPython(InTemporaryDirectory):
 class ScatterAdd:
     """A histogram of a million indices, beside `numpy.add.at`; it has no target."""
 
-    params = (100, 1_000_000)
+    params = common.few((100, 1_000_000))
     param_names = ("bins",)
 
     def setup(self, bins: int) -> None:

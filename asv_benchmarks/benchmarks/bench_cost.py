@@ -19,8 +19,8 @@ from .common import InTemporaryDirectory, medians_s, run_fresh, target
 
 SPARSE_BYTES = 16 << 40
 MOST_ROWS = 10**8
-MAPPINGS = 10_000
-DESCRIPTORS = 1024
+MAPPINGS = 1_000 if common.IS_QUICK else 10_000
+DESCRIPTORS = 100 if common.IS_QUICK else 1024
 
 OPEN_MANY = """
 import io, resource, time

@@ -21,7 +21,7 @@ REASON = "the pictures of all kernels show in which cases"
 class KernelTimes:
     """Time of each kernel in cache, over one dtype: for the history."""
 
-    params = common.few(sorted(WORKS), 8)
+    params = common.few(sorted(WORKS), 3)
     param_names = ("kernel",)
     rounds = 1
     repeat = (1, 5, 1.0)

@@ -26,15 +26,15 @@ except ImportError:
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
+# A quick run only shows that everything runs.
+IS_QUICK = bool(os.environ.get("MMAPIO_BENCHMARK_QUICK"))
 # How many samples of each side a median is of; fewer of those that take an interpreter each, and of
 # work so long that so many would take more than the budget. With these, all of asv's figures take
 # minutes; `thorough` is for a table that is printed once.
 ROUNDS = 301
 FEWEST_ROUNDS = 3
-BUDGET_S = 0.2
-FRESH_ROUNDS = 3
-# A quick run only shows that everything runs.
-IS_QUICK = bool(os.environ.get("MMAPIO_BENCHMARK_QUICK"))
+BUDGET_S = 0.02 if IS_QUICK else 0.2
+FRESH_ROUNDS = 1 if IS_QUICK else 3
 # Of files that are to be larger than any cache of the processor.
 LARGE_BYTES = int(os.environ.get("MMAPIO_BENCHMARK_BYTES", 1 << 26 if IS_QUICK else 1 << 30))
 # Long against the clock's resolution, short against the turns that a busy machine gives to
