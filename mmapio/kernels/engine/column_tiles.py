@@ -1,7 +1,8 @@
 """All rows of a table reduced to one, in tiles of columns whose results stay in registers.
 
 For tables in the cache: `column_vectors` is for those that are not, and for rows that lie anywhere.
-Columns have nothing to do with each other, so vectors of any length give the same bits.
+Columns have nothing to do with each other, so vectors of any length give the same bits. Runs of so
+few items that each is no vector are the columns of the table that is turned.
 """
 
 from __future__ import annotations
@@ -24,9 +25,13 @@ from mmapio.kernels.engine.lanes import two_sum
 __all__ = [
     "LEAST_COLUMNS",
     "add_float_columns",
+    "add_float_lines",
     "add_int_columns",
+    "add_int_lines",
     "keep_greatest_columns",
+    "keep_greatest_lines",
     "keep_least_columns",
+    "keep_least_lines",
 ]
 
 LEAST_COLUMNS = 8
@@ -58,11 +63,58 @@ def add_float_columns(x: Row, start: int, rows: int, out: Row) -> None:
     out : numpy.ndarray
         float64, contiguous: an item for each of at least 8 columns.
     """
+    _add_floats(_table(x, start, rows, out), out)
+
+
+def add_float_lines(x: Row, start: int, rows: int, out: Row) -> None:
+    """Do for runs of so many items what `add_float_columns` does for columns."""
+    _add_floats(_turned(x, start, rows, out), out)
+
+
+def add_int_columns(x: Row, start: int, rows: int, out: Row) -> None:
+    """Store sums of columns of integers modulo 2**64; `out` is of int64."""
+    out[:] = _table(x, start, rows, out).sum(0, np.int64)
+
+
+def add_int_lines(x: Row, start: int, rows: int, out: Row) -> None:
+    """Do for runs what `add_int_columns` does for columns."""
+    out[:] = _turned(x, start, rows, out).sum(0, np.int64)
+
+
+def keep_least_columns(x: Row, start: int, rows: int, out: Row) -> None:
+    """Store the least item of each column; or NaN, if it has any."""
+    _keep(np.less, _table(x, start, rows, out), out)
+
+
+def keep_least_lines(x: Row, start: int, rows: int, out: Row) -> None:
+    """Do for runs what `keep_least_columns` does for columns."""
+    _keep(np.less, _turned(x, start, rows, out), out)
+
+
+def keep_greatest_columns(x: Row, start: int, rows: int, out: Row) -> None:
+    """Store the greatest item of each column; or NaN, if it has any."""
+    _keep(np.greater, _table(x, start, rows, out), out)
+
+
+def keep_greatest_lines(x: Row, start: int, rows: int, out: Row) -> None:
+    """Do for runs what `keep_greatest_columns` does for columns."""
+    _keep(np.greater, _turned(x, start, rows, out), out)
+
+
+def _table(x: Row, start: int, rows: int, out: Row) -> Row:
+    return x[start : start + rows * out.size].reshape(rows, out.size)
+
+
+def _turned(x: Row, start: int, rows: int, out: Row) -> Row:
+    return x[start : start + rows * out.size].reshape(out.size, rows).T
+
+
+def _add_floats(table: Row, out: Row) -> None:
     total, error = np.zeros(out.size), np.zeros(out.size)
     with np.errstate(all="ignore"):
-        for some in _groups(x, start, rows, out.size):
+        for some in _groups(table):
             term = _tree(some.astype(np.float64), np.add)
-            if x.itemsize < 8:
+            if table.itemsize < 8:
                 total = total + term
             else:
                 total, slip = two_sum(total, term)
@@ -70,39 +122,23 @@ def add_float_columns(x: Row, start: int, rows: int, out: Row) -> None:
         out[:] = np.where(np.isfinite(total), total + error, total)
 
 
-def add_int_columns(x: Row, start: int, rows: int, out: Row) -> None:
-    """Store sums of columns of integers modulo 2**64; `out` is of int64."""
-    out[:] = x[start : start + rows * out.size].reshape(rows, -1).sum(0, np.int64)
-
-
-def keep_least_columns(x: Row, start: int, rows: int, out: Row) -> None:
-    """Store the least item of each column; or NaN, if it has any."""
-    _keep(np.less, x, start, rows, out)
-
-
-def keep_greatest_columns(x: Row, start: int, rows: int, out: Row) -> None:
-    """Store the greatest item of each column; or NaN, if it has any."""
-    _keep(np.greater, x, start, rows, out)
-
-
-def _keep(compare: Callable[..., Any], x: Row, start: int, rows: int, out: Row) -> None:
+def _keep(compare: Callable[..., Any], table: Row, out: Row) -> None:
     """Of equal values, which zeros of both signs are, the last one is kept."""
 
     def nearer(one: Row, other: Row) -> Row:
         return np.where(compare(one, other), one, other)
 
-    best = x[start : start + out.size]
-    for some in _groups(x, start, rows, out.size):
+    best = table[0]
+    for some in _groups(table):
         best = nearer(best, _tree(some, nearer))
-    if x.dtype.kind == "f":
-        table = x[start : start + rows * out.size].reshape(rows, -1)
-        best = np.where((table != table).any(axis=0), x.dtype.type(np.nan), best)
+    if table.dtype.kind == "f":
+        best = np.where((table != table).any(axis=0), table.dtype.type(np.nan), best)
     out[:] = best
 
 
-def _groups(x: Row, start: int, rows: int, width: int) -> Iterator[Row]:
+def _groups(table: Row) -> Iterator[Row]:
     """Yield the rows that are combined as a tree."""
-    table = x[start : start + rows * width].reshape(rows, width)
+    rows = len(table)
     whole = rows // _ROWS * _ROWS
     yield from (table[at : at + _ROWS] for at in range(0, whole, _ROWS))
     for some in _FEWER:
@@ -153,8 +189,8 @@ class _Kind:
         return builder.sext(found, like) if found.type != like else found
 
 
-def _emit(combine: Combine) -> Callable[..., tuple[Any, Callable[..., Any]]]:
-    """Return the emitter of a reduction of columns."""
+def _emit(combine: Combine, turned: bool) -> Callable[..., tuple[Any, Callable[..., Any]]]:
+    """Return the emitter of a reduction of columns; those of a turned table are runs."""
 
     def emit(_typing: Any, x: Any, start: Any, rows: Any, out: Any) -> Any:
         kind = _Kind(combine, x.dtype)
@@ -164,12 +200,14 @@ def _emit(combine: Combine) -> Callable[..., tuple[Any, Callable[..., Any]]]:
                 context.make_array(signature.args[i])(context, builder, arguments[i])
                 for i in (0, 3)
             )
-            first = builder.gep(row.data, [arguments[1]])
-            step = functools.partial(
-                _emit_tile, builder, kind, first, arguments[2], found.nitems, found.data
-            )
+            first, rows = builder.gep(row.data, [arguments[1]]), arguments[2]
+            load = functools.partial(_load, builder, first, found.nitems)
+            if turned:
+                load = functools.partial(_load_turned, builder, first, rows)
+            step = functools.partial(_emit_tile, builder, kind, load, rows, found.data)
             done = cgutils.alloca_once_value(builder, _WORD(0))
-            for lanes, vectors in ((kind.lanes, _VECTORS), (kind.lanes, 1), (LEAST_COLUMNS, 1)):
+            whole = [] if turned else [(kind.lanes, _VECTORS), (kind.lanes, 1)]
+            for lanes, vectors in (*whole, (LEAST_COLUMNS, 1)):
                 _emit_tiles(builder, done, found.nitems, lanes, vectors, step)
             return context.get_dummy_value()
 
@@ -200,24 +238,37 @@ def _emit_tiles(
             builder.store(width, done)
 
 
+def _load(builder: Any, table: Any, width: Any, row: Any, column: Any, lanes: int) -> Vector:
+    """Load items of a row, which follow each other."""
+    vector = ir.VectorType(table.type.pointee, lanes)
+    place = builder.gep(table, [builder.add(builder.mul(row, width), column)])
+    return builder.load(builder.bitcast(place, vector.as_pointer()), align=1)
+
+
+def _load_turned(builder: Any, table: Any, rows: Any, row: Any, column: Any, lanes: int) -> Vector:
+    """Load items of a row one by one: what follow each other are the items of a column."""
+    loaded = ir.Constant(ir.VectorType(table.type.pointee, lanes), ir.Undefined)
+    for lane in range(lanes):
+        start = builder.mul(builder.add(column, _WORD(lane)), rows)
+        item = builder.load(builder.gep(table, [builder.add(start, row)]))
+        loaded = builder.insert_element(loaded, item, ir.IntType(32)(lane))
+    return loaded
+
+
 def _emit_tile(
     builder: Any,
     kind: _Kind,
-    table: Any,
+    load_at: Callable[..., Vector],
     rows: Any,
-    width: Any,
     out: Any,
     at: Any,
     lanes: int,
     vectors: int,
 ) -> None:
     """Emit the reduction of a tile, whose first column is `at`."""
-    vector = ir.VectorType(table.type.pointee, lanes)
 
     def load(row: Any, number: int) -> Vector:
-        place = builder.add(builder.add(builder.mul(row, width), at), _WORD(number * lanes))
-        pointer = builder.bitcast(builder.gep(table, [place]), vector.as_pointer())
-        return builder.load(pointer, align=1)
+        return load_at(row, builder.add(at, _WORD(number * lanes)), lanes)
 
     results = []
     for number in range(vectors):
@@ -252,19 +303,21 @@ def _emit_tile(
         builder.store(found, builder.bitcast(place, stored.as_pointer()), align=1)
 
 
-for _function, _combine in (
-    (add_float_columns, float_sums),
-    (add_int_columns, int_sums),
-    (keep_least_columns, functools.partial(kept, "<")),
-    (keep_greatest_columns, functools.partial(kept, ">")),
+def _define(function: Callable[..., None], combine: Combine, turned: bool) -> None:
+    """Let kernels call the vectors where Python calls the function."""
+    emitted: Any = intrinsic(_emit(combine, turned))
+
+    def inside_kernels(x: Any, start: Any, rows: Any, out: Any) -> Callable[..., None]:
+        return lambda x, start, rows, out: emitted(x, start, rows, out)
+
+    inside(function)(inside_kernels)
+
+
+for _columns, _lines, _combine in (
+    (add_float_columns, add_float_lines, float_sums),
+    (add_int_columns, add_int_lines, int_sums),
+    (keep_least_columns, keep_least_lines, functools.partial(kept, "<")),
+    (keep_greatest_columns, keep_greatest_lines, functools.partial(kept, ">")),
 ):
-
-    def _define(function: Callable[..., None], combine: Combine) -> None:
-        emitted: Any = intrinsic(_emit(combine))
-
-        def inside_kernels(x: Any, start: Any, rows: Any, out: Any) -> Callable[..., None]:
-            return lambda x, start, rows, out: emitted(x, start, rows, out)
-
-        inside(function)(inside_kernels)
-
-    _define(_function, _combine)
+    _define(_columns, _combine, False)
+    _define(_lines, _combine, True)

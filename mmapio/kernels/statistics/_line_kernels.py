@@ -14,13 +14,18 @@ from numpy.typing import NDArray
 
 from mmapio.kernels.engine.column_tiles import (
     add_float_columns,
+    add_float_lines,
     add_int_columns,
+    add_int_lines,
     keep_greatest_columns,
+    keep_greatest_lines,
     keep_least_columns,
+    keep_least_lines,
 )
 from mmapio.kernels.engine.jit import jit, part, piece_type
 from mmapio.kernels.engine.lanes import LANES
 from mmapio.kernels.engine.run_lanes import (
+    LEAST_RUN,
     RUNS,
     add_float_run,
     add_int_run,
@@ -29,6 +34,7 @@ from mmapio.kernels.engine.run_lanes import (
     least_of_run,
 )
 from mmapio.kernels.statistics._column_kernels import row_type
+from mmapio.kernels.statistics._extremes import extreme_of
 from mmapio.kernels.statistics._moments import FLOATS, INTEGERS
 
 __all__ = [
@@ -40,7 +46,7 @@ __all__ = [
     "sum_int_table_runs",
 ]
 
-_SIGNED = tuple(item for item in INTEGERS if item[0] == "i")
+_LONG_BYTES = 8192  # of runs whose lines are worth being looked at several at once
 _ADDED = ("i1", "i2", "i4", "i8", "u1", "u2", "u4")  # as uint64 wraps, so does int64
 
 
@@ -69,6 +75,9 @@ def sum_float_table_runs(
     x: NDArray[Any], outer: int, rows: int, divisor: float, out: NDArray[np.float64]
 ) -> bool:
     """Do for runs of so many `rows` what `sum_float_table_columns` does for columns."""
+    if rows < LEAST_RUN:
+        add_float_lines(x, 0, rows, out)
+        return _divided(out, divisor)
     totals, errors = np.zeros(RUNS * LANES), np.zeros(RUNS * LANES)
     found = np.empty(RUNS)
     for first in range(0, outer, RUNS):
@@ -109,6 +118,9 @@ def sum_int_table_columns(x: NDArray[Any], outer: int, rows: int, out: NDArray[n
 @jit(_int_signatures)
 def sum_int_table_runs(x: NDArray[Any], outer: int, rows: int, out: NDArray[np.int64]) -> None:
     """Do for runs what `sum_int_table_columns` does for columns."""
+    if rows < LEAST_RUN:
+        add_int_lines(x, 0, rows, out)
+        return
     for number in range(outer):
         out[number] = add_int_run(x, number * rows, rows)
 
@@ -139,8 +151,16 @@ def extreme_table_runs(
     x: NDArray[Any], outer: int, rows: int, greatest: bool, out: NDArray[Any]
 ) -> None:
     """Do for runs what `extreme_table_columns` does for columns."""
-    for number in range(outer):
+    if rows < LEAST_RUN:
         if greatest:
+            keep_greatest_lines(x, 0, rows, out)
+        else:
+            keep_least_lines(x, 0, rows, out)
+        return
+    for number in range(outer):
+        if rows * x.itemsize >= _LONG_BYTES:
+            out[number] = extreme_of(x[number * rows : (number + 1) * rows], greatest)
+        elif greatest:
             out[number] = greatest_of_run(x, number * rows, rows)
         else:
             out[number] = least_of_run(x, number * rows, rows)

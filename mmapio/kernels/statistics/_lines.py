@@ -101,7 +101,8 @@ def _table_of(
     outer, width = (after, before) if turned else (before, after)
     rows = math.prod(extents[first] for first in axes)
     are_wide = width >= LEAST_COLUMNS and width * dtype.itemsize >= _LINE
-    if not (are_wide or (width == 1 and rows >= LEAST_RUN)):
+    are_runs = width == 1 and (rows >= LEAST_RUN or outer >= LEAST_COLUMNS)
+    if not (are_wide or are_runs):
         return None
     found = kept[0] + kept[1]
     lies = None if len(found) == 1 else found[::-1] if turned else found

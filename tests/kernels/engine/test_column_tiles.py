@@ -36,8 +36,9 @@ def items_of(dtype: str, count: int) -> Any:
         ("keep_greatest", ["f4", "i8"]),
     ],
 )
-def test_tiles_do_what_python_does(name: str, dtypes: list[str]) -> None:
-    function = getattr(column_tiles, f"{name}_columns")
+@pytest.mark.parametrize("kind_of_line", ["columns", "lines"])
+def test_tiles_do_what_python_does(name: str, dtypes: list[str], kind_of_line: str) -> None:
+    function = getattr(column_tiles, f"{name}_{kind_of_line}")
     compiled = numba.njit(lambda x, start, rows, out: function(x, start, rows, out))
     for dtype in dtypes:
         kind = {"add_float": "f8", "add_int": "i8"}.get(name, dtype)
