@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,7 @@ from mmapio.kernels.statistics._run_kernels import (
     sum_int_runs,
     vary_runs,
 )
+from mmapio.pagecache.memory_hints import memory_of
 
 __all__ = [
     "Reduction",
@@ -55,6 +56,7 @@ __all__ = [
     "sum_of_huge",
 ]
 
+R = TypeVar("R")
 Axes = tuple[int, ...]
 Results = tuple[NDArray[Any], ...]
 # A kernel, for columns or for runs, and the results that it stores for a box.
@@ -157,9 +159,11 @@ class _Taken:
 
 def axis_sums(array: NDArray[Any], axes: Axes, how: Scan) -> NDArray[Any]:
     """Return sums along axes: rounded once, or of integers in 64 bits, where they wrap."""
-    found: NDArray[Any] | None
-    if (table := _table(array, axes, how)) and (found := table_sums(*table)) is not None:
-        return found
+    if (small := as_table(array, axes)) is not None:
+        found = _passed(table_sums, small, how)
+        if found is not None:
+            return found
+        how = Scan()  # options change no bit, and were heeded
     if array.dtype.kind == "f":
         return _float_sums(array, axes, how)
     if array.dtype.kind == "u":
@@ -170,9 +174,11 @@ def axis_sums(array: NDArray[Any], axes: Axes, how: Scan) -> NDArray[Any]:
 
 def axis_means(array: NDArray[Any], axes: Axes, how: Scan) -> NDArray[np.float64]:
     """Return means along axes."""
-    found: NDArray[Any] | None
-    if (table := _table(array, axes, how)) and (found := table_means(*table)) is not None:
-        return found
+    if (small := as_table(array, axes)) is not None:
+        found = _passed(table_means, small, how)
+        if found is not None:
+            return found
+        how = Scan()  # options change no bit, and were heeded
     exact = array.dtype.kind != "f" and array.itemsize < 8  # no sum can wrap
     totals = _int_sums(array, axes, how) if exact else _float_sums(array, axes, how)
     count = np.prod([array.shape[axis] for axis in axes], dtype=np.float64)
@@ -180,9 +186,31 @@ def axis_means(array: NDArray[Any], axes: Axes, how: Scan) -> NDArray[np.float64
         return np.asarray(totals / count)
 
 
-def _table(array: NDArray[Any], axes: Axes, how: Scan) -> tuple[NDArray[Any], Table] | None:
-    """Return a small array as a table, unless a bar or the release of memory is asked for."""
-    return None if how.progress or how.drop_behind else as_table(array, axes)
+class _Whole:
+    """All memory of a small table, as the one part of a pass over it."""
+
+    def __init__(self, row: NDArray[Any]) -> None:
+        self._row, self.nbytes = row, row.nbytes
+
+    def __len__(self) -> int:
+        return 1
+
+    def memory(self) -> NDArray[np.uint8]:
+        return memory_of(self._row)
+
+    def stretch(self, _number: int) -> tuple[int, int]:
+        return 0, self.nbytes
+
+
+def _passed(reduce: Callable[..., R], small: tuple[NDArray[Any], Table], how: Scan) -> R:
+    """Reduce a table by the kernels of a call without options, whatever options there are."""
+    found: list[R] = []
+
+    def visit(_worker: None, _number: int) -> None:
+        found.append(reduce(*small))
+
+    share_pieces(lambda: None, visit, _Whole(small[0]), how)
+    return found[0]
 
 
 def _int_sums(array: NDArray[Any], axes: Axes, how: Scan) -> NDArray[np.int64]:
@@ -307,9 +335,13 @@ def axis_extremes(
 
     Only one of these is right unless `which` is BOTH.
     """
-    if table := _table(array, axes, how):
-        one = table_extremes(*table, which == GREATEST)
-        return one, table_extremes(*table, True) if which == BOTH else one
+    if (small := as_table(array, axes)) is not None:
+
+        def look(row: NDArray[Any], table: Table) -> tuple[NDArray[Any], NDArray[Any]]:
+            one = table_extremes(row, table, which == GREATEST)
+            return one, table_extremes(row, table, True) if which == BOTH else one
+
+        return _passed(look, small, how)
     reduction = Reduction(array, axes, how)
     out = reduction.results(reduction.dtype, 2)
     if which != BOTH:

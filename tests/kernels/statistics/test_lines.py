@@ -74,6 +74,23 @@ def test_options_do_not_change_a_bit(order: Any, axis: int) -> None:
         assert found == {function(a, axis).tobytes()}
 
 
+@pytest.mark.parametrize("lost", [0.0, np.nan])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_bars_and_releases_do_not_change_a_bit(
+    tmp_path: Path, order: Any, axis: int, lost: float
+) -> None:
+    items = np.array(sample(np.dtype("f8"), (203, 117)), order=order)
+    items[5, 7] += lost
+    np.save(tmp_path / "a.npy", items)
+    with mmapio.open(tmp_path / "a.npy") as a:
+        for function in (kernels.sum, kernels.mean, kernels.min, kernels.max):
+            expected = function(items, axis).tobytes()
+            for progress, drop_behind in ((True, False), (False, True), (True, True)):
+                found = function(a, axis, progress=progress, drop_behind=drop_behind)
+                assert found.tobytes() == expected
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_sums_that_are_not_finite_are_put_right(order: Any) -> None:
     a = np.array([[1.7e308, 1.0, np.inf, np.nan, 3.0] * 4] * 40, order=order)
