@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import time
-import zlib
 from typing import Final
 
 from .descriptors import read_at, size_of
@@ -25,6 +24,8 @@ _WHITE: Final = bytes.maketrans(b"01", b" \t")
 
 def seal(text: bytes) -> bytes:
     """Return the seal of a header's text, which ends with its last brace."""
+    import zlib  # not at import: nearly no header that is read has a seal
+
     marked = zlib.crc32(text) % _SEALS + _SEALS  # its first bit, which is always set, is the tab
     return bin(marked)[2:].encode().translate(_WHITE)
 

@@ -7,6 +7,7 @@ import io
 import itertools
 import math
 import os
+import re
 import struct
 import sys
 import time
@@ -27,7 +28,7 @@ from numpy.lib import format as numpy_format
 
 import mmapio
 from mmapio.errors import FormatError
-from mmapio.files.npy import MAGIC, NpyHeader, encode_header, read_header
+from mmapio.files.npy import MAGIC, NpyHeader, encode_header, plain_header, read_header
 
 PACKED = np.dtype([("a", "<i4"), ("b", ">f8"), ("c", "S3")])
 PADDED = np.dtype([("a", "u1"), ("b", "<f8"), ("c", "<u2")], align=True)
@@ -220,6 +221,49 @@ def test_nor_where_records_are_described_as_no_others_are(tmp_path: Path) -> Non
     path.write_bytes(with_text(text, data=bytes(8)))
     mmapio.open(path).dtype.names = ("x", "y")  # type: ignore[misc]
     assert mmapio.open(path).dtype.names == ("f0", "f1")
+
+
+PLAIN = "{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4), }"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(PLAIN.replace("3, 4", shape) for shape in ("", "3,", "0,", "10, 20, 30", "3,4", "3, 4,")),
+        *(
+            PLAIN.replace("3, 4", shape)
+            for shape in ("3", "03, 4", "3,,", ",", "-1,", "+3,", "1_0,")
+        ),
+        *(
+            PLAIN.replace("3, 4", shape)
+            for shape in ("\xb2,", " 3,", "9" * 19 + ",", "9" * 20 + ",")
+        ),
+        *(PLAIN.replace("<f8", descr) for descr in ("", "|V3", "a'b", "\\x3cf8", "\\", "', '")),
+        *(PLAIN.replace("False", order) for order in ("True", "true", "0", "", "None")),
+        *(
+            PLAIN + end
+            for end in ("\n", " \t \n", "\n ", "\n\n", "\v\n", ")", ", 'shape': (1,), }")
+        ),
+        *(PLAIN.replace(part, "") for part in ("{'descr': '", "', 'fortran_order': ", "), }")),
+    ],
+)
+def test_simple_headers_say_what_they_say_to_those_who_read_any(text: str) -> None:
+    def said(text: str) -> object:
+        try:
+            return parsed(with_text(text))[:3]
+        except FormatError:
+            return "refused"
+
+    for whole in (text, text + "\n"):
+        assert said(whole) == said(whole.replace("{", "{ ", 1))  # which is not as numpy writes it
+
+
+def test_simple_headers_are_read_without_a_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(re, "compile", None)  # to compile one takes longer than the first open
+    read: Any = plain_header.__wrapped__
+    for shape in SHAPES:
+        header = saved(np.zeros(shape, "<i2"))[: len(saved(np.zeros(0, "<i2")))]
+        assert read(header) == NpyHeader(np.dtype("<i2"), shape, False, len(header))
 
 
 def test_the_files_that_numpy_ships_are_opened_or_refused() -> None:
