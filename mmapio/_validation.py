@@ -188,10 +188,10 @@ def full_shape(shape: object, itemsize: int) -> tuple[int, ...]:
     items = as_shape(shape)
     if len(items) > MOST_DIMENSIONS:
         raise ArgumentError(f"shape has {len(items)} dimensions; at most {MOST_DIMENSIONS}")
-    if any(item < 0 for item in items):
+    if items and min(items) < 0:
         raise ArgumentError(f"shape {items} has a negative dimension; all must be 0 or more")
     # numpy refuses what overflows even where a zero makes the product small: so do we, first.
-    if prod(max(item, 1) for item in items) * itemsize > LARGEST:
+    if (prod(items) or prod(max(item, 1) for item in items)) * itemsize > LARGEST:
         raise ArgumentError(f"shape {items} of {itemsize}-byte items overflows 64-bit sizes")
     return items
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ._rows import TAIL_BYTES, RowPlan
 
-__all__ = ["append_rows", "map_whole", "sync_unchanged"]
+__all__ = ["append_rows", "map_new", "map_whole", "sync_unchanged"]
 
 
 def _package() -> Any:
@@ -49,6 +49,17 @@ def map_whole(
 
     None: nothing was done, and the caller does it step by step, and finds what is wrong that way.
     That goes for all that this function is given: it is one for the sake of the native one alone.
+    """
+    return None
+
+
+def map_new(
+    folder: bytes, size: int, prefix: bytes, path: bytes, row: int, handler: int
+) -> bytes | None:
+    """Make a nameless file in a folder, and map all of it; return what `MAPPED` unpacks.
+
+    It has its blocks, begins with the `prefix`, and its descriptor is left open. The `row` is
+    filled for the `path` that it is to have. None: as of `map_whole`, and there is no file.
     """
     return None
 

@@ -69,8 +69,9 @@ class FileFacts(NamedTuple):
         return stat.S_ISDIR(self.type_and_permissions)
 
 
-# The packed result of `map_whole`, which its head follows: address, length, descriptor or -1,
-# length of the head, whether the handler is on top, and the fields of `FileFacts`.
+# The packed result of `map_new`, and of `map_whole`, whose head follows: address, length,
+# descriptor or -1, length of the head, whether the handler is on top, and the fields of
+# `FileFacts`.
 MAPPED: Final = Struct("=QQqqQ QQQQqQQQ")
 
 

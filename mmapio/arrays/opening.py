@@ -404,11 +404,11 @@ def _contents(
     dtype: np.dtype[Any], shape: tuple[int, ...], offset: int | None, order: Order, raw: bool
 ) -> tuple[int, bytes]:
     """Return size and first bytes of the file of an array of zeros."""
-    from ..files.npy import encode_header
-
     data_size = prod(shape) * dtype.itemsize
     if raw:
         return (offset or 0) + data_size, b""
+    from ..files.npy import encode_header  # not at import: raw files do without it
+
     shape, dtype = shape + dtype.shape, dtype.base
     header = encode_header(dtype, shape, order == "F" and len(shape) > 1)
     return len(header) + data_size, header
@@ -422,7 +422,8 @@ def is_full(shape: tuple[int, ...] | None) -> bool:
 def full_shape_for(shape: object, dtype: np.dtype[Any]) -> tuple[int, ...]:
     """Return a shape with nothing left open, whose dimensions numpy can hold with the dtype's."""
     full = full_shape(shape, dtype.itemsize)
-    full_shape(full + dtype.shape, dtype.base.itemsize)
+    if dtype.shape:
+        full_shape(full + dtype.shape, dtype.base.itemsize)
     return full
 
 

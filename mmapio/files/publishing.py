@@ -15,7 +15,7 @@ from .attributes import Attributes, narrow
 from .closing import close_file
 from .writeback import write_back
 
-__all__ = ["Draft", "is_passing", "publishing", "sync_names"]
+__all__ = ["Draft", "is_passing", "publishing", "publishing_error", "sync_names"]
 
 _NEW: int = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 _NEW |= getattr(os, "O_BINARY", 0)
@@ -82,18 +82,23 @@ def publishing(
     except FileError:
         raise
     except OSError as error:
-        hint = ""
-        if isinstance(error, FileExistsError):
-            hint = "open it in mode 'r+' or 'a+', or replace it with overwrite=True or mode 'w+'"
-        elif isinstance(error, FileNotFoundError):
-            hint = f"is there a directory {directory!r}?"
-        elif error.errno == errno.EACCES:
-            hint = f"the directory {directory!r} must be writable: a file is made in it"
-        elif replace and error.errno == errno.EPERM:
-            hint = (
-                "only its owner replaces a file in a sticky directory, and nobody an immutable one"
-            )
-        raise file_error(error, doing, path, hint) from error
+        raise publishing_error(error, path, directory, doing, replace) from error
+
+
+def publishing_error(
+    error: OSError, path: str, directory: str, doing: str, replace: bool
+) -> FileError:
+    """Return the error to raise when a file could not be made in a directory."""
+    hint = ""
+    if isinstance(error, FileExistsError):
+        hint = "open it in mode 'r+' or 'a+', or replace it with overwrite=True or mode 'w+'"
+    elif isinstance(error, FileNotFoundError):
+        hint = f"is there a directory {directory!r}?"
+    elif error.errno == errno.EACCES:
+        hint = f"the directory {directory!r} must be writable: a file is made in it"
+    elif replace and error.errno == errno.EPERM:
+        hint = "only its owner replaces a file in a sticky directory, and nobody an immutable one"
+    return file_error(error, doing, path, hint)
 
 
 def _sync_name(draft: Draft, directory: str, path: str) -> None:

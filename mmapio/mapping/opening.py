@@ -26,6 +26,7 @@ from ..files.descriptors import (
     read_at,
     replaced_error,
 )
+from ..files.publishing import publishing_error
 from ..modes import Mode
 from .closing import WhenInUse, close_source
 from .flushing import follow_policy
@@ -76,6 +77,10 @@ def map_path(
         return used(region, use)
     if options.size is not None and options.mode is not Mode.OPEN_OR_CREATE:
         bounded(options.offset, options.length, options.size)  # before room is made for it
+    if options.is_plain_new and not durable and identity is None:
+        found = _map_new(name, options, prefix, use)
+        if found is not None:
+            return found
     return open_or_create(
         name,
         options.mode,
@@ -155,6 +160,54 @@ def _map_whole(
             close_file(fd)
 
 
+def _map_new(
+    path: str, options: MapOptions, prefix: bytes, use: Callable[[Region], Result]
+) -> Result | None:
+    """Create a file and map all of it in few calls; None if that takes more steps.
+
+    There is no trace of it then: what is wrong is found step by step.
+    """
+    replaces = options.mode is Mode.REPLACE
+    if replaces and os.path.lexists(path):
+        return None
+    name = os.fsencode(path)
+    row, row_at, handler = guard.take_row(name) if options.guard else (0, 0, 0)
+    folder = name[: name.rindex(b"/") + 1]
+    made = _os.map_new(folder, options.size or 0, prefix, name, row_at, handler)
+    if made is None:
+        guard.give_up_row(row)
+        return None
+    address, length, fd, _, is_on_top, *facts = _os.MAPPED.unpack(made)
+    source = Source(options, path, tuple.__new__(_os.FileFacts, facts), is_new=True)
+    result: Result | None = None
+    try:
+        region = Region(address, address + length, address, facts[_SIZE], source, length)
+        if row:
+            guard.watch_row(region, row, is_on_top)
+        result = use(region)
+        if not _is_published(fd, path, replaces):
+            result = None
+            close_source(source, WhenInUse.KEEP)
+        return result
+    except BaseException as error:
+        result = None  # or its memory would stay as long as the error
+        _give_up(source, error)
+        raise
+    finally:
+        close_file(fd)
+
+
+def _is_published(fd: int, path: str, replaces: bool) -> bool:
+    """Give a new file its name; return False if that is taken, and what is there to be replaced."""
+    try:
+        _os.publish_nameless(fd, path)
+    except OSError as error:
+        if replaces and isinstance(error, FileExistsError):
+            return False
+        raise publishing_error(error, path, os.path.dirname(path), "create", replaces) from error
+    return True
+
+
 def used(region: Region, use: Callable[[Region], Result]) -> Result:
     """Return what `use` makes of memory that was just mapped; if it fails, that is closed."""
     try:
@@ -166,7 +219,10 @@ def used(region: Region, use: Callable[[Region], Result]) -> Result:
 
 def give_up(region: Region, error: BaseException) -> None:
     """Close memory that was just mapped, since what was to use it has failed."""
-    source = region.source
+    _give_up(region.source, error)
+
+
+def _give_up(source: Source, error: BaseException) -> None:
     close_source(source, WhenInUse.KEEP)
     if isinstance(error, OSError) and not isinstance(error, FileError):
         raise file_error(error, f"open in mode {source.mode.value!r}", source.path) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple, Self
 
 from .._os import Advice
+from .._pacing import SMALL_BYTES
 from .._validation import as_count, as_flag, as_nbytes
 from ..durability.policy import FlushPolicy
 from ..errors import ArgumentError, ArgumentTypeError, ReadOnlyError
@@ -20,6 +21,7 @@ _BY_NAME: Final[dict[object, Advice]] = {
 }
 
 
+_ALWAYS_NEW: Final = (Mode.REPLACE, Mode.CREATE)
 # By access.
 _WHOLE: Final = tuple(
     (TO_WRITE if access is Access.WRITE else TO_READ, int(access), int(access is Access.WRITE))
@@ -53,6 +55,7 @@ class _Fields(NamedTuple):
     # Flags to open a file, number of the access, and whether a file that is open is asked for more,
     # if all of one that is there is mapped, and no more; else None.
     whole: tuple[int, int, int] | None
+    is_plain_new: bool  # all of a small file that is made is mapped, and no more
 
 
 class MapOptions(_Fields):
@@ -95,9 +98,13 @@ class MapOptions(_Fields):
         locks = lock if lock is False else as_flag(lock, "lock")
         start = as_count(offset, "offset")
         room = 0 if capacity is None else as_nbytes(capacity, "capacity")
+        nbytes = _as_size(size, kind) if kind.creates or size is not None else None
+        prepares = touch == "eager" or advice is not None or huge or locks
+        is_whole = not (start or room) and length is None
+        is_new = nbytes is not None and kind in _ALWAYS_NEW and 0 < nbytes <= SMALL_BYTES
         fields = (
             kind,
-            _as_size(size, kind) if kind.creates or size is not None else None,
+            nbytes,
             start,
             None if length is None else as_count(length, "length"),
             room,
@@ -108,8 +115,9 @@ class MapOptions(_Fields):
             advice,
             huge,
             locks,
-            touch == "eager" or advice is not None or huge or locks,
-            None if start or room or length is not None or kind.creates else _WHOLE[kind.access],
+            prepares,
+            _WHOLE[kind.access] if is_whole and not kind.creates else None,
+            is_whole and reserve is True and policy is None and not prepares and is_new,
         )
         return tuple.__new__(cls, fields)
 

@@ -27,7 +27,7 @@ __all__ = ["NAMES", "is_made_for_here", "look_again", "native_functions", "on_fi
 _VARIABLE: Final = "MMAPIO_NATIVE"
 # Not asked of the code, which is read when the first of them is called.
 NAMES: Final = (
-    *("append_rows", "cover", "map_file_at", "map_whole"),
+    *("append_rows", "cover", "map_file_at", "map_new", "map_whole"),
     *("start_writeback", "sync", "sync_unchanged", "unmap"),
 )
 # These follow when another is called: finalizers call them, and must not import or read anything.

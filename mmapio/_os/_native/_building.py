@@ -16,12 +16,14 @@ import numpy as np
 
 from ...modes import Access
 from .._machine_code import machine_code
-from . import _appending, _covering, _opening, _writeback
+from . import _appending, _covering, _creating, _opening, _writeback
 from ._calls import called
 
 __all__ = ["TEXT", "addresses", "built_in_functions", "knows_arrays"]
 
-TEXT: Final = "\n".join((_appending.CODE, _covering.CODE, _opening.CODE, _writeback.CODE))
+TEXT: Final = "\n".join(
+    each.CODE for each in (_appending, _covering, _creating, _opening, _writeback)
+)
 
 _METH_FASTCALL: Final = 0x80
 _PREFIX: Final = "object_"

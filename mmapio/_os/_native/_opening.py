@@ -17,7 +17,6 @@ _CODE: Final = """
 ; `_facts.MAPPED` unpacks it, and the head follows.
 FUNCTION map_whole bytes:path int:flags int:access int:keeps int:row int:handler int:head
   %found = room 32
-  %handled = room 20
   %path.size = call i64 @PyBytes_Size(i64 %path.object)
   %empty = add i64 %path, %path.size
   %out.size = add i64 %head, 104
@@ -70,53 +69,10 @@ read:
   br i1 %is_unread, label %unmap, label %write
 write:
   %head.length = phi i64 [ 0, %peek ], [ %head.read, %read ]
-  %mode.word = zext i32 %mode to i64
-  %inode = call i64 @word_of(i64 %found, i64 32)
-  %blocks = call i64 @word_of(i64 %found, i64 48)
-  %born_s = call i64 @word_of(i64 %found, i64 80)
-  %born.more = call i64 @word_of(i64 %found, i64 88)
-  %born_ns = and i64 %born.more, 4294967295
-  %device = call i64 @word_of(i64 %found, i64 136)
-  %device.major = and i64 %device, 4294967295
-  %device.minor = lshr i64 %device, 32
-  call void @put_word(i64 %out.at, i64 0, i64 %address)
-  call void @put_word(i64 %out.at, i64 8, i64 %length)
   call void @put_word(i64 %out.at, i64 24, i64 %head.length)
-  call void @put_word(i64 %out.at, i64 40, i64 %mode.word)
-  call void @put_word(i64 %out.at, i64 48, i64 %inode)
-  call void @put_word(i64 %out.at, i64 56, i64 %size)
-  call void @put_word(i64 %out.at, i64 64, i64 %blocks)
-  call void @put_word(i64 %out.at, i64 72, i64 %born_s)
-  call void @put_word(i64 %out.at, i64 80, i64 %born_ns)
-  call void @put_word(i64 %out.at, i64 88, i64 %device.major)
-  call void @put_word(i64 %out.at, i64 96, i64 %device.minor)
-  %is_guarded = icmp ne i64 %row, 0
-  br i1 %is_guarded, label %guard, label %keep
-guard:
-  %protection.word = zext i32 %protection to i64
-  call void @put_word(i64 %row, i64 8, i64 %address)
-  call void @put_word(i64 %row, i64 16, i64 %protection.word)
-  call void @put_word(i64 %row, i64 24, i64 -100)
-  call void @put_word(i64 %row, i64 32, i64 %path)
-  call void @put_word(i64 %row, i64 40, i64 0)
-  call void @put_word(i64 %row, i64 48, i64 %inode)
-  call void @put_word(i64 %row, i64 56, i64 %device)
-  call void @put_word(i64 %row, i64 64, i64 %born_s)
-  call void @put_word(i64 %row, i64 72, i64 0)
-  call void @put_word(i64 %row, i64 80, i64 0)
-  call void @put_word(i64 %row, i64 88, i64 0)
-  call void @put_word(i64 %row, i64 96, i64 0)
-  call void @put_word(i64 %row, i64 112, i64 0)
-  ; Last: from here on the handler looks at the row.
-  %row.pointer = inttoptr i64 %row to P64
-  store atomic i64 %length, P64 %row.pointer release, align 8
-  %unknown = call i32 @sigaction(i32 7, i64 0, i64 %handled)
-  %top = call i64 @word_of(i64 %handled, i64 0)
-  %is_ours = icmp eq i64 %top, %handler
-  %is_ours.word = zext i1 %is_ours to i64
-  br label %keep
-keep:
-  %on_top = phi i64 [ 0, %write ], [ %is_ours.word, %guard ]
+  call void @put_mapped(i64 %out.at, i64 %found, i64 %address, i64 %length)
+  %may = zext i32 %protection to i64
+  %on_top = call i64 @guard(i64 %row, i64 %handler, i64 %path, i64 %found, i64 %out.at, i64 %may)
   call void @put_word(i64 %out.at, i64 32, i64 %on_top)
   %is_kept = icmp ne i64 %keeps, 0
   br i1 %is_kept, label %hold, label %close
@@ -152,6 +108,71 @@ FUNCTION unmap int:address int:length
 good:
   return None
 END
+
+; Packs where a file is mapped, and its facts.
+define void @put_mapped(i64 %out, i64 %found, i64 %address, i64 %length) {
+  %mode.from = add i64 %found, 28
+  %mode.more = load i32, %mode.from
+  %mode = and i32 %mode.more, 65535
+  %mode.word = zext i32 %mode to i64
+  %inode = call i64 @word_of(i64 %found, i64 32)
+  %size = call i64 @word_of(i64 %found, i64 40)
+  %blocks = call i64 @word_of(i64 %found, i64 48)
+  %born_s = call i64 @word_of(i64 %found, i64 80)
+  %born.more = call i64 @word_of(i64 %found, i64 88)
+  %born_ns = and i64 %born.more, 4294967295
+  %device = call i64 @word_of(i64 %found, i64 136)
+  %device.major = and i64 %device, 4294967295
+  %device.minor = lshr i64 %device, 32
+  call void @put_word(i64 %out, i64 0, i64 %address)
+  call void @put_word(i64 %out, i64 8, i64 %length)
+  call void @put_word(i64 %out, i64 40, i64 %mode.word)
+  call void @put_word(i64 %out, i64 48, i64 %inode)
+  call void @put_word(i64 %out, i64 56, i64 %size)
+  call void @put_word(i64 %out, i64 64, i64 %blocks)
+  call void @put_word(i64 %out, i64 72, i64 %born_s)
+  call void @put_word(i64 %out, i64 80, i64 %born_ns)
+  call void @put_word(i64 %out, i64 88, i64 %device.major)
+  call void @put_word(i64 %out, i64 96, i64 %device.minor)
+  ret void
+}
+
+; Fills a row of the guard's table, if there is one, for a file that is found by its path; whether
+; the handler is on top.
+define i64 @guard(i64 %row, i64 %handler, i64 %path, i64 %found, i64 %mapped, i64 %may) {
+  %handled = room 20
+  %address = call i64 @word_of(i64 %mapped, i64 0)
+  %length = call i64 @word_of(i64 %mapped, i64 8)
+  %is_guarded = icmp ne i64 %row, 0
+  br i1 %is_guarded, label %guard, label %no
+guard:
+  %inode = call i64 @word_of(i64 %found, i64 32)
+  %born_s = call i64 @word_of(i64 %found, i64 80)
+  %device = call i64 @word_of(i64 %found, i64 136)
+  call void @put_word(i64 %row, i64 8, i64 %address)
+  call void @put_word(i64 %row, i64 16, i64 %may)
+  call void @put_word(i64 %row, i64 24, i64 -100)
+  call void @put_word(i64 %row, i64 32, i64 %path)
+  call void @put_word(i64 %row, i64 40, i64 0)
+  call void @put_word(i64 %row, i64 48, i64 %inode)
+  call void @put_word(i64 %row, i64 56, i64 %device)
+  call void @put_word(i64 %row, i64 64, i64 %born_s)
+  call void @put_word(i64 %row, i64 72, i64 0)
+  call void @put_word(i64 %row, i64 80, i64 0)
+  call void @put_word(i64 %row, i64 88, i64 0)
+  call void @put_word(i64 %row, i64 96, i64 0)
+  call void @put_word(i64 %row, i64 112, i64 0)
+  ; Last: from here on the handler looks at the row.
+  %row.pointer = inttoptr i64 %row to P64
+  store atomic i64 %length, P64 %row.pointer release, align 8
+  %unknown = call i32 @sigaction(i32 7, i64 0, i64 %handled)
+  %top = call i64 @word_of(i64 %handled, i64 0)
+  %is_ours = icmp eq i64 %top, %handler
+  %is_ours.word = zext i1 %is_ours to i64
+  ret i64 %is_ours.word
+no:
+  ret i64 0
+}
 
 define i64 @word_of(i64 %struct, i64 %offset) {
   %at = add i64 %struct, %offset
