@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 import numpy as np
@@ -24,6 +24,7 @@ __all__ = [
     "any_loss",
     "lost_error",
     "noticing",
+    "raise_if_any_lost",
     "raise_if_array_lost",
     "raise_if_copy_failed",
     "raise_if_lost",
@@ -86,6 +87,13 @@ def raise_if_source_lost(source: Any, depth: int = 64) -> None:
         with contextlib.suppress(TypeError, ValueError, BufferError):
             is_array = hasattr(source, "__array__") or hasattr(source, "__array_interface__")
             raise_if_array_lost(np.asarray(source if is_array else memoryview(source)))
+
+
+def raise_if_any_lost(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Raise MappingLostError if one of a call's arguments holds memory that was lost."""
+    if any_loss():
+        for each in (*args, *kwargs.values()):
+            raise_if_source_lost(each)
 
 
 def raise_if_copy_failed(error: BaseException, source: Any) -> None:
@@ -168,9 +176,7 @@ def noticing(function: Callable[P, R]) -> Callable[P, R]:
     def noticed(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             result = function(*args, **kwargs)
-            if any_loss():
-                for each in (*args, *kwargs.values()):
-                    raise_if_source_lost(each)
+            raise_if_any_lost(args, kwargs)
         except BaseException as error:
             clear_frames(error)
             del args, kwargs

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmapio.errors import clear_frames
-from mmapio.guard.lost_memory import any_loss
+from mmapio.guard.lost_memory import raise_if_any_lost
 from mmapio.kernels.engine import pieces
 from mmapio.kernels.engine.jit import piece_types
 
@@ -70,8 +70,8 @@ def shortly(
     Returns
     -------
     callable
-        A decorator that keeps the type of what it decorates. That has to notice lost memory, and
-        is called as well if any was lost meanwhile.
+        A decorator that keeps the type of what it decorates, which has to notice lost memory by
+        itself. The short way does so here.
 
     Examples
     --------
@@ -124,13 +124,14 @@ def shortly(
                             and 0 < piece.nbytes <= pieces._DIRECT_BYTES
                         ):
                             found = short(piece) if given == 1 else short(piece, args[1])
-                if found is not None and not any_loss():
-                    return cast("R", found)
+                if found is None:
+                    return function(*args, **kwargs)
+                raise_if_any_lost(args, kwargs)
+                return cast("R", found)
             except BaseException as error:  # which keeps none of the arrays
                 clear_frames(error)
                 del args, kwargs, piece
                 raise
-            return function(*args, **kwargs)
 
         return scan
 

@@ -41,7 +41,7 @@ def place_in_columns(array: NDArray[Any], greatest: bool, how: Scan) -> int | No
     found: list[tuple[Any, int]] = []
 
     def visit(number: int, piece: NDArray[Any]) -> None:
-        key = piece_least(piece, keyed.flip)
+        key = piece.dtype.type(piece_least(piece, keyed.flip))  # which kernels return as an int
         if not found or not _is_beaten(key, found[-1][0]):
             start = keyed.pieces.start(number)
             found.append((key, _first_in_rows(piece, keyed.flip, key, start, rows)))

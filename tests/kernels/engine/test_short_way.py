@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 import mmapio
 from mmapio import kernels
-from mmapio.errors import ArgumentTypeError
+from mmapio.errors import ArgumentTypeError, MappingLostError
 from mmapio.kernels.engine import short_way
 from mmapio.kernels.engine.short_way import lone_piece, seen_as, shortly
 
@@ -123,10 +125,18 @@ def test_each_type_is_planned_once() -> None:
     assert planned == [("u4", "int32"), ("f8", "float64")]
 
 
-def test_lost_memory_is_for_the_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_memory_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "numbers"
+    np.arange(5000.0).tofile(path)
     scan = shortly(lambda dtype, row: lambda piece: "short", _SEEN)(lambda a: "long")
-    monkeypatch.setattr(short_way, "any_loss", lambda: True)
-    assert scan(np.ones(2)) == "long"
+    a = mmapio.open(path, dtype="f8")
+    os.truncate(path, 100)
+    assert a[4000] == 0
+    for lost in (a, np.asarray(a)[1000:]):
+        with pytest.raises(MappingLostError):
+            scan(lost)
+    # What others have lost makes nobody's way longer.
+    assert scan(np.ones(2)) == "short"
 
 
 def test_an_error_keeps_no_array() -> None:
