@@ -440,7 +440,7 @@ def test_what_takes_long_is_not_imported_besides_numpy(run_python: Callable[...,
     )
     loaded = run_python(code).split()
     assert "mmapio" in loaded
-    assert {"dataclasses", "inspect", "numpy.typing", "pathlib"}.isdisjoint(loaded)
+    assert {"dataclasses", "inspect", "numpy.typing", "pathlib", "queue"}.isdisjoint(loaded)
 
 
 # (rule, path, text, what is wrong with it)

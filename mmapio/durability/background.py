@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import queue
 import sys
 import threading
 import time
 from collections.abc import Callable
 
 from .. import _forking
+
+try:
+    from _queue import Empty, SimpleQueue  # without the heaps that queue loads for its others
+except ImportError:
+    from queue import Empty, SimpleQueue
 
 __all__ = ["Flusher", "flusher"]
 
@@ -52,7 +56,7 @@ class Flusher:
         """Start afresh with the same tasks, as a forked child has to."""
         # A finalizer that runs while a thread is started may add a task itself.
         self._starting = threading.RLock()
-        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()  # something has changed
+        self._news: SimpleQueue[None] = SimpleQueue()  # something has changed
         self._thread: threading.Thread | None = None
         self._is_calling = False  # whether the thread is in the midst of a task
         self._start()
@@ -131,7 +135,7 @@ class Flusher:
         due_s = min((schedule.due_s for schedule in schedules), default=0)
         wait_s = min(due_s - time.monotonic(), threading.TIMEOUT_MAX)
         if wait_s > 0:
-            with contextlib.suppress(queue.Empty):
+            with contextlib.suppress(Empty):
                 self._news.get(timeout=wait_s)
 
 
