@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -31,6 +32,8 @@ from .mapped_array import MappedArray, array_over
 
 if TYPE_CHECKING:  # numpy.typing is slow to import
     import numpy.typing as npt
+
+    from ..files.npy import NpyHeader
 
 __all__ = ["Order", "anonymous", "create", "full_shape_for", "is_full", "open", "open_raw"]
 
@@ -328,10 +331,8 @@ def _open_npy(
     region: Region, head: bytes, wanted: np.dtype[Any] | None, shape: tuple[int, ...] | None
 ) -> MappedArray:
     """Return the array that a `.npy` file's header describes; it must be what was wanted."""
-    from ..files.header_seal import whole_header  # not at import: raw files do without it
-
     size = region.size
-    header, raw = whole_header(functools.partial(_read, region), size, head)
+    header, raw = _reader_of_headers()(functools.partial(_read, region), size, head)
     if size < header.file_size:
         if _has_changed(region, header.file_size, raw):
             raise _ChangedError
@@ -350,6 +351,13 @@ def _open_npy(
         if len(items) != len(header.shape) or not all(same):
             raise FormatError(f"{region.source.name} has shape {header.shape}, not {items}")
     return array_over(region, dtype, header.shape, header.data_offset, order=header.order)
+
+
+@functools.cache  # an import that is done already still takes as long as the rest of a header
+def _reader_of_headers() -> Callable[..., tuple[NpyHeader, bytes]]:
+    from ..files.header_seal import whole_header  # not at import: raw files do without it
+
+    return whole_header
 
 
 def _read(region: Region, offset: int, length: int) -> bytes:
