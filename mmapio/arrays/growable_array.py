@@ -23,7 +23,6 @@ from ..errors import (
     OutOfBoundsError,
     ReadOnlyError,
     UnsupportedError,
-    file_error,
 )
 from ..files.descriptors import as_path
 from ..guard import losses_at
@@ -500,11 +499,7 @@ class GrowableArray:
                 is_ours = True
             elif rows > most or rest:
                 keep = rows if rows <= most else most if most > count else count
-                try:
-                    os.ftruncate(file.fd, start + keep * nbytes)
-                except OSError as error:
-                    doing = f"cut off behind {keep} rows"
-                    raise file_error(error, doing, self.path) from error
+                file.drop(start + keep * nbytes, keep)
             else:
                 if rows > count:
                     self._count, self._array = rows, None

@@ -62,7 +62,9 @@ def _unless_closed(
         try:
             return method(self, *args, **kwargs)
         except (OSError, ValueError) as error:
-            if self.fd < 0 and not isinstance(error, MmapioError):
+            # What says something else than that there is no such descriptor says more.
+            is_told = isinstance(error, MmapioError)
+            if self.fd < 0 and not (is_told and getattr(error, "errno", 0) != errno.EBADF):
                 raise self._closed() from error
             raise
 
@@ -340,6 +342,7 @@ class RowFile:
         self._place = found.st_dev, found.st_ino
         return facts, False
 
+    @_unless_closed
     def check_header(self, end: int) -> None:
         """Raise if the header is not one that this writer wrote."""
         # Not by `read_at`, which moves the position: a signal handler may check while rows are
@@ -377,6 +380,14 @@ class RowFile:
             return error
         hint = f"nothing was appended; the first {count} rows are as they were"
         return file_error(error, "append", self.path, hint)
+
+    @_unless_closed
+    def drop(self, end: int, rows: int) -> None:
+        """Cut the file off where so many rows end, whatever is behind them."""
+        try:
+            os.ftruncate(self.fd, end)
+        except OSError as error:
+            raise file_error(error, f"cut off behind {rows} rows", self.path) from error
 
     @_unless_closed
     def cut(self, count: int) -> None:

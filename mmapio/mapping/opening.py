@@ -113,22 +113,25 @@ def map_existing(
                 close_source(found[0].source, WhenInUse.KEEP)
                 raise replaced_error(path, "was replaced by another")
             return found
+    region = None
     fd, facts = open_file(path, options.mode, devices=True)
     try:
         if identity is not None and facts.identity != identity:
             raise replaced_error(path, "was replaced by another")
         region = map_open_file(fd, Source(options, path, facts), facts, room)
-        try:
-            return region, read_at(fd, 0, HEAD_BYTES) if look and facts.is_regular else None
-        except BaseException:
+        head = read_at(fd, 0, HEAD_BYTES) if look and facts.is_regular else None
+        closing, fd = fd, -1
+        close_file(closing)  # Ctrl-C may come in it
+        return region, head
+    except BaseException as error:
+        if region is not None:
             close_source(region.source, WhenInUse.KEEP)
-            raise
-    except OSError as error:
-        if isinstance(error, FileError):
-            raise
-        raise file_error(error, f"open in mode {options.mode.value!r}", path) from error
+        if isinstance(error, OSError) and not isinstance(error, FileError):
+            raise file_error(error, f"open in mode {options.mode.value!r}", path) from error
+        raise
     finally:
-        close_file(fd)
+        if fd >= 0:
+            close_file(fd)
 
 
 def _map_whole(
@@ -137,7 +140,11 @@ def _map_whole(
     """Map all of a file in one call, and read its `head`; None if that takes more steps."""
     name = os.fsencode(path)
     row, row_at, handler = guard.take_row(name) if options.guard else (0, 0, 0)
-    found = _os.map_whole(name, *how, row_at, handler, head)
+    try:
+        found = _os.map_whole(name, *how, row_at, handler, head)
+    except BaseException:
+        guard.give_up_row(row)
+        raise
     if found is None:
         guard.give_up_row(row)
         return None
@@ -151,6 +158,9 @@ def _map_whole(
             source.note_end(fd, address, region.size)
         if options.prepares or options.flush_policy is not None:
             _prepare(region)
+        closing, fd = fd, -1
+        if closing >= 0:
+            close_file(closing)  # Ctrl-C may come in it
         return region, found[_HEAD_AT : _HEAD_AT + known]
     except BaseException:
         close_source(source, WhenInUse.KEEP)

@@ -133,3 +133,26 @@ def test_a_header_that_cannot_be_written_is_an_error_of_ours(
             GrowableArray.open(path, "r+")
     assert path.read_bytes() == before
     mmapio.open(path).close()
+
+
+@pytest.mark.parametrize("name", ["lseek", "ftruncate"])
+def test_that_it_was_closed_meanwhile_is_what_is_told(
+    path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    g = GrowableArray.open(path, "w+", dtype="i8")
+    g.append(1)
+    real = getattr(os, name)
+
+    def closing_first(fd: int, *args: Any) -> Any:
+        g.close(commit=False)  # as another thread does
+        return real(fd, *args)
+
+    def failing(fd: int, *args: Any) -> int:
+        os.write(fd, b"abc")  # a part of a row, which is to be taken back
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(_os, "append_rows", lambda *_: None)
+    monkeypatch.setattr(_os, "write_next", failing)
+    monkeypatch.setattr(os, name, closing_first)
+    with pytest.raises(mmapio.ClosedError):
+        g.append(2)
