@@ -183,7 +183,11 @@ def _map_new(
     name = os.fsencode(path)
     row, row_at, handler = guard.take_row(name) if options.guard else (0, 0, 0)
     folder = name[: name.rindex(b"/") + 1]
-    made = _os.map_new(folder, options.size or 0, prefix, name, row_at, handler)
+    try:
+        made = _os.map_new(folder, options.size or 0, prefix, name, row_at, handler)
+    except BaseException:
+        guard.give_up_row(row)
+        raise
     if made is None:
         guard.give_up_row(row)
         return None
@@ -198,13 +202,16 @@ def _map_new(
         if not _is_published(fd, path, replaces):
             result = None
             close_source(source, WhenInUse.KEEP)
+        closing, fd = fd, -1
+        close_file(closing)  # Ctrl-C may come in it
         return result
     except BaseException as error:
         result = None  # or its memory would stay as long as the error
         _give_up(source, error)
         raise
     finally:
-        close_file(fd)
+        if fd >= 0:
+            close_file(fd)
 
 
 def _is_published(fd: int, path: str, replaces: bool) -> bool:

@@ -380,8 +380,8 @@ SYSTEM += ["read", "readlink", "rename", "replace", "setxattr", "stat", "unlink"
 OURS = [name for name in NAMES if callable(getattr(_os, name))]
 SYNCS = ("fsync", "fdatasync")
 # `unmap` never fails but by a mistake of ours; what cannot be unmapped stays mapped. `map_whole`
-# returns None when it can do nothing, and the steps that follow fail.
-NEVER = ("_os.map_whole", "_os.unmap")
+# and `map_new` return None when they can do nothing, and the steps that follow fail.
+NEVER = ("_os.map_new", "_os.map_whole", "_os.unmap")
 MOST_CALLS = 6  # of one function, in a row
 
 
