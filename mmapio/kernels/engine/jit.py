@@ -213,9 +213,30 @@ def inside(
 
     def decorate(typer: Callable[P, R]) -> Callable[P, R]:
         define(function, cast("Callable[..., Any]", typer))
-        return register(typer)
+        register(_named_apart(typer, function))
+        return typer
 
     return decorate
+
+
+def _named_apart(typer: Callable[P, R], function: Callable[..., object]) -> Callable[P, R]:
+    """Return a typer of which what it returns is named after the function that it is for.
+
+    Numba tells functions of the same name and types apart by a count within a process. A kernel
+    keeps its parts when cached: where a helper makes typers, those of two functions may have been
+    counted alike by two processes, and one process that loads both would run one for the other.
+    """
+    ending = f".{function.__module__}.{function.__qualname__}"
+
+    @functools.wraps(typer)
+    def named(*args: P.args, **kwargs: P.kwargs) -> R:
+        found: Any = typer(*args, **kwargs)
+        name = getattr(found, "__qualname__", "")
+        if "<locals>" in name and not name.endswith(ending):
+            found.__qualname__ = name + ending
+        return cast("R", found)
+
+    return named
 
 
 def piece_type(dtype: str) -> Any:

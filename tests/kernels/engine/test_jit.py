@@ -148,6 +148,48 @@ def test_processes_may_compile_at_once(tmp_path: Path) -> None:
     assert len(list(tmp_path.rglob("*split_sum*.nbc"))) == 2
 
 
+def test_kernels_of_two_processes_keep_their_own_parts(
+    tmp_path: Path, run_python: Callable[..., str]
+) -> None:
+    """Each part is the first that its process compiles, and a helper made both."""
+    (tmp_path / "two_kernels.py").write_text(
+        textwrap.dedent("""
+            import math, numba
+            from mmapio.kernels.engine.jit import inside, jit
+
+            def plus(x): return x + 1
+            def minus(x): return x - 1
+
+            def define(function, step):
+                def large(x):  # so large that it stays a function
+                    for _ in range(x):
+                        y = math.sin(math.cos(math.sin(math.cos(math.sin(math.cos(x))))))
+                        y = math.sin(math.cos(math.sin(math.cos(math.sin(math.cos(y))))))
+                        y = math.sin(math.cos(math.sin(math.cos(math.sin(math.cos(y))))))
+                        x += step if abs(y) < 2 else math.sin(math.cos(math.sin(y))) > 0
+                    return x
+                inside(function)(lambda x: large)
+
+            define(plus, 1)
+            define(minus, -1)
+
+            @jit(lambda: [(numba.int64,)])
+            def more(x): return plus(x)
+
+            @jit(lambda: [(numba.int64,)])
+            def less(x): return minus(x)
+        """)
+    )
+
+    def run(calls: str) -> str:
+        code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport two_kernels as two\n"
+        return run_python(code + f"print({calls})", NUMBA_CACHE_DIR=str(tmp_path / "cache"))
+
+    assert run("two.more(5)") == "10\n"
+    assert run("two.less(5)") == "0\n"
+    assert run("two.more(5), two.less(5)") == "10 0\n"
+
+
 def test_an_edit_of_any_source_that_is_compiled_in_makes_the_cache_stale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_python: Callable[..., str]
 ) -> None:
