@@ -34,7 +34,6 @@ __all__ = ["along", "as_table", "table_extremes", "table_means", "table_sums"]
 _C, _F, _ALIGNED = 0x1, 0x2, 0x100  # numpy's flags
 _ORDER_AND_ALIGNED = _C | _F | _ALIGNED
 _LINE = 64
-_AXES = (int, tuple)
 _KINDS = {
     np.dtype(code): np.dtype("u1" if code == "?" else np.dtype(code).str)
     for code in "?bhilqBHILQfd"
@@ -109,6 +108,13 @@ def _table_of(
     return Table(outer, rows, width > 1, outer * width, lies, turned, dtype, kind)
 
 
+def _is_plain(axis: Any) -> bool:
+    """Return whether an axis is integers alone: others equal these, or have no hash."""
+    if type(axis) is tuple:
+        return all(type(each) is int for each in axis)
+    return type(axis) is int
+
+
 def along(reduce: Reduce) -> Callable[..., Any]:
     """Return what reduces a table that a scan is called with, and an axis, and nothing else.
 
@@ -116,7 +122,7 @@ def along(reduce: Reduce) -> Callable[..., Any]:
     """
 
     def look(a: Any, axis: Axis = None, *others: Any, **options: Any) -> Any:
-        if others or options or type(axis) not in _AXES:
+        if others or options or not _is_plain(axis):
             return None
         if type(a) is not np.ndarray:
             if not isinstance(a, np.ndarray):

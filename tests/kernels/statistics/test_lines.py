@@ -124,3 +124,11 @@ def test_errors_are_those_of_the_long_way() -> None:
         kernels.sum(np.ma.masked_equal(np.zeros((20, 30)), 0), axis=0)
     with pytest.raises(TypeError, match="sum"):
         kernels.sum(a, 0, 1)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("axis", [([0],), (0.0,), ("0",)])
+def test_an_axis_that_is_no_integer_is_refused_though_it_equals_one_used_before(axis: Any) -> None:
+    table = np.ones((10, 80))
+    kernels.sum(table, (0,))
+    with pytest.raises(ArgumentTypeError, match="tuple of integers"):
+        kernels.sum(table, axis)
