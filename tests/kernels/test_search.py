@@ -365,3 +365,14 @@ def test_patterns_inside_kernels() -> None:
         patterns(a, a[:0])
     with pytest.raises(ArgumentTypeError, match="looks for bytes in arrays of uint8"):
         patterns(a.view("i1"), a[:3])
+
+
+@pytest.mark.parametrize("kind", ["?", "u1", "i1", "u2", "f4", "f8"])
+@pytest.mark.parametrize("step", [0, 2, 5, -1])
+def test_every_item_that_lies_apart_may_match(kind: str, step: int) -> None:
+    for size in (255, 256, 1000, 20_000):
+        items = np.ones(size * max(abs(step), 1), kind)
+        a = items[::step] if step else np.broadcast_to(items[:1], size)
+        assert kernels.count(a, 1) == kernels.count_nonzero(a) == size
+        assert kernels.find(a, 1) == 0
+        assert kernels.find_all(a, 1).size == size

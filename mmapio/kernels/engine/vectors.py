@@ -65,7 +65,10 @@ def in_lines(x: NDArray[Any]) -> int:
 
 
 def count_in_lines(x: NDArray[Any], value: Any) -> int:
-    """Return how many items equal one of their type, of those that `in_lines` says."""
+    """Return how many items equal one of their type, of those that `in_lines` says.
+
+    A lane counts in the bits of an item: of bytes there must be 255 lines at most.
+    """
     return int(np.count_nonzero(x[: in_lines(x)] == value))
 
 
@@ -135,8 +138,8 @@ def _emit_count_in_lines(_typing: Any, x: Any, value: Any) -> Any:
 
         Reader(builder, x, row, lanes, _AHEAD).scan(_VECTORS, add)
         whole = functools.reduce(builder.add, map(builder.load, totals))
-        places = [builder.extract_element(whole, _PLACE(place)) for place in range(lanes)]
-        return builder.zext(functools.reduce(builder.add, places), _WORD)
+        ends = [builder.extract_element(whole, _PLACE(place)) for place in range(lanes)]
+        return functools.reduce(builder.add, [builder.zext(end, _WORD) for end in ends])
 
     return numba.types.int64(x, value), generate
 
