@@ -45,7 +45,6 @@ __all__ = [
     "any_loss",
     "ensure",
     "forget",
-    "give_up_row",
     "loss_of",
     "losses_at",
     "lost_between",
@@ -245,7 +244,7 @@ def take_row(path: bytes) -> tuple[int, int, int]:
     """Return a row for a file that is about to be mapped whole, if there is one; else 0.
 
     With it come its address and that of the handler, for `_os.map_whole` to fill and to look for.
-    Afterwards, it is for `watch_row` or `give_up_row`.
+    Afterwards, it is for `watch_row` or `forget`.
     """
     table = _table
     handler = table.handler
@@ -261,12 +260,6 @@ def take_row(path: bytes) -> tuple[int, int, int]:
             return _NO_ROW
     table.paths[row] = path
     return row, handler.address + 8 * _ROW_WORDS * row, handler.function
-
-
-def give_up_row(row: int) -> None:
-    """Give back a row that nothing was mapped for."""
-    if row:
-        _table.free.append(row)
 
 
 def watch_row(region: GuardedMemory, row: int, is_on_top: int) -> None:

@@ -143,10 +143,10 @@ def _map_whole(
     try:
         found = _os.map_whole(name, *how, row_at, handler, head)
     except BaseException:
-        guard.give_up_row(row)
+        guard.forget(row)
         raise
     if found is None:
-        guard.give_up_row(row)
+        guard.forget(row)
         return None
     address, length, fd, known, is_on_top, *facts = _os.MAPPED.unpack_from(found)
     source = Source(options, path, tuple.__new__(_os.FileFacts, facts))
@@ -186,10 +186,10 @@ def _map_new(
     try:
         made = _os.map_new(folder, options.size or 0, prefix, name, row_at, handler)
     except BaseException:
-        guard.give_up_row(row)
+        guard.forget(row)
         raise
     if made is None:
-        guard.give_up_row(row)
+        guard.forget(row)
         return None
     address, length, fd, _, is_on_top, *facts = _os.MAPPED.unpack(made)
     source = Source(options, path, tuple.__new__(_os.FileFacts, facts), is_new=True)
