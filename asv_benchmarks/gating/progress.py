@@ -13,7 +13,7 @@ CLEAR = "\r\x1b[K"
 
 
 class Progress:
-    """What is being done, on one line of a terminal, or on a line every ten seconds elsewhere."""
+    """A line that tells what is done: rewritten on a terminal, every ten seconds elsewhere."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream

@@ -40,12 +40,20 @@ def sync_unchanged(
 
 
 def map_whole(
-    path: bytes, flags: int, access: int, keeps: int, row: int, handler: int, head: int
+    path: bytes,
+    flags: int,
+    access: int,
+    keeps: int,
+    row: int,
+    handler: int,
+    head: int,
+    held: list[bytes | None],
 ) -> bytes | None:
     """Map all of a regular file that has bytes, and return what `MAPPED` unpacks, and its `head`.
 
     The descriptor is left open if the caller `keeps` it. A `row` of the guard's table, if one is
-    given by its address, is filled, and it is looked whether the `handler` is on top.
+    given by its address, is filled, and it is looked whether the `handler` is on top. The one item
+    of `held` becomes the result, so that the caller has that if Ctrl-C comes as this returns.
 
     None: nothing was done, and the caller does it step by step, and finds what is wrong that way.
     That goes for all that this function is given: it is one for the sake of the native one alone.
@@ -54,7 +62,13 @@ def map_whole(
 
 
 def map_new(
-    folder: bytes, size: int, prefix: bytes, path: bytes, row: int, handler: int
+    folder: bytes,
+    size: int,
+    prefix: bytes,
+    path: bytes,
+    row: int,
+    handler: int,
+    held: list[bytes | None],
 ) -> bytes | None:
     """Make a nameless file in a folder, and map all of it; return what `MAPPED` unpacks.
 

@@ -37,10 +37,23 @@ PREFETCH_BYTES: int = 0
 
 def map_file(fd: int, offset: int, length: int, access: Access) -> int: ...
 def map_whole(
-    path: bytes, flags: int, access: int, keeps: int, row: int, handler: int, head: int
+    path: bytes,
+    flags: int,
+    access: int,
+    keeps: int,
+    row: int,
+    handler: int,
+    head: int,
+    held: list[bytes | None],
 ) -> bytes | None: ...
 def map_new(
-    folder: bytes, size: int, prefix: bytes, path: bytes, row: int, handler: int
+    folder: bytes,
+    size: int,
+    prefix: bytes,
+    path: bytes,
+    row: int,
+    handler: int,
+    held: list[bytes | None],
 ) -> bytes | None: ...
 def map_file_at(fd: int, offset: int, address: int, length: int, access: Access) -> None: ...
 def map_anonymous(length: int, huge: bool = False) -> int: ...

@@ -126,8 +126,7 @@ def map_existing(
     except BaseException as error:
         if region is not None:
             close_source(region.source, WhenInUse.KEEP)
-        if isinstance(error, OSError) and not isinstance(error, FileError):
-            raise file_error(error, f"open in mode {options.mode.value!r}", path) from error
+        _raise_as_ours(error, options, path)
         raise
     finally:
         if fd >= 0:
@@ -140,17 +139,15 @@ def _map_whole(
     """Map all of a file in one call, and read its `head`; None if that takes more steps."""
     name = os.fsencode(path)
     row, row_at, handler = guard.take_row(name) if options.guard else (0, 0, 0)
+    held: list[bytes | None] = [None]
+    source, fd = None, -1
     try:
-        found = _os.map_whole(name, *how, row_at, handler, head)
-    except BaseException:
-        guard.forget(row)
-        raise
-    if found is None:
-        guard.forget(row)
-        return None
-    address, length, fd, known, is_on_top, *facts = _os.MAPPED.unpack_from(found)
-    source = Source(options, path, tuple.__new__(_os.FileFacts, facts))
-    try:
+        found = _os.map_whole(name, *how, row_at, handler, head, held)
+        if found is None:
+            guard.forget(row)
+            return None
+        address, length, fd, known, is_on_top, *facts = _os.MAPPED.unpack_from(found)
+        source = Source(options, path, tuple.__new__(_os.FileFacts, facts))
         region = Region(address, address + length, address, facts[_SIZE], source, length)
         if row:
             guard.watch_row(region, row, is_on_top)
@@ -163,11 +160,31 @@ def _map_whole(
             close_file(closing)  # Ctrl-C may come in it
         return region, found[_HEAD_AT : _HEAD_AT + known]
     except BaseException:
-        close_source(source, WhenInUse.KEEP)
+        fd = _undone(held, source, row, fd)
         raise
     finally:
         if fd >= 0:
             close_file(fd)
+
+
+def _undone(held: list[bytes | None], source: Source | None, row: int, fd: int) -> int:
+    """Undo a call of `_os` that has mapped a file, as far as it came; return what is to be closed.
+
+    The memory is its region's, once there is one: until then nobody gives it back but this.
+    """
+    region = next(iter(source.places), None) if source is not None else None
+    if source is not None and region is not None and hasattr(region, "row"):
+        is_taken = region.row == row
+        close_source(source, WhenInUse.KEEP)
+        if not is_taken:
+            guard.forget(row)
+        return fd
+    guard.forget(row)
+    if held[0] is None:
+        return fd
+    address, length, opened, *_ = _os.MAPPED.unpack_from(held[0])
+    _os.unmap(address, length)
+    return int(opened)
 
 
 def _map_new(
@@ -183,18 +200,16 @@ def _map_new(
     name = os.fsencode(path)
     row, row_at, handler = guard.take_row(name) if options.guard else (0, 0, 0)
     folder = name[: name.rindex(b"/") + 1]
-    try:
-        made = _os.map_new(folder, options.size or 0, prefix, name, row_at, handler)
-    except BaseException:
-        guard.forget(row)
-        raise
-    if made is None:
-        guard.forget(row)
-        return None
-    address, length, fd, _, is_on_top, *facts = _os.MAPPED.unpack(made)
-    source = Source(options, path, tuple.__new__(_os.FileFacts, facts), is_new=True)
+    held: list[bytes | None] = [None]
+    source, fd = None, -1
     result: Result | None = None
     try:
+        made = _os.map_new(folder, options.size or 0, prefix, name, row_at, handler, held)
+        if made is None:
+            guard.forget(row)
+            return None
+        address, length, fd, _, is_on_top, *facts = _os.MAPPED.unpack(made)
+        source = Source(options, path, tuple.__new__(_os.FileFacts, facts), is_new=True)
         region = Region(address, address + length, address, facts[_SIZE], source, length)
         if row:
             guard.watch_row(region, row, is_on_top)
@@ -207,7 +222,8 @@ def _map_new(
         return result
     except BaseException as error:
         result = None  # or its memory would stay as long as the error
-        _give_up(source, error)
+        fd = _undone(held, source, row, fd)
+        _raise_as_ours(error, options, path)
         raise
     finally:
         if fd >= 0:
@@ -241,8 +257,13 @@ def give_up(region: Region, error: BaseException) -> None:
 
 def _give_up(source: Source, error: BaseException) -> None:
     close_source(source, WhenInUse.KEEP)
+    _raise_as_ours(error, source.options, source.path)
+
+
+def _raise_as_ours(error: BaseException, options: MapOptions, path: str | None) -> None:
+    """Raise FileError in place of an error that the system reports while a file is opened."""
     if isinstance(error, OSError) and not isinstance(error, FileError):
-        raise file_error(error, f"open in mode {source.mode.value!r}", source.path) from error
+        raise file_error(error, f"open in mode {options.mode.value!r}", path) from error
 
 
 def _map_file(

@@ -114,9 +114,11 @@ class Region:
         self.capacity = capacity
         self.source = source
         self.access = source.mode.access
-        self.row = 0  # of the guard; 0: not guarded
         _refs[start] = own = weakref.ref(self)
         source.add_place(own)
+        # Of the guard; 0: not guarded. Last: from here on the memory is given back with the region,
+        # wherever Ctrl-C comes.
+        self.row = 0
 
     @classmethod
     def of_file(cls, fd: int, source: Source, size: int, capacity: int = 0) -> Region:

@@ -124,7 +124,7 @@ def kept_in(file: Path, key: bytes) -> bytes:
 
 
 def test_a_file_of_this_user_is_run(run: Callable[..., str], planted: Path) -> None:
-    """What the other tests plant would do something, were it run."""
+    """The code that the other tests plant does something if it is run."""
     told = run("os.getppid = lambda: 0")
     assert told == "kept 7"
 

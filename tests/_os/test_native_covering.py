@@ -22,11 +22,6 @@ pytestmark = pytest.mark.skipif(
 PAGE = _os.PAGE_SIZE
 
 
-@pytest.fixture(scope="module")
-def native() -> dict[str, Callable[..., Any]]:
-    return _native.native_functions(compiles=True)
-
-
 @pytest.fixture
 def fd(tmp_path: Path) -> Iterator[int]:
     opened = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)

@@ -29,11 +29,6 @@ SIZE = 2 * PAGE + 100
 Function = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def native() -> dict[str, Function]:
-    return _native.native_functions(compiles=True)
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     folder = tmp_path / "folder"
@@ -54,7 +49,7 @@ def either_way(
     if request.param == "composed":
         monkeypatch.setattr(_os, "map_new", one_by_one)
     else:
-        assert _os.map_new(b"/", 0, b"", b"/", 0, 0) is None  # so that it takes its place
+        assert _os.map_new(b"/", 0, b"", b"/", 0, 0, [None]) is None  # so that it takes its place
     return str(request.param)
 
 
@@ -74,7 +69,7 @@ def is_mapped(address: int) -> bool:
 
 
 def test_a_file_is_made_and_mapped(native: dict[str, Function], path: Path) -> None:
-    made = native["map_new"](*arguments(path))
+    made = native["map_new"](*arguments(path), [None])
     address, length, fd, known, on_top, *facts = MAPPED.unpack(made)
     assert os.listdir(path.parent) == []
     assert (length, known, on_top) == (3 * PAGE, 0, 0)
@@ -103,7 +98,7 @@ def test_what_cannot_be_made_is_left_to_others(native: dict[str, Function], path
         "longer prefix": arguments(path, 3),
     }
     for name, each in cases.items():
-        assert native["map_new"](*each) is step_by_step(*each) is None, name
+        assert native["map_new"](*each, [None]) is step_by_step(*each, [None]) is None, name
     assert (descriptors(), os.listdir(path.parent)) == (left_open, ["file"])
 
 
@@ -111,12 +106,14 @@ def test_what_cannot_be_made_is_left_to_others(native: dict[str, Function], path
     "wrong",
     [
         (),
-        (b"/", 1, b"", b"", 0),
-        ("/", 1, b"", b"", 0, 0),
-        (b"/", None, b"", b"", 0, 0),
-        (b"/", 1, None, b"", 0, 0),
-        (b"/", 1, b"", "/", 0, 0),
-        (b"/", 1, b"", b"", 0.5, 0),
+        (b"/", 1, b"", b"", 0, 0),
+        ("/", 1, b"", b"", 0, 0, [None]),
+        (b"/", None, b"", b"", 0, 0, [None]),
+        (b"/", 1, None, b"", 0, 0, [None]),
+        (b"/", 1, b"", "/", 0, 0, [None]),
+        (b"/", 1, b"", b"", 0.5, 0, [None]),
+        (b"/", 1, b"", b"", 0, 0, (None,)),
+        (b"/", 1, b"", b"", 0, 0, []),
     ],
 )
 def test_wrong_arguments_are_type_errors(
@@ -129,12 +126,13 @@ def test_wrong_arguments_are_type_errors(
 def test_nothing_is_leaked(native: dict[str, Function], path: Path) -> None:
     each, none = arguments(path), arguments(path.parent / "missing" / "x")
     things, left_open = [None, *each[2:4], none[0]], descriptors()
+    held = [None]
     before = [sys.getrefcount(thing) for thing in things]
     for _ in range(500):
-        address, length, fd, *_ = MAPPED.unpack(native["map_new"](*each))
+        address, length, fd, *_ = MAPPED.unpack(native["map_new"](*each, held))
         unmap(address, length)
         os.close(fd)
-        assert native["map_new"](*none) is None
+        assert native["map_new"](*none, held) is None
     after = [sys.getrefcount(thing) for thing in things]
     assert max(b - a for a, b in zip(before, after, strict=True)) < 100
     assert descriptors() == left_open
@@ -181,7 +179,7 @@ def test_arrays_are_the_same_either_way(
     guarded: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert _os.map_new(b"/", 0, b"", b"/", 0, 0) is None  # so that it takes its place
+    assert _os.map_new(b"/", 0, b"", b"/", 0, 0, [None]) is None  # so that it takes its place
     calls: list[Any] = []
 
     def noted(*args: Any) -> Any:

@@ -30,11 +30,6 @@ SIZE = 5 * PAGE + 100
 Function = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def native() -> dict[str, Function]:
-    return _native.native_functions(compiles=True)
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "a.bin"
@@ -64,7 +59,7 @@ def test_a_file_is_mapped_whole(
 ) -> None:
     left_open = descriptors()
     flags = TO_WRITE if access is Access.WRITE else TO_READ
-    found = native["map_whole"](os.fsencode(path), flags, int(access), 0, 0, 0, head)
+    found = native["map_whole"](os.fsencode(path), flags, int(access), 0, 0, 0, head, [None])
     address, length, fd, known, _, *facts = MAPPED.unpack_from(found)
     assert mappings(path) == [permissions]
     assert (length, fd, known, descriptors()) == (6 * PAGE, -1, head, left_open)
@@ -75,7 +70,7 @@ def test_a_file_is_mapped_whole(
 
 
 def test_a_descriptor_is_kept_on_request(native: dict[str, Function], path: Path) -> None:
-    found = native["map_whole"](os.fsencode(path), TO_READ, 0, 1, 0, 0, 0)
+    found = native["map_whole"](os.fsencode(path), TO_READ, 0, 1, 0, 0, 0, [None])
     address, length, fd, *_ = MAPPED.unpack_from(found)
     assert os.path.samestat(os.fstat(fd), os.stat(path))
     assert not os.get_inheritable(fd)
@@ -85,7 +80,7 @@ def test_a_descriptor_is_kept_on_request(native: dict[str, Function], path: Path
 
 def test_a_head_is_as_long_as_its_file(native: dict[str, Function], path: Path) -> None:
     path.write_bytes(b"short")
-    found = native["map_whole"](os.fsencode(path), TO_READ, 0, 0, 0, 0, 256)
+    found = native["map_whole"](os.fsencode(path), TO_READ, 0, 0, 0, 0, 256, [None])
     address, length, _, known, *_ = MAPPED.unpack_from(found)
     assert found[MAPPED.size : MAPPED.size + known] == b"short"
     unmap(address, length)
@@ -99,7 +94,7 @@ def test_a_row_is_filled_as_the_guard_fills_it(native: dict[str, Function], path
     name = os.fsencode(path)
     row, at, function = guard.take_row(name)
     handler.words[row * 16 + 10] = 3  # of one that lay there before
-    found = native["map_whole"](name, TO_READ, 0, 0, at, function, 0)
+    found = native["map_whole"](name, TO_READ, 0, 0, at, function, 0, [None])
     address, length, _, _, is_on_top, *_ = MAPPED.unpack_from(found)
     ours = handler.words[row * 16 : row * 16 + 16].tolist()
     theirs = handler.words[m._region.row * 16 : m._region.row * 16 + 16].tolist()
@@ -109,7 +104,7 @@ def test_a_row_is_filled_as_the_guard_fills_it(native: dict[str, Function], path
     assert ours[2:4] + ours[5:] == theirs[2:4] + theirs[5:]
     guard.forget(row)
     unmap(address, length)
-    again = native["map_whole"](name, TO_READ, 0, 0, at, function + 1, 0)
+    again = native["map_whole"](name, TO_READ, 0, 0, at, function + 1, 0, [None])
     address, length, _, _, is_on_top, *_ = MAPPED.unpack_from(again)
     assert is_on_top == 0
     handler.words[row * 16] = 0
@@ -134,10 +129,14 @@ def test_what_is_no_file_with_bytes_is_left_to_others(
     left_open = descriptors()
     for name, each in refused(path.parent).items():
         arguments = os.fsencode(each), TO_READ, 0, 0, 0, 0, 256
-        assert native["map_whole"](*arguments) is step_by_step(*arguments) is None, name
+        assert (
+            native["map_whole"](*arguments, [None]) is step_by_step(*arguments, [None]) is None
+        ), name
     path.chmod(0o444)
-    assert native["map_whole"](os.fsencode(path), os.O_RDONLY, 1, 0, 0, 0, 0) is None  # EACCES
-    assert native["map_whole"](os.fsencode(path), os.O_WRONLY, 0, 0, 0, 0, 9) is None
+    assert (
+        native["map_whole"](os.fsencode(path), os.O_RDONLY, 1, 0, 0, 0, 0, [None]) is None
+    )  # EACCES
+    assert native["map_whole"](os.fsencode(path), os.O_WRONLY, 0, 0, 0, 0, 9, [None]) is None
     assert (descriptors(), mappings(path)) == (left_open, [])
 
 
@@ -155,11 +154,13 @@ def test_errors_of_unmapping_are_the_same(native: dict[str, Function]) -> None:
 WRONG = {
     "map_whole": [
         (),
-        (b"p", 0, 0, 0, 0, 0),
-        ("p", 0, 0, 0, 0, 0, 0),
-        (None, 0, 0, 0, 0, 0, 0),
-        (b"p", "0", 0, 0, 0, 0, 0),
-        (b"p", 0, 0, 0, 0, 0, 0.5),
+        (b"p", 0, 0, 0, 0, 0, 0),
+        ("p", 0, 0, 0, 0, 0, 0, [None]),
+        (None, 0, 0, 0, 0, 0, 0, [None]),
+        (b"p", "0", 0, 0, 0, 0, 0, [None]),
+        (b"p", 0, 0, 0, 0, 0, 0.5, [None]),
+        (b"p", 0, 0, 0, 0, 0, 0, None),
+        (b"p", 0, 0, 0, 0, 0, 0, [None, None]),
     ],
     "unmap": [(), (1,), (1, 2, 3), ("1", 2), (1, None)],
 }
@@ -177,13 +178,99 @@ def test_nothing_is_leaked(native: dict[str, Function], path: Path) -> None:
     number, things = 2**40 + 4096, [None, name, missing]
     before = [sys.getrefcount(each) for each in (*things, number)]
     for _ in range(3_000):
-        found = native["map_whole"](name, TO_READ, 0, 0, 0, 0, 256)
+        found = native["map_whole"](name, TO_READ, 0, 0, 0, 0, 256, [None])
         native["unmap"](*MAPPED.unpack_from(found)[:2])
-        assert native["map_whole"](missing, TO_READ, 0, 0, 0, 0, 256) is None
+        assert native["map_whole"](missing, TO_READ, 0, 0, 0, 0, 256, [None]) is None
         with pytest.raises(OSError, match="Invalid"):
             native["unmap"](number, -1)
     after = [sys.getrefcount(each) for each in (*things, number)]
     assert max(b - a for a, b in zip(before, after, strict=True)) < 100
+
+
+def in_folder(folder: Path) -> list[str]:
+    """Return what is mapped of the files of a folder, those without a name included."""
+    return [
+        line for line in Path("/proc/self/maps").read_text().splitlines() if str(folder) in line
+    ]
+
+
+# Ctrl-C -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["map_whole", "map_new"])
+def test_ctrl_c_as_a_call_returns_leaves_nothing(
+    native: dict[str, Function], path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = path.with_name("new.bin")
+    if name == "map_whole":
+        open_one = lambda: MappedFile.open(path, "r+").close()  # noqa: E731
+    else:
+        open_one = lambda: MappedFile.open(new, "x+", size=SIZE).close()  # noqa: E731
+    open_one()
+    new.unlink(missing_ok=True)
+    calls: list[int] = []
+
+    def interrupted(*args: Any) -> None:
+        native[name](*args)
+        calls.append(1)
+        raise KeyboardInterrupt
+
+    free, left_open = len(guard._table.free), descriptors()
+    with monkeypatch.context() as patch:
+        patch.setattr(_os, name, interrupted)
+        for _ in range(3):
+            with pytest.raises(KeyboardInterrupt):
+                open_one()
+    assert len(calls) == 3
+    assert descriptors() == left_open
+    assert in_folder(path.parent) == []
+    assert not new.exists()
+    assert len(guard._table.free) >= free - 1
+    assert not any(guard._table.handler.words[row * 16] for row in guard._table.free)
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "x+"])
+def test_ctrl_c_may_come_into_any_step(path: Path, mode: str) -> None:
+    """It comes as each function of the package begins, but as descriptors and memory are closed."""
+    _native.native_functions(compiles=True)
+    target = path.with_name("new.bin") if mode == "x+" else path
+
+    def open_one() -> None:
+        MappedFile.open(target, mode, size=SIZE if mode == "x+" else None).close()
+
+    def until(left: int) -> bool:
+        """Raise in the call with a number; return False if there are not so many."""
+
+        def trace(frame: Any, event: str, _: Any) -> None:
+            nonlocal left
+            code = frame.f_code
+            if "mmapio/mapping" in code.co_filename or "mmapio/guard" in code.co_filename:
+                if code.co_name == "close":
+                    sys.settrace(None)
+                left -= 1
+                if left == 0:
+                    sys.settrace(None)
+                    raise KeyboardInterrupt
+
+        sys.settrace(trace)
+        try:
+            open_one()
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(None)
+        return False
+
+    open_one()
+    left_open, count = descriptors(), 0
+    if mode == "x+":
+        target.unlink()
+    while until(count + 1):
+        count += 1
+        assert descriptors() == left_open, count
+        assert in_folder(path.parent) == [], count
+        target.unlink() if mode == "x+" and target.exists() else None
+    assert count > 5
 
 
 # What is made of them -----------------------------------------------------------------------------

@@ -23,11 +23,6 @@ PAGE = _os.PAGE_SIZE
 Function = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def native() -> dict[str, Function]:
-    return _native.native_functions(compiles=True)
-
-
 @pytest.fixture
 def mapping(tmp_path: Path) -> Iterator[MappedFile]:
     with MappedFile.open(tmp_path / "a.bin", "x+", 4 * PAGE) as opened:

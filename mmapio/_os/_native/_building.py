@@ -9,6 +9,7 @@ Structures"), PyCFunction_NewEx in Include/cpython/methodobject.h.
 from __future__ import annotations
 
 import ctypes
+import mmap
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -21,8 +22,11 @@ from ._calls import called
 
 __all__ = ["TEXT", "addresses", "built_in_functions", "knows_arrays"]
 
-TEXT: Final = "\n".join(
+_CODE: Final = "\n".join(
     each.CODE for each in (_appending, _covering, _creating, _opening, _writeback)
+)
+TEXT: Final = _CODE.replace("PAGE_MORE", str(mmap.PAGESIZE - 1)).replace(
+    "PAGE_MASK", str(-mmap.PAGESIZE)
 )
 
 _METH_FASTCALL: Final = 0x80

@@ -5,7 +5,6 @@ Sources: open(2) on O_TMPFILE, fallocate(2), and those of `_opening`.
 
 from __future__ import annotations
 
-import mmap
 import os
 from typing import Final
 
@@ -14,7 +13,7 @@ __all__ = ["CODE"]
 _CODE: Final = """
 ; Makes a file in a directory, with its blocks, that begins with some bytes, and maps all of it to
 ; be written. The result is as that of `map_whole`. The path is the one that it will have.
-FUNCTION map_new bytes:folder int:size bytes:prefix bytes:path int:row int:handler
+FUNCTION map_new bytes:folder int:size bytes:prefix bytes:path int:row int:handler list:held
   %found = room 32
   %prefix.size = call i64 @PyBytes_Size(i64 %prefix.object)
   %is_filled = icmp sgt i64 %size, 0
@@ -22,7 +21,11 @@ FUNCTION map_new bytes:folder int:size bytes:prefix bytes:path int:row int:handl
   %is_sized = and i1 %is_filled, %is_small
   %is_longer = icmp sle i64 %prefix.size, %size
   %is_plain = and i1 %is_sized, %is_longer
-  br i1 %is_plain, label %make, label %nothing
+  br i1 %is_plain, label %look, label %nothing
+look:
+  %held.size = call i64 @PyList_Size(i64 %held)
+  %is_holder = icmp eq i64 %held.size, 1
+  br i1 %is_holder, label %make, label %wrong
 make:
   %folder.size = call i64 @PyBytes_Size(i64 %folder.object)
   %empty = add i64 %folder, %folder.size
@@ -67,6 +70,8 @@ tell:
   %on_top = call i64 @guard(i64 %row, i64 %handler, i64 %path, i64 %found, i64 %out.at, i64 3)
   call void @put_word(i64 %out.at, i64 32, i64 %on_top)
   call void @PyEval_RestoreThread(i64 %state)
+  call void @Py_IncRef(i64 %out)
+  %held.bad = call i32 @PyList_SetItem(i64 %held, i64 0, i64 %out)
   ret i64 %out
 no:
   %given_up = call i32 @close(i32 %fd)
@@ -81,8 +86,4 @@ END
 """
 
 _FLAGS: Final = os.O_RDWR | getattr(os, "O_TMPFILE", 0) | getattr(os, "O_CLOEXEC", 0)
-CODE: Final = (
-    _CODE.replace("PAGE_MORE", str(mmap.PAGESIZE - 1))
-    .replace("PAGE_MASK", str(-mmap.PAGESIZE))
-    .replace("FLAGS", str(_FLAGS))
-)
+CODE: Final = _CODE.replace("FLAGS", str(_FLAGS))

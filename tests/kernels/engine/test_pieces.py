@@ -31,7 +31,7 @@ _SCANS = {
 def test_what_is_remembered_of_helpers_is_of_one_kind_of_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What two kernels share, the verdict on one would be passed on the other."""
+    """If two kernels shared a kind, the verdict on one would be passed on the other."""
     kinds: dict[str, set[Hashable]] = {}
 
     def noted(*args: Any, kind: Hashable = None, **options: Any) -> Any:

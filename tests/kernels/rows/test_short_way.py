@@ -83,7 +83,7 @@ def test_other_indices_go_the_long_way(indices: Any) -> None:
 
 
 def test_mappings_go_the_long_way(tmp_path: Path) -> None:
-    """What is cold is read at once, and what gets lost is an error."""
+    """There cold rows are read at once, and lost memory is an error."""
     a = mmapio.create(tmp_path / "a.npy", 10, "i8")
     for array in (a, np.asarray(a), np.asarray(a)[2:5]):
         assert gathered(array, np.array([0])) is None
